@@ -1,0 +1,29 @@
+# make run     set up, then the main job; pass flags with ARGS="--dataset fashion-mnist"
+# make test    set up, then lint, types and the whole test suite
+# make setup   what both do first; quick when nothing changed
+
+PYTHON ?= python3
+ARGS ?=
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.PHONY: run test setup clean
+
+run: setup
+	$(BIN)/python distributed/run.py $(ARGS)
+
+test: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[ray,dev]'
+	touch $(STAMP)
+
+clean:
+	rm -rf .venv

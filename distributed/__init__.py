@@ -1,0 +1,1 @@
+"""MyGO on Ray: the training workers, the pool of dreamers, and the main command."""

@@ -1,0 +1,99 @@
+"""The replay pool: Ray actors that hold all stored generators and sample dreams in parallel, ahead of the trainers.
+
+A request names the saved life, the block of the night and the rank that asks; what it returns depends on nothing else.
+So any dreamer may answer it, an actor that died and came back answers as before, and the number of dreamers changes
+no bit.
+"""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+import ray
+import torch
+
+from mygo.dreams import Dreamer, Dreams, Night, by_step
+from mygo.life import Life
+from mygo.team import Team
+
+BLOCKS_AHEAD = 2
+"""Blocks that each dreamer has in flight or waiting for one rank: one being made, one being consumed."""
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class BlockRequest:
+    """One rank's share of one block of the night that follows the task after ``tasks_learned``."""
+
+    folder: Path
+    tasks_learned: int
+    block: int
+    rank: int
+    size: int
+
+
+class BlockDreamer:
+    """Answers requests from saved lives; the actor's class, and usable without Ray."""
+
+    def __init__(self, threads: int) -> None:
+        torch.set_num_threads(threads)
+        self._loaded: tuple[Path, int] | None = None
+        self._dreamer: Dreamer
+        self._night: Night
+
+    def dream(self, request: BlockRequest) -> Arrays:
+        """Return the dreams of ``request`` as arrays, named as the fields of `Dreams`.
+
+        Raises:
+            RuntimeError: the saved life is at another task than the request.
+        """
+        wanted = (request.folder, request.tasks_learned)
+        if self._loaded != wanted:
+            life = Life.open(request.folder)
+            if life.tasks_learned != request.tasks_learned:
+                raise RuntimeError(f"{request.folder} is at task {life.tasks_learned}, not {request.tasks_learned}")
+            self._dreamer = life.dreamer(torch.device("cpu"))
+            self._night = life.night(request.tasks_learned)
+            self._loaded = wanted
+        dreams = self._dreamer.dream(self._night.order(request.block, request.rank, request.size))
+        return {field.name: getattr(dreams, field.name).numpy() for field in fields(Dreams)}
+
+
+def start_dreamers(count: int, *, cpus_each: float, threads: int) -> list[Any]:
+    """Start ``count`` dreamer actors that come back when they die, wherever the cluster has room."""
+    actor = ray.remote(BlockDreamer).options(
+        num_cpus=cpus_each, max_restarts=-1, max_task_retries=3, scheduling_strategy="SPREAD"
+    )
+    return [actor.remote(threads) for _ in range(count)]
+
+
+class PooledDreams:
+    """Dreams made by a pool of dreamers while the student trains on earlier ones."""
+
+    def __init__(self, dreamers: Sequence[Any]) -> None:
+        self.dreamers = dreamers
+
+    def dreams(self, life: Life, night: Night, team: Team) -> Iterator[Dreams]:
+        """Yield this rank's share of each step's dreams, in order, with a bounded number of blocks in flight.
+
+        Raises:
+            RuntimeError: the life has no folder that dreamers could read it from.
+        """
+        if life.folder is None:
+            raise RuntimeError("dreamers read the life from its folder, and this one has none")
+        waiting: deque[ray.ObjectRef[Arrays]] = deque()
+        limit = BLOCKS_AHEAD * len(self.dreamers)
+        for block in range(night.blocks):
+            for ahead in range(block + len(waiting), min(block + limit, night.blocks)):
+                # Ranks start at different dreamers, so that all are busy from the first block on.
+                dreamer = self.dreamers[(ahead + team.rank) % len(self.dreamers)]
+                request = BlockRequest(life.folder, life.tasks_learned, ahead, team.rank, team.size)
+                waiting.append(dreamer.dream.remote(request))
+            arrays: Arrays = ray.get(waiting.popleft())
+            # Arrays from the object store are read-only: copy.
+            dreams = Dreams(**{name: torch.tensor(array) for name, array in arrays.items()})
+            yield from by_step(dreams, night.steps_in(block))

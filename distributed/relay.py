@@ -1,0 +1,70 @@
+"""Carries what rank 0 tells to the driver, where the person is."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import ray
+
+from mygo.journal import Event, Journal
+
+POLL_SECONDS = 0.25
+
+
+class Mailbox:
+    """Holds events until the driver fetches them; a Ray actor."""
+
+    def __init__(self) -> None:
+        self._events: list[Event] = []
+
+    def tell(self, event: Event) -> None:
+        """Add ``event``."""
+        self._events.append(event)
+
+    def fetch(self) -> list[Event]:
+        """Return the events since the last call."""
+        events, self._events = self._events, []
+        return events
+
+
+class RelayedJournal:
+    """A journal in a worker whose events reach the driver, in order, without making the worker wait."""
+
+    def __init__(self, mailbox: Any) -> None:
+        self._mailbox = mailbox
+        self._last: ray.ObjectRef[None] | None = None
+
+    def __call__(self, event: Event) -> None:
+        """Send ``event``."""
+        self._last = self._mailbox.tell.remote(event)
+
+    def flush(self) -> None:
+        """Wait until all events have arrived."""
+        if self._last is not None:
+            ray.get(self._last)
+
+
+@contextmanager
+def relay(journal: Journal) -> Iterator[Any]:
+    """Start a mailbox and pass what arrives on to ``journal`` in this process; yields the mailbox for a worker."""
+    mailbox: Any = ray.remote(Mailbox).options(num_cpus=0).remote()
+    done = threading.Event()
+
+    def fetch_until_done() -> None:
+        while not done.wait(POLL_SECONDS):
+            deliver()
+
+    def deliver() -> None:
+        for event in ray.get(mailbox.fetch.remote()):
+            journal(event)
+
+    fetcher = threading.Thread(target=fetch_until_done, name="relay", daemon=True)
+    fetcher.start()
+    try:
+        yield mailbox
+    finally:
+        done.set()
+        fetcher.join()
+        deliver()
+        ray.kill(mailbox)

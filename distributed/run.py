@@ -1,0 +1,130 @@
+"""The main command: live through a stream of tasks by wake and sleep, on Ray, beside its baselines.
+
+python distributed/run.py --dataset fashion-mnist --num-workers 2 --out runs/fashion
+"""
+
+import argparse
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+sys.path[0] = str(Path(__file__).resolve().parent.parent)  # the repository instead of this folder
+
+import tyro  # noqa: E402
+from rich.console import Console  # noqa: E402
+
+from mygo.data import DATASETS, DatasetName  # noqa: E402
+from mygo.errors import InputError, MygoError  # noqa: E402
+from mygo.life import LifeConfig  # noqa: E402
+from mygo.presets import preset  # noqa: E402
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """Learn a stream of tasks by wake and sleep, on the machine at hand or on the Ray cluster that is found."""
+
+    dataset: DatasetName = "digits"
+    """The data set. Its default settings are shown below: give --dataset before --help to see another's."""
+    num_tasks: int = 5
+    """Number of tasks that the classes are dealt into."""
+    class_order: str | None = None
+    """Order in which classes are dealt, such as 3,1,0,2,…; every class once. Label order by default."""
+    strategies: str = "mygo,finetune,joint"
+    """Comma list of mygo, mygo-nosleep, finetune, joint, lwf, replay; they run one after another."""
+    num_workers: int | None = None
+    """Training workers (DDP ranks). By default one per GPU or, without any, one per core up to 4."""
+    num_dreamers: int | None = None
+    """Replay actors. By default as many as cores are left, at least 1 and at most one per worker."""
+    out: Path | None = None
+    """Folder for the lives, results.json and TensorBoard, visible to all nodes. By default a new one under runs/."""
+    data_root: Path = Path("data")
+    """Folder in which torchvision's data sets lie, or are downloaded to."""
+    resume: bool = False
+    """Go on with the lives in --out, from the last whole phase. Needs the same settings as before."""
+    verbose: bool = False
+    """Show Ray's own log."""
+    life: Annotated[LifeConfig, tyro.conf.arg(name="")] = field(default_factory=LifeConfig)
+
+
+def parse(argv: list[str]) -> Arguments:
+    """Return the arguments, with the data set's preset for what ``argv`` does not say. Exits with 2 on bad ones."""
+    # A name that is not a data set's is left for the real parse to refuse.
+    glance = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    glance.add_argument("--dataset", nargs="?")
+    name = glance.parse_known_args(argv)[0].dataset
+    defaults = Arguments(life=preset(name if name in DATASETS else "digits"))
+    return tyro.cli(Arguments, args=argv, default=defaults, prog="run.py", config=(tyro.conf.FlagCreatePairsOff,))
+
+
+def class_order(text: str | None) -> tuple[int, ...] | None:
+    """Return the classes that a comma list names.
+
+    Raises:
+        InputError: something in it is not a number.
+    """
+    if text is None:
+        return None
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise InputError(f"--class-order {text} is not a comma list of class numbers such as 3,1,0,2.") from error
+
+
+def run(arguments: Arguments, console: Console) -> None:
+    """Check the arguments, run the experiment on Ray, and show what came of it."""
+    from mygo.console import ConsoleJournal, results_table
+    from mygo.data import load_dataset
+    from mygo.experiment import Experiment, ExperimentConfig, check_out
+    from mygo.journal import tee
+
+    config = ExperimentConfig(
+        dataset=arguments.dataset,
+        num_tasks=arguments.num_tasks,
+        class_order=class_order(arguments.class_order),
+        strategies=tuple(name.strip() for name in arguments.strategies.split(",")),
+        data_root=arguments.data_root.resolve(),
+        life=arguments.life,
+    )
+    load_dataset(config.dataset, config.data_root)  # missing or damaged data is found before anything is started
+    if arguments.resume and arguments.out is None:
+        raise InputError("--resume needs --out with the folder of the life to go on with.")
+    out = (arguments.out or Path("runs") / time.strftime(f"{config.dataset}-%Y%m%d-%H%M%S")).resolve()
+    experiment = Experiment(config, out)
+    check_out(out, resume=arguments.resume)
+
+    console.print(f"[dim]Starting Ray; results go to {out}")
+    from distributed.placement import place
+    from distributed.session import ray_session
+    from distributed.train import run_on_ray
+    from mygo.tensorboard import TensorBoardJournal
+
+    with ray_session(verbose=arguments.verbose):
+        import ray
+
+        placement = place(ray.cluster_resources(), arguments.num_workers, arguments.num_dreamers)
+        console.print(f"[dim]{placement.num_workers} training workers, {placement.num_dreamers} dreamers")
+        board = TensorBoardJournal(out / "tensorboard")
+        try:
+            with ConsoleJournal(console) as bars:
+                results = run_on_ray(experiment, placement, tee(bars, board))
+        finally:
+            board.close()
+    console.print(results_table(results))
+    console.print(f"Results: {out / 'results.json'}. Curves: tensorboard --logdir {out / 'tensorboard'}")
+
+
+def main(argv: list[str]) -> int:
+    """Run the command and return its exit code."""
+    console = Console()
+    try:
+        run(parse(argv), console)
+    except MygoError as error:
+        print(f"run.py: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

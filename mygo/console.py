@@ -1,0 +1,115 @@
+"""What a person sees in the terminal: a progress bar per phase, accuracies after each task, a table at the end."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import (
+    Progress as ProgressBar,
+)
+from rich.table import Table
+
+from mygo.journal import Dreamt, Evaluated, Event, Notice, PhaseEnded, Place, Progress
+
+
+class ConsoleJournal:
+    """Listens to a life and shows it; use it as a context manager, and call it with each event."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console()
+        self._bars = ProgressBar(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("[dim]{task.fields[losses]}"),
+            console=self.console,
+            transient=True,
+        )
+        self._bar: tuple[Place, TaskID, float] | None = None
+
+    def __enter__(self) -> "ConsoleJournal":
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop()
+
+    def __call__(self, event: Event) -> None:
+        """Show ``event``."""
+        match event:
+            case Progress():
+                self._advance(event)
+            case PhaseEnded():
+                self._finish(event)
+            case Evaluated():
+                self._show_row(event)
+            case Notice(text):
+                self._bars.console.print(f"[yellow]{text}")
+            case Dreamt():
+                pass
+
+    def _advance(self, event: Progress) -> None:
+        if self._bar is None or self._bar[0] != event.place:
+            self._remove_bar()
+            bar = self._bars.add_task(str(event.place), total=event.steps, rate="", losses="")
+            self._bar = (event.place, bar, time.monotonic())
+        _, bar, started = self._bar
+        seconds = time.monotonic() - started
+        rate = f"{event.step / seconds:.0f} steps/s" if seconds > 0.5 else ""
+        losses = "  ".join(f"{name} {value:.3f}" for name, value in event.scalars.items())
+        self._bars.update(bar, completed=event.step + 1, rate=rate, losses=losses)
+
+    def _finish(self, event: PhaseEnded) -> None:
+        self._remove_bar()
+        if event.place.phase == "evaluate" or event.seconds < 0.01:
+            return
+        measured = "".join(f", {name.replace('_', ' ')} {value:.3f}" for name, value in event.scalars.items())
+        self._bars.console.print(f"[dim]{event.place}: {event.seconds:.1f} s{measured}", highlight=False)
+
+    def _remove_bar(self) -> None:
+        if self._bar is not None:
+            self._bars.remove_task(self._bar[1])
+            self._bar = None
+
+    def _show_row(self, event: Evaluated) -> None:
+        for kind, matrix in (("class-IL", event.class_il), ("task-IL", event.task_il)):
+            row = matrix[-1]
+            mean, cells = sum(row) / len(row), "  ".join(f"{accuracy:.3f}" for accuracy in row)
+            self._bars.console.print(
+                f"{event.strategy} after task {event.task + 1}: {kind} [bold]{mean:.3f}[/bold]  ({cells})",
+                highlight=False,
+            )
+
+
+def results_table(results: Mapping[str, Any]) -> Table:
+    """Return the comparison of all strategies of ``results`` (the content of ``results.json``)."""
+    table = Table(title=f"{results['config']['dataset']}, {results['config']['num_tasks']} tasks, held-out test data")
+    table.add_column("strategy")
+    headers = "task-IL", "class-IL", "forgetting", "BWT", "seconds", "bytes kept", "of raw data replaced"
+    for header in headers:
+        table.add_column(header, justify="right")
+    for name, entry in results["strategies"].items():
+        table.add_row(
+            name,
+            f"{entry['average_accuracy']['task_il']:.3f}",
+            f"{entry['average_accuracy']['class_il']:.3f}",
+            f"{entry['forgetting']['class_il']:.3f}",
+            f"{entry['backward_transfer']['class_il']:+.3f}",
+            f"{entry['seconds']['total']:.1f}",
+            f"{entry['memory_bytes']:,}",
+            f"{entry['replaced_data_bytes']:,}",
+        )
+    table.caption = "forgetting and BWT are of class-IL"
+    return table

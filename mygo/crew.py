@@ -1,0 +1,73 @@
+"""What a phase works with, and the one training loop that the phases share."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor, nn
+
+from mygo.dreams import DreamSource
+from mygo.errors import NonFiniteError
+from mygo.journal import Event, Journal, Place, Progress, silent
+from mygo.team import Team, global_mean
+
+Losses = Mapping[str, Tensor]
+"""Named terms of a loss, weighted already, each from `batch_mean`; their sum is what is minimised."""
+
+
+@dataclass(frozen=True)
+class Crew:
+    """The workers, the source of dreams and the journal, at one place of a life."""
+
+    team: Team
+    dreams: DreamSource
+    journal: Journal = silent
+    log_every: int = 20
+    place: Place = field(default_factory=lambda: Place("", 0, ""))
+
+    def at(self, place: Place) -> "Crew":
+        """Return the same crew at ``place``."""
+        return replace(self, place=place)
+
+    def tell(self, event: Event) -> None:
+        """Journal ``event``, once for the whole team."""
+        if self.team.rank == 0:
+            self.journal(event)
+
+    def log(self, step: int, steps: int, losses: Losses) -> None:
+        """Journal the losses' means over the global batch, at every `log_every`-th step and the last."""
+        if step % self.log_every == 0 or step == steps - 1:
+            scalars = {name: global_mean(loss, self.team) for name, loss in losses.items()}
+            self.tell(Progress(self.place, step, steps, scalars))
+
+    def check_finite(self, step: int, losses: Losses) -> None:
+        """Stop before an update with a loss that is not finite.
+
+        Raises:
+            NonFiniteError: it names the place, the step and the worker.
+        """
+        for name, loss in losses.items():
+            if not math.isfinite(float(loss.detach())):
+                raise NonFiniteError(
+                    f"{self.place}, step {step}: {name} is {float(loss.detach())} on worker {self.team.rank}. "
+                    "Nothing of this step was kept: try a lower learning rate."
+                )
+
+
+def train(
+    module: nn.Module, losses_at: Callable[[nn.Module, int], Losses], *, steps: int, lr: float, crew: Crew
+) -> None:
+    """Minimise the sum of ``losses_at(wrapped module, step)`` with Adam and a cosine schedule, over the whole team."""
+    wrapped = crew.team.wrap(module)
+    module.train()
+    optimiser = torch.optim.Adam([p for p in module.parameters() if p.requires_grad], lr)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(1, steps))
+    for step in range(steps):
+        losses = losses_at(wrapped, step)
+        crew.check_finite(step, losses)
+        optimiser.zero_grad()
+        torch.stack(list(losses.values())).sum().backward()
+        optimiser.step()
+        schedule.step()
+        crew.log(step, steps, losses)

@@ -1,0 +1,163 @@
+"""Dreams: images that the generators of all tasks recall, mixed, with what the teacher thinks of them."""
+
+import copy
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+import torch
+from torch import Tensor
+
+from mygo import seeding
+from mygo.data import to_pixels, to_unit_range
+from mygo.gan import Generator
+from mygo.neocortex import NeocortexNet
+from mygo.team import Team, share
+
+if TYPE_CHECKING:
+    from mygo.life import Life
+
+M = TypeVar("M", bound=torch.nn.Module)
+
+DREAM_CHUNK = 256
+"""Most images that one call of a network makes or sees while dreaming."""
+
+
+@dataclass(frozen=True)
+class Dreams:
+    """N dreams: ``images`` uint8 [N, C, H, W], ``tasks`` [N], ``labels`` [N] and ``teacher_logits`` [N, K].
+
+    Labels count over all heads side by side, K outputs in all. Of the logits only those of a dream's own task (and, for
+    dreams of earlier tasks, of all earlier tasks) come from a teacher who learned those classes.
+    """
+
+    images: Tensor
+    tasks: Tensor
+    labels: Tensor
+    teacher_logits: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: slice) -> "Dreams":
+        return Dreams(self.images[index], self.tasks[index], self.labels[index], self.teacher_logits[index])
+
+
+@dataclass(frozen=True)
+class Order:
+    """What to dream: for each of N dreams its task, its label within the task, and its noise [N, D]."""
+
+    tasks: Tensor
+    labels: Tensor
+    noise: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Night:
+    """Everything that decides what one sleep dreams, cut into blocks that dreamers make independently."""
+
+    key: seeding.Key
+    head_sizes: tuple[int, ...]
+    noise_dim: int
+    steps: int
+    batch_size: int
+    steps_per_block: int
+    current_share: float | None = None
+    """Share of the newest task's dreams; None gives every class the same share."""
+
+    @property
+    def blocks(self) -> int:
+        """Number of blocks in the night."""
+        return -(-self.steps // self.steps_per_block)
+
+    def steps_in(self, block: int) -> int:
+        """Number of steps that ``block`` covers."""
+        return min(self.steps_per_block, self.steps - block * self.steps_per_block)
+
+    def order(self, block: int, rank: int = 0, size: int = 1) -> Order:
+        """Return what ``rank`` of ``size`` workers needs for the steps of ``block``, step after step.
+
+        The draws are those of the whole global batch, of which the rank takes its share.
+        """
+        rng = seeding.stream(*self.key, "block", block)
+        steps, mine = self.steps_in(block), share(self.batch_size, rank, size)
+        shape = (steps, self.batch_size)
+        classes = torch.multinomial(self._class_weights(), steps * self.batch_size, replacement=True, generator=rng)
+        noise = torch.randn(*shape, self.noise_dim, generator=rng)
+        classes = classes.view(shape)[:, mine].flatten()
+        sizes = torch.tensor(self.head_sizes)
+        task_of_class = torch.repeat_interleave(torch.arange(len(sizes)), sizes)
+        first_class = sizes.cumsum(0) - sizes
+        tasks = task_of_class[classes]
+        return Order(tasks, classes - first_class[tasks], noise[:, mine].flatten(0, 1))
+
+    def _class_weights(self) -> Tensor:
+        sizes = torch.tensor(self.head_sizes, dtype=torch.float64)
+        weights = torch.ones(int(sizes.sum()), dtype=torch.float64)
+        if self.current_share is not None and len(sizes) > 1:
+            newest = self.head_sizes[-1]
+            weights[-newest:] = self.current_share / newest
+            weights[:-newest] = (1 - self.current_share) / (len(weights) - newest)
+        return weights
+
+
+class Dreamer:
+    """Recalls images from all memories and asks the teacher about them. Nothing here is ever trained.
+
+    The teacher is a composite: for dreams of earlier tasks the neocortex as it was before this sleep, for dreams of the
+    newest task the fast learner that adapted to it while awake.
+    """
+
+    def __init__(
+        self, memories: Sequence[Generator], neocortex: NeocortexNet, fast_learner: NeocortexNet, device: torch.device
+    ) -> None:
+        """Copy the networks, so that a student may change while its teacher does not."""
+        self.device = device
+        self.memories = [self._frozen(memory) for memory in memories]
+        self.neocortex = self._frozen(neocortex)
+        self.fast_learner = self._frozen(fast_learner)
+        self.first_class = [sum(neocortex.head_sizes[:task]) for task in range(len(memories))]
+
+    def _frozen(self, module: M) -> M:
+        return copy.deepcopy(module).to(self.device).eval().requires_grad_(False)
+
+    @torch.inference_mode()
+    def dream(self, order: Order) -> Dreams:
+        """Return the dreams that ``order`` asks for, in its order."""
+        newest = len(self.memories) - 1
+        count = len(order.tasks)
+        images = torch.empty(count, *self.neocortex.image_shape, dtype=torch.uint8)
+        logits = torch.empty(count, sum(self.neocortex.head_sizes))
+        for task, memory in enumerate(self.memories):
+            teacher = self.fast_learner if task == newest else self.neocortex
+            for rows in (order.tasks == task).nonzero().squeeze(1).split(DREAM_CHUNK):
+                noise = order.noise[rows, : memory.latent_dim].to(self.device)
+                pixels = to_pixels(memory(noise, order.labels[rows].to(self.device)))
+                images[rows] = pixels.cpu()
+                logits[rows] = teacher(to_unit_range(pixels)).cpu()
+        labels = order.labels + torch.tensor(self.first_class)[order.tasks]
+        return Dreams(images, order.tasks, labels, logits)
+
+
+class DreamSource(Protocol):
+    """Where a sleeping worker gets its dreams from."""
+
+    def dreams(self, life: "Life", night: Night, team: Team) -> Iterator[Dreams]:
+        """Yield, for each step of ``night``, this rank's share of the global batch of dreams."""
+
+
+class OwnDreams:
+    """Dreams in the process that sleeps."""
+
+    def dreams(self, life: "Life", night: Night, team: Team) -> Iterator[Dreams]:
+        """Yield this rank's share of each step's dreams."""
+        dreamer = life.dreamer(team.device)
+        for block in range(night.blocks):
+            yield from by_step(dreamer.dream(night.order(block, team.rank, team.size)), night.steps_in(block))
+
+
+def by_step(dreams: Dreams, steps: int) -> Iterator[Dreams]:
+    """Cut a block of dreams into its ``steps`` equal parts."""
+    size = len(dreams) // steps
+    for step in range(steps):
+        yield dreams[step * size : (step + 1) * size]

@@ -1,0 +1,25 @@
+"""What MyGO raises on purpose. Each message is one sentence that says what to do; the command line prints just that."""
+
+
+class MygoError(Exception):
+    """Something that a person must know about; `exit_code` is what a command ends with."""
+
+    exit_code = 1
+
+
+class InputError(MygoError):
+    """A flag, a file or a folder that cannot be used as it is."""
+
+    exit_code = 2
+
+
+class DataGoneError(MygoError):
+    """A task's data was asked for again after its cycle ended."""
+
+
+class MemoryQualityError(MygoError):
+    """A generator stayed below the floor of label fidelity or diversity however often it was trained."""
+
+
+class NonFiniteError(MygoError):
+    """A loss became infinite or not a number."""

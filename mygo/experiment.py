@@ -1,0 +1,225 @@
+"""The experiment: lives of several strategies on one stream of tasks. It runs here or, the same object, on Ray."""
+
+import platform
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import mygo
+from mygo.crew import Crew
+from mygo.data import DATASETS, DatasetName, LabelledImages, load_dataset
+from mygo.dreams import DreamSource, OwnDreams
+from mygo.errors import InputError
+from mygo.journal import Evaluated, Journal, PhaseEnded, Place, silent
+from mygo.life import Life, LifeConfig
+from mygo.metrics import accuracy_rows, average_accuracy, backward_transfer, forgetting
+from mygo.storage import write_json
+from mygo.strategies import STRATEGIES, Strategy
+from mygo.stream import Task, TaskStream, deal_classes
+from mygo.team import Solo, Team
+
+RESULTS_SCHEMA = 1
+NUM_CLASSES = {"digits": 10, "fashion-mnist": 10, "mnist": 10, "kmnist": 10, "cifar10": 10, "cifar100": 100}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExperimentConfig:
+    """Which strategies live through which stream of tasks."""
+
+    dataset: DatasetName = "digits"
+    """The data set."""
+    num_tasks: int = 5
+    """Number of tasks that the classes are dealt into."""
+    class_order: tuple[int, ...] | None = None
+    """Order in which classes are dealt; label order by default."""
+    strategies: tuple[str, ...] = ("mygo", "finetune", "joint")
+    """Names of the strategies, which run one after another."""
+    data_root: Path = Path("data")
+    """Folder of the data sets."""
+    life: LifeConfig = field(default_factory=LifeConfig)
+    """The learner."""
+
+    def __post_init__(self) -> None:
+        if self.dataset not in DATASETS:
+            raise InputError(f"--dataset {self.dataset} is not known: choose from {', '.join(DATASETS)}.")
+        for name in self.strategies:
+            if name not in STRATEGIES:
+                raise InputError(f"--strategies names {name!r}, which is not one of {', '.join(STRATEGIES)}.")
+        if not self.strategies or len(set(self.strategies)) != len(self.strategies):
+            raise InputError("--strategies must name at least one strategy, and each once.")
+        self.tasks()
+
+    def tasks(self) -> list[Task]:
+        """Return the stream's tasks."""
+        return deal_classes(NUM_CLASSES[self.dataset], self.num_tasks, self.class_order)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """An experiment and the folder of its lives and results."""
+
+    config: ExperimentConfig
+    out: Path | None = None
+
+    def run(
+        self, team: Team | None = None, dreams: DreamSource | None = None, journal: Journal = silent
+    ) -> dict[str, Any]:
+        """Live every strategy to its end, going on with lives that are saved in `out`, and return the results.
+
+        With an `out` rank 0 also writes them to its ``results.json``.
+        """
+        crew = Crew(team or Solo(), dreams or OwnDreams(), journal)
+        dataset = load_dataset(self.config.dataset, self.config.data_root)
+        lives = []
+        for name in self.config.strategies:
+            life = self.open_life(name, dataset.image_shape)
+            stream = TaskStream(dataset, self.config.tasks(), start=life.tasks_learned)
+            live(life, STRATEGIES[name], stream, crew)
+            lives.append(life)
+        results = self.results(lives)
+        if self.out is not None and crew.team.rank == 0:
+            write_json(self.out / "results.json", results)
+        return results
+
+    def open_life(self, strategy: str, image_shape: tuple[int, int, int]) -> Life:
+        """Return the saved life of ``strategy``, or a new one.
+
+        Raises:
+            InputError: the saved life has another configuration.
+        """
+        folder = None if self.out is None else self.out / "life" / strategy
+        if folder is None or not Life.exists(folder):
+            return Life(strategy, self.config.life, image_shape, folder)
+        life = Life.open(folder)
+        if life.config != self.config.life:
+            raise InputError(
+                f"{folder} was begun with another configuration: go on with the same flags, or choose another --out."
+            )
+        return life
+
+    def results(self, lives: Sequence[Life]) -> dict[str, Any]:
+        """Return what ``results.json`` holds; the README describes it."""
+        config = asdict(self.config)
+        config["data_root"] = str(self.config.data_root)
+        return {
+            "schema": RESULTS_SCHEMA,
+            "config": config,
+            "versions": versions(),
+            "strategies": {life.strategy: summary(life) for life in lives},
+        }
+
+
+def live(life: Life, strategy: Strategy, stream: TaskStream, crew: Crew) -> None:
+    """Learn every task of ``stream`` that ``life`` has not learned yet: wake, sleep, evaluate."""
+    for task in stream.tasks[life.tasks_learned :]:
+        life.begin(task)
+        wake(life, strategy, task, stream, crew)
+        sleep(life, strategy, task, crew)
+        evaluate(life, task, stream.test[: task.index + 1], crew)
+
+
+def wake(life: Life, strategy: Strategy, task: Task, stream: TaskStream, crew: Crew) -> None:
+    """Run the phases that need the task's real data, which is gone when this returns."""
+    if all(name in life.phases_done for name in strategy.wake):
+        return
+    data = stream.hand_out(task)
+    if not life.phases_done:
+        life.record.replaced_data_bytes += data.nbytes
+    for name, phase in strategy.wake.items():
+        if name not in life.phases_done:
+            with saved_phase(life, task, name, crew) as here:
+                phase(life, task, data, here)
+
+
+def sleep(life: Life, strategy: Strategy, task: Task, crew: Crew) -> None:
+    """Run the phases that need no real data."""
+    for name, phase in strategy.sleep.items():
+        if name not in life.phases_done:
+            with saved_phase(life, task, name, crew) as here:
+                phase(life, task, here)
+
+
+def evaluate(life: Life, task: Task, tests: Sequence[LabelledImages], crew: Crew) -> None:
+    """Measure accuracy on held-out data of all tasks so far, and end the cycle."""
+    with saved_phase(life, task, "evaluate", crew):
+        task_il, class_il = accuracy_rows(life.neocortex.to(crew.team.device), tests, crew.team)
+        life.record.task_il.append(task_il)
+        life.record.class_il.append(class_il)
+        life.finish_cycle()
+    crew.tell(Evaluated(life.strategy, task.index, life.record.task_il, life.record.class_il))
+
+
+@contextmanager
+def saved_phase(life: Life, task: Task, name: str, crew: Crew) -> Iterator[Crew]:
+    """Time a phase, note that it is done and save the life; yields the crew at this place."""
+    place = Place(life.strategy, task.index, name)
+    started = time.perf_counter()
+    yield crew.at(place)
+    seconds = time.perf_counter() - started
+    life.record.seconds[name] = life.record.seconds.get(name, 0.0) + seconds
+    if life.tasks_learned == task.index:
+        life.phases_done.append(name)
+    if crew.team.rank == 0:
+        life.save()
+    crew.team.barrier()
+    scalars = {}
+    if name == "memorise":
+        scalars = {"label_fidelity": life.record.label_fidelity[-1], "diversity": life.record.diversity[-1]}
+    crew.tell(PhaseEnded(place, seconds, scalars))
+
+
+def summary(life: Life) -> dict[str, Any]:
+    """Return one strategy's entry of ``results.json``."""
+    strategy, record = STRATEGIES[life.strategy], life.record
+    matrices = {"task_il": record.task_il, "class_il": record.class_il}
+    return {
+        "accuracy_matrix": matrices,
+        "average_accuracy": {kind: average_accuracy(matrix) for kind, matrix in matrices.items()},
+        "forgetting": {kind: forgetting(matrix) for kind, matrix in matrices.items()},
+        "backward_transfer": {kind: backward_transfer(matrix) for kind, matrix in matrices.items()},
+        "seconds": {
+            "wake": sum(record.seconds.get(name, 0.0) for name in strategy.wake),
+            "sleep": sum(record.seconds.get(name, 0.0) for name in strategy.sleep),
+            "total": sum(record.seconds.values()),
+            "phases": record.seconds,
+        },
+        "memory_bytes": life.memory_bytes,
+        "replaced_data_bytes": record.replaced_data_bytes,
+        "label_fidelity": record.label_fidelity,
+        "diversity": record.diversity,
+    }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what the result depends on."""
+    found = {"mygo": mygo.__version__, "python": platform.python_version()}
+    for package in ("torch", "torchvision", "numpy", "ray"):
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
+
+
+def check_out(out: Path, *, resume: bool) -> None:
+    """Make sure that results can be written to ``out`` and that no other life is there, or that one is to ``resume``.
+
+    Raises:
+        InputError: ``out`` cannot be written to, or holds a life, or holds none to resume.
+    """
+    lives = sorted(out.glob("life/*/manifest.json"))
+    if lives and not resume:
+        raise InputError(
+            f"{out} already holds a life: pass --resume to go on with it, or another --out to start afresh."
+        )
+    if resume and not lives:
+        raise InputError(f"{out} holds no life to resume: leave out --resume to start one.")
+    probe = out / ".writable"
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise InputError(f"--out {out} cannot be written to ({error.strerror}): choose another folder.") from error

@@ -1,0 +1,160 @@
+"""The conditional GAN that remembers one task: `Generator`, `Discriminator`, and how they are trained.
+
+Both networks work at half the image's resolution and reach the pixels by sub-pixel rearrangement (pixel shuffle, Shi
+et al. 2016), which keeps every convolution wide enough to be fast on a CPU.
+"""
+
+import copy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.parametrizations import spectral_norm
+
+from mygo import seeding
+from mygo.data import LabelledImages, to_unit_range
+from mygo.layers import group_norm
+from mygo.stream import EpochBatches
+from mygo.team import batch_mean, share
+
+if TYPE_CHECKING:
+    from mygo.crew import Crew
+
+
+@dataclass(frozen=True, kw_only=True)
+class GanConfig:
+    """Sizes and training of one task's conditional GAN."""
+
+    latent_dim: int = 32
+    """Length of the noise vector."""
+    generator_width: int = 48
+    """Channels of the generator."""
+    discriminator_width: int = 64
+    """Channels of the discriminator."""
+    steps: int = 2500
+    """Training steps; each updates the discriminator once and the generator once."""
+    batch_size: int = 64
+    """Real images, and as many fakes, per step, over all workers."""
+    generator_lr: float = 2e-4
+    """Adam's learning rate for the generator."""
+    discriminator_lr: float = 4e-4
+    """Adam's learning rate for the discriminator."""
+    ema_decay: float = 0.995
+    """Decay per step of the moving average of the generator's weights, which is what is kept."""
+
+
+class Generator(nn.Module):
+    """Maps noise and a label within the task to an image in [-1, 1]."""
+
+    def __init__(self, num_classes: int, image_shape: tuple[int, int, int], *, latent_dim: int, width: int) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.image_shape = image_shape
+        self.latent_dim = latent_dim
+        self.width = width
+        channels, height, image_width = image_shape
+        self.base = (-(-height // 4), -(-image_width // 4))
+        self.embed = nn.Embedding(num_classes, latent_dim)
+        self.project = nn.Linear(2 * latent_dim, width * self.base[0] * self.base[1])
+        self.up = nn.Sequential(
+            group_norm(width), nn.ReLU(), nn.Upsample(scale_factor=2), nn.Conv2d(width, width, 3, padding=1)
+        )
+        self.refine = nn.Sequential(group_norm(width), nn.ReLU(), nn.Conv2d(width, width, 3, padding=1))
+        self.to_pixels = nn.Sequential(
+            group_norm(width), nn.ReLU(), nn.Conv2d(width, 4 * channels, 3, padding=1), nn.PixelShuffle(2), nn.Tanh()
+        )
+
+    def forward(self, noise: Tensor, labels: Tensor) -> Tensor:
+        """Return images [N, C, H, W] for ``noise`` [N, latent_dim] and ``labels`` [N] (integers)."""
+        code = torch.cat([noise, self.embed(labels)], dim=1)
+        x = self.project(code).unflatten(1, (self.width, *self.base))
+        x = self.up(x)
+        x = x + self.refine(x)
+        _, height, width = self.image_shape
+        images: Tensor = self.to_pixels(x)
+        return images[:, :, :height, :width]
+
+
+class Discriminator(nn.Module):
+    """Scores how real an image looks for its label: spectral normalisation and projection (Miyato & Koyama 2018)."""
+
+    def __init__(self, num_classes: int, image_shape: tuple[int, int, int], *, width: int) -> None:
+        super().__init__()
+        channels, height, image_width = image_shape
+        self.padding = (0, image_width % 2, 0, height % 2)
+
+        def conv(ins: int, outs: int, kernel: int, stride: int) -> nn.Module:
+            return spectral_norm(nn.Conv2d(ins, outs, kernel, stride, padding=1))
+
+        self.features = nn.Sequential(
+            nn.PixelUnshuffle(2),
+            conv(4 * channels, width, 3, 1),
+            nn.LeakyReLU(0.2),
+            conv(width, 2 * width, 4, 2),
+            nn.LeakyReLU(0.2),
+            conv(2 * width, 2 * width, 3, 1),
+            nn.LeakyReLU(0.2),
+        )
+        self.score = spectral_norm(nn.Linear(2 * width, 1))
+        self.embed = spectral_norm(nn.Embedding(num_classes, 2 * width))
+
+    def forward(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Return scores [N] for ``images`` [N, C, H, W] in [-1, 1] and ``labels`` [N] (integers)."""
+        h = self.features(F.pad(images, self.padding)).sum(dim=(2, 3))
+        scores: Tensor = self.score(h).squeeze(1) + (self.embed(labels) * h).sum(dim=1)
+        return scores
+
+
+def train_gan(data: LabelledImages, num_classes: int, config: GanConfig, key: seeding.Key, crew: "Crew") -> Generator:
+    """Train a conditional GAN on one task's real ``data`` and return the moving average of its generator.
+
+    One step updates the discriminator on a batch of real images and as many fakes (hinge loss, Lim & Ye 2017), then the
+    generator on the same fakes. Noise is drawn for the whole global batch, of which each rank takes its own share.
+    """
+    team = crew.team
+    data = data.to(team.device)
+    batches = EpochBatches(len(data), config.batch_size, key)
+    with seeding.seeded(*key, "init"):
+        generator = Generator(
+            num_classes, data.image_shape, latent_dim=config.latent_dim, width=config.generator_width
+        ).to(team.device)
+        discriminator = Discriminator(num_classes, data.image_shape, width=config.discriminator_width).to(team.device)
+    average = copy.deepcopy(generator).requires_grad_(False)
+    generate, discriminate = team.wrap(generator), team.wrap(discriminator)
+    optimise_g = torch.optim.Adam(generator.parameters(), config.generator_lr, betas=(0.0, 0.99))
+    optimise_d = torch.optim.Adam(discriminator.parameters(), config.discriminator_lr, betas=(0.0, 0.99))
+
+    def mean(per_image: Tensor) -> Tensor:
+        return batch_mean(per_image, config.batch_size, team)
+
+    for step in range(config.steps):
+        mine = share(config.batch_size, team.rank, team.size)
+        rows = batches.indices(step)[mine]
+        noise = torch.randn(config.batch_size, config.latent_dim, generator=seeding.stream(*key, "noise", step))[mine]
+        real, labels = to_unit_range(data.images[rows]), data.labels[rows]
+        fake = generate(noise.to(team.device), labels)
+
+        scores = discriminate(torch.cat([real, fake.detach()]), torch.cat([labels, labels]))
+        real_scores, fake_scores = scores.chunk(2)
+        loss_d = mean(F.relu(1 - real_scores) + F.relu(1 + fake_scores))
+        optimise_d.zero_grad()
+        loss_d.backward()
+        optimise_d.step()
+
+        discriminator.requires_grad_(False)
+        loss_g = mean(-discriminator(fake, labels))
+        discriminator.requires_grad_(True)
+        losses = {"discriminator": loss_d, "generator": loss_g}
+        crew.check_finite(step, losses)
+        optimise_g.zero_grad()
+        loss_g.backward()
+        optimise_g.step()
+
+        with torch.no_grad():
+            decay = min(config.ema_decay, (1 + step) / (10 + step))
+            for kept, current in zip(average.parameters(), generator.parameters(), strict=True):
+                kept.lerp_(current, 1 - decay)
+        crew.log(step, config.steps, losses)
+    return average

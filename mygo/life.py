@@ -1,0 +1,238 @@
+"""A life: what one learner knows after the tasks so far, in memory and as a folder."""
+
+import functools
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mygo import seeding, storage
+from mygo.data import LabelledImages
+from mygo.dreams import Dreamer, Night
+from mygo.errors import InputError
+from mygo.gan import Generator
+from mygo.memory import MemoryConfig, Quality, as_stored, stored_bytes
+from mygo.neocortex import BackboneName, NeocortexNet
+from mygo.sleep import SleepConfig
+from mygo.stream import Task
+from mygo.wake import WakeConfig
+
+SCHEMA = 1
+"""Version of the life folder."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LifeConfig:
+    """Everything that decides what a learner becomes, given its stream of tasks."""
+
+    seed: int = 0
+    """Seed of every random draw."""
+    backbone: BackboneName = "conv"
+    """The network of features: mlp (2 × 400 units), conv (small) or resnet18."""
+    wake: WakeConfig = field(default_factory=WakeConfig)
+    """Learning a new task."""
+    memory: MemoryConfig = field(default_factory=MemoryConfig)
+    """Remembering it."""
+    sleep: SleepConfig = field(default_factory=SleepConfig)
+    """Reconciling it with what was known."""
+
+    @property
+    def baseline_steps(self) -> int:
+        """Steps per task of every baseline: as many as MyGO takes to adapt and to sleep."""
+        return self.wake.adapt_steps + self.sleep.steps
+
+    def build_generator(self, num_classes: int, image_shape: tuple[int, int, int]) -> Generator:
+        """Return an untrained generator of the size that memories of this life have."""
+        gan = self.memory.gan
+        return Generator(num_classes, image_shape, latent_dim=gan.latent_dim, width=gan.generator_width)
+
+    def memory_bytes_of(self, num_classes: int, image_shape: tuple[int, int, int]) -> int:
+        """Return the bytes that the memory of a task of ``num_classes`` takes as it is kept."""
+        return stored_bytes(self.build_generator(num_classes, image_shape))
+
+
+@dataclass
+class Record:
+    """What was measured in a life so far; accuracies are fractions of held-out test data."""
+
+    task_il: list[list[float]] = field(default_factory=list)
+    class_il: list[list[float]] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Wall seconds per phase name, over all tasks."""
+    label_fidelity: list[float] = field(default_factory=list)
+    diversity: list[float] = field(default_factory=list)
+    replaced_data_bytes: int = 0
+    """Bytes of the raw training images that were handed out and are gone."""
+
+
+class Life:
+    """One learner: the neocortex, its generative memories and, between waking and sleeping, the fast learner.
+
+    With a ``folder`` every `save` leaves there a whole state that `Life.open` reads back; the state counts from the
+    moment its manifest replaces the one before.
+    """
+
+    def __init__(
+        self, strategy: str, config: LifeConfig, image_shape: tuple[int, int, int], folder: Path | None = None
+    ) -> None:
+        self.strategy = strategy
+        self.config = config
+        self.image_shape = image_shape
+        self.folder = folder
+        with seeding.seeded(config.seed, "neocortex"):
+            self.neocortex = NeocortexNet(image_shape, config.backbone)
+        self.fast_learner: NeocortexNet | None = None
+        self.memories: list[Generator] = []
+        self.exemplars: list[LabelledImages] = []
+        """Real data that only the baselines joint and replay keep."""
+        self.record = Record()
+        self.tasks_learned = 0
+        self.phases_done: list[str] = []
+        """Phases of the current cycle that were finished."""
+
+    def begin(self, task: Task) -> None:
+        """Grow the head for ``task``, unless a resumed cycle has it already."""
+        if len(self.neocortex.classifiers) == task.index:
+            with seeding.seeded(self.config.seed, "head", task.index):
+                self.neocortex.add_task_head(len(task.classes))
+
+    def keep_memory(self, generator: Generator, quality: Quality) -> None:
+        """Keep ``generator`` as the newest task's memory, rounded to the precision in which it is stored."""
+        as_stored(generator)
+        self.memories.append(generator.eval().requires_grad_(False))
+        self.record.label_fidelity.append(quality.label_fidelity)
+        self.record.diversity.append(quality.diversity)
+
+    def finish_cycle(self) -> None:
+        """End the current task's cycle: the fast learner has passed on what it knew."""
+        self.fast_learner = None
+        self.tasks_learned += 1
+        self.phases_done = []
+
+    def night(self, task: int) -> Night:
+        """Return what the sleep after ``task`` dreams."""
+        config = self.config.sleep
+        return Night(
+            key=(self.config.seed, "sleep", task),
+            head_sizes=tuple(self.neocortex.head_sizes),
+            noise_dim=max(memory.latent_dim for memory in self.memories),
+            steps=config.steps,
+            batch_size=config.batch_size,
+            steps_per_block=config.steps_per_block,
+            current_share=config.current_share,
+        )
+
+    def dreamer(self, device: torch.device) -> Dreamer:
+        """Return a dreamer of all memories, taught by this life's networks as they are now.
+
+        Raises:
+            RuntimeError: there is no fast learner, so this is not between waking and sleeping.
+        """
+        if self.fast_learner is None:
+            raise RuntimeError("a dreamer needs the fast learner of the newest task: adapt first")
+        return Dreamer(self.memories, self.neocortex, self.fast_learner, device)
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes kept to remember with: generators as stored and real exemplars, the network itself not counted."""
+        return sum(map(stored_bytes, self.memories)) + sum(kept.nbytes for kept in self.exemplars)
+
+    # -- the folder ---------------------------------------------------------------------------------------------------
+
+    def save(self) -> None:
+        """Write the whole state to the folder, if there is one; either all of it counts or nothing."""
+        if self.folder is None:
+            return
+        write = functools.partial(storage.write_tensors, self.folder)
+        manifest = {
+            "schema": SCHEMA,
+            "strategy": self.strategy,
+            "config": asdict(self.config),
+            "image_shape": list(self.image_shape),
+            "head_sizes": self.neocortex.head_sizes,
+            "tasks_learned": self.tasks_learned,
+            "phases_done": self.phases_done,
+            "record": asdict(self.record),
+            "files": {
+                "neocortex": write("neocortex", self.neocortex.state_dict()),
+                "fast_learner": write("fast-learner", self.fast_learner.state_dict()) if self.fast_learner else None,
+                "memories": [
+                    write(f"memory-{task}", {name: t.half() for name, t in memory.state_dict().items()})
+                    for task, memory in enumerate(self.memories)
+                ],
+                "exemplars": [
+                    write(f"exemplars-{task}", {"images": kept.images, "labels": kept.labels})
+                    for task, kept in enumerate(self.exemplars)
+                ],
+            },
+        }
+        storage.write_manifest(self.folder, manifest)
+
+    @staticmethod
+    def exists(folder: Path) -> bool:
+        """Tell whether ``folder`` holds a saved life."""
+        return (folder / storage.MANIFEST).exists()
+
+    @classmethod
+    def open(cls, folder: Path) -> "Life":
+        """Read the state that was saved last in ``folder``.
+
+        Raises:
+            InputError: there is none, or it is damaged or of another version; the message names the file.
+        """
+        manifest = storage.read_manifest(folder, SCHEMA)
+        try:
+            life = cls._from_manifest(folder, manifest)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise InputError(f"{folder / storage.MANIFEST} does not describe a life ({error}).") from error
+        return life
+
+    @classmethod
+    def _from_manifest(cls, folder: Path, manifest: Mapping[str, Any]) -> "Life":
+        channels, height, width = (int(size) for size in manifest["image_shape"])
+        life = cls(manifest["strategy"], config_from_dict(manifest["config"]), (channels, height, width), folder)
+        files = manifest["files"]
+        sizes = [int(size) for size in manifest["head_sizes"]]
+        life.neocortex = life._read_network(files["neocortex"], sizes)
+        if files["fast_learner"]:
+            life.fast_learner = life._read_network(files["fast_learner"], sizes)
+        for name, size in zip(files["memories"], sizes, strict=False):
+            memory = life.config.build_generator(size, life.image_shape)
+            memory.load_state_dict(storage.read_tensors(folder, name))
+            life.memories.append(memory.eval().requires_grad_(False))
+        for name in files["exemplars"]:
+            kept = storage.read_tensors(folder, name)
+            life.exemplars.append(LabelledImages(kept["images"], kept["labels"]))
+        life.record = Record(**manifest["record"])
+        life.tasks_learned = int(manifest["tasks_learned"])
+        life.phases_done = [str(phase) for phase in manifest["phases_done"]]
+        return life
+
+    def _read_network(self, file: str, head_sizes: list[int]) -> NeocortexNet:
+        if self.folder is None:
+            raise ValueError("a life without a folder has nothing to read")
+        net = NeocortexNet(self.image_shape, self.config.backbone)
+        for size in head_sizes:
+            net.add_task_head(size)
+        net.load_state_dict(storage.read_tensors(self.folder, file))
+        return net
+
+
+def config_from_dict(values: Mapping[str, Any]) -> LifeConfig:
+    """Return the configuration that ``asdict`` turned into ``values``; unknown names are errors.
+
+    Raises:
+        TypeError: a name that no setting has.
+    """
+    from mygo.gan import GanConfig
+
+    memory = dict(values["memory"])
+    memory["gan"] = GanConfig(**memory["gan"])
+    parts = {
+        "wake": WakeConfig(**values["wake"]),
+        "memory": MemoryConfig(**memory),
+        "sleep": SleepConfig(**values["sleep"]),
+    }
+    return LifeConfig(**{**values, **parts})

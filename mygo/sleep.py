@@ -1,0 +1,84 @@
+"""Sleep: distil old and new knowledge into the neocortex, from dreams alone. There is no real data here."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mygo.crew import Crew, Losses, train
+from mygo.data import to_unit_range
+from mygo.dreams import Dreams
+from mygo.stream import Task
+from mygo.team import Team, batch_mean
+
+if TYPE_CHECKING:
+    from mygo.life import Life
+
+
+@dataclass(frozen=True, kw_only=True)
+class SleepConfig:
+    """How much is dreamt and how it is distilled."""
+
+    steps: int = 1000
+    """Steps of each sleep."""
+    batch_size: int = 128
+    """Dreams per step, over all workers."""
+    steps_per_block: int = 8
+    """Steps whose dreams are made together, in one call of a dreamer."""
+    current_share: float | None = None
+    """Share of the newest task's dreams; by default every class has the same share."""
+    own_head_weight: float = 0.1
+    """Weight of the MSE between the student's and the teacher's logits of a dream's own task."""
+    all_heads_weight: float = 1.0
+    """Weight of the cross-entropy over all heads side by side, which makes them comparable."""
+    temperature: float = 1.0
+    """Temperature of the teacher's probabilities within a dream's own task, and of the student's over all heads."""
+    lr: float = 1e-3
+    """Adam's learning rate at the start; it falls to 0 along a cosine."""
+
+
+def consolidate(life: "Life", task: Task, crew: Crew) -> None:
+    """Train the neocortex on dreams of all tasks to answer as the teacher does.
+
+    The first sleep is skipped: teacher and student are the same network then, and there is one head only.
+    """
+    if task.index == 0:
+        return
+    config = life.config.sleep
+    night = life.night(task.index)
+    own_head = own_head_mask(life.neocortex.head_sizes).to(crew.team.device)
+    dreams_by_step = crew.dreams.dreams(life, night, crew.team)
+
+    def losses_at(student: nn.Module, step: int) -> Losses:
+        dreams = next(dreams_by_step)
+        logits = student(to_unit_range(dreams.images.to(crew.team.device)))
+        return distillation_losses(logits, dreams, own_head, config, crew.team)
+
+    train(life.neocortex, losses_at, steps=config.steps, lr=config.lr, crew=crew)
+
+
+def own_head_mask(head_sizes: list[int]) -> Tensor:
+    """Return for each task which of the K outputs of all heads side by side are its own: bool [tasks, K]."""
+    task_of_output = torch.repeat_interleave(torch.arange(len(head_sizes)), torch.tensor(head_sizes))
+    return task_of_output.unsqueeze(0) == torch.arange(len(head_sizes)).unsqueeze(1)
+
+
+def distillation_losses(logits: Tensor, dreams: Dreams, own_head: Tensor, config: SleepConfig, team: Team) -> Losses:
+    """Return the two weighted terms of sleep's loss for the student's ``logits`` [N, K] on this rank's ``dreams``.
+
+    ``own_head``: mean squared error with the teacher's logits over the outputs of the dream's own task.
+    ``all_heads``: cross-entropy over all K outputs, at a temperature (Hinton et al. 2015, arXiv:1503.02531). The target
+    is the teacher's probabilities within the dream's own task and 0 elsewhere: which task a dream belongs to is known,
+    since its generator was asked for it.
+    """
+    teacher = dreams.teacher_logits.to(logits.device)
+    own = own_head[dreams.tasks.to(logits.device)]
+    squared = ((logits - teacher).square() * own).sum(1) / own.sum(1)
+    target = torch.softmax((teacher / config.temperature).masked_fill(~own, -torch.inf), dim=1)
+    crossed = F.cross_entropy(logits / config.temperature, target, reduction="none") * config.temperature**2
+    return {
+        "own_head": config.own_head_weight * batch_mean(squared, config.batch_size, team),
+        "all_heads": config.all_heads_weight * batch_mean(crossed, config.batch_size, team),
+    }

@@ -1,0 +1,110 @@
+"""Files that are whole or not there: safetensors named by their content, and a manifest that says which ones count."""
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+from torch import Tensor
+
+from mygo.errors import InputError
+
+MANIFEST = "manifest.json"
+"""The file that makes a folder a life."""
+
+_TENSOR_FILE = re.compile(r"[a-z0-9-]+-(?P<digest>[0-9a-f]{16})\.safetensors")
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write ``content`` under a temporary name, force it to disk, and move it to ``path`` in one step."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write ``content`` as indented JSON, atomically."""
+    write_atomically(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
+
+
+def write_tensors(folder: Path, role: str, tensors: Mapping[str, Tensor]) -> str:
+    """Write ``tensors`` as a safetensors file that is named by ``role`` and content, and return its name.
+
+    What is there already is not written again.
+    """
+    content = safetensors.torch.save({name: t.detach().cpu().contiguous() for name, t in tensors.items()})
+    name = f"{role}-{hashlib.sha256(content).hexdigest()[:16]}.safetensors"
+    if not (folder / name).exists():
+        write_atomically(folder / name, content)
+    return name
+
+
+def read_tensors(folder: Path, name: str) -> dict[str, Tensor]:
+    """Read a file that `write_tensors` wrote.
+
+    Raises:
+        InputError: the file is missing, is not what was written, or has a name of another form.
+    """
+    match = _TENSOR_FILE.fullmatch(name)
+    if match is None:
+        raise InputError(f"{folder / MANIFEST} names the file {name!r}, which is not a name that MyGO writes.")
+    try:
+        content = (folder / name).read_bytes()
+    except OSError as error:
+        raise InputError(f"{folder / name} cannot be read ({error.strerror}).") from error
+    if hashlib.sha256(content).hexdigest()[:16] != match["digest"]:
+        raise InputError(f"{folder / name} is damaged: its content is not what its name says.")
+    try:
+        return safetensors.torch.load(content)
+    except safetensors.SafetensorError as error:
+        raise InputError(f"{folder / name} is not a safetensors file ({error}).") from error
+
+
+def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Make ``manifest`` the folder's state, then delete the tensor files that it does not name."""
+    write_json(folder / MANIFEST, manifest)
+    kept = set(_strings_in(manifest["files"]))
+    for path in folder.glob("*.safetensors"):
+        if path.name not in kept:
+            path.unlink()
+
+
+def read_manifest(folder: Path, schema: int) -> dict[str, Any]:
+    """Read the folder's manifest.
+
+    Raises:
+        InputError: there is none, or it is damaged or of another version.
+    """
+    path = folder / MANIFEST
+    try:
+        manifest = json.loads(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"{folder} holds no saved life ({path.name}: {error.strerror}).") from error
+    except ValueError as error:
+        raise InputError(f"{path} is damaged: it is not JSON ({error}).") from error
+    if not isinstance(manifest, dict) or manifest.get("schema") != schema:
+        raise InputError(f"{path} is not a life of schema {schema}: open it with the version of MyGO that wrote it.")
+    return manifest
+
+
+def _strings_in(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _strings_in(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _strings_in(item)

@@ -1,0 +1,35 @@
+"""The strategies by name: what each does with a task's data while awake, and without it while asleep."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mygo import baselines, sleep, wake
+from mygo.crew import Crew
+from mygo.data import LabelledImages
+from mygo.life import Life
+from mygo.stream import Task
+
+WakePhase = Callable[[Life, Task, LabelledImages, Crew], None]
+SleepPhase = Callable[[Life, Task, Crew], None]
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """The named phases of one cycle, in order. Those of sleep never see real data."""
+
+    wake: dict[str, WakePhase]
+    sleep: dict[str, SleepPhase]
+
+
+STRATEGIES: dict[str, Strategy] = {
+    "mygo": Strategy(
+        wake={"learn": wake.learn, "adapt": wake.adapt, "memorise": wake.memorise},
+        sleep={"consolidate": sleep.consolidate},
+    ),
+    # Only sleep uses the fast learner and the memories, so without sleep neither is trained.
+    "mygo-nosleep": Strategy(wake={"learn": wake.learn}, sleep={}),
+    "finetune": Strategy(wake={"finetune": baselines.finetune}, sleep={}),
+    "joint": Strategy(wake={"joint": baselines.joint}, sleep={}),
+    "lwf": Strategy(wake={"lwf": baselines.learning_without_forgetting}, sleep={}),
+    "replay": Strategy(wake={"replay": baselines.replay}, sleep={}),
+}

@@ -1,0 +1,98 @@
+"""The stream of tasks: which classes come when, and each task's data, handed out once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mygo import seeding
+from mygo.data import ImageDataset, LabelledImages
+from mygo.errors import DataGoneError, InputError
+
+
+@dataclass(frozen=True)
+class Task:
+    """One step of the stream: ``classes`` are the data set's labels, in the order of the task's head."""
+
+    index: int
+    classes: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return f"task {self.index + 1}"
+
+
+def deal_classes(num_classes: int, num_tasks: int, class_order: Sequence[int] | None = None) -> list[Task]:
+    """Deal ``num_classes`` classes, in label order or in ``class_order``, into ``num_tasks`` consecutive tasks.
+
+    Where the classes do not divide evenly, earlier tasks get one class more.
+
+    Raises:
+        InputError: more tasks than classes, or an order that does not name every class exactly once.
+    """
+    order = list(range(num_classes)) if class_order is None else list(class_order)
+    known = f"the classes are 0 to {num_classes - 1}, each named once"
+    if unknown := sorted(set(order) - set(range(num_classes))):
+        raise InputError(f"--class-order names class {unknown[0]}, which the data set does not have: {known}.")
+    if repeated := sorted({c for c in order if order.count(c) > 1}):
+        raise InputError(f"--class-order names class {repeated[0]} more than once: {known}.")
+    if missing := sorted(set(range(num_classes)) - set(order)):
+        raise InputError(f"--class-order leaves out class {missing[0]}: {known}.")
+    if not 1 <= num_tasks <= num_classes:
+        raise InputError(f"--num-tasks must be from 1 to {num_classes}, the number of classes, not {num_tasks}.")
+    bounds = [-(-num_classes * t // num_tasks) for t in range(num_tasks + 1)]
+    return [Task(t, tuple(order[bounds[t] : bounds[t + 1]])) for t in range(num_tasks)]
+
+
+class TaskStream:
+    """Deals a data set's examples to tasks; labels become positions within the task's own classes.
+
+    Training data can be had once, with `hand_out`, and the stream keeps no reference to what it gave. Test data is held
+    out from training and stays.
+    """
+
+    def __init__(self, dataset: ImageDataset, tasks: Sequence[Task], *, start: int = 0) -> None:
+        """Prepare the tasks from number ``start`` on; the data of those before is not kept at all."""
+        self.tasks = list(tasks)
+        self.image_shape = dataset.image_shape
+        self.test = [_examples_of(dataset.test, task) for task in tasks]
+        self._waiting = {task.index: _examples_of(dataset.train, task) for task in self.tasks[start:]}
+
+    def hand_out(self, task: Task) -> LabelledImages:
+        """Give away the training data of ``task``.
+
+        Raises:
+            DataGoneError: it was handed out before.
+        """
+        if task.index not in self._waiting:
+            raise DataGoneError(f"The data of {task} was handed out before and is gone.")
+        return self._waiting.pop(task.index)
+
+
+def _examples_of(data: LabelledImages, task: Task) -> LabelledImages:
+    parts = [data[data.labels == c] for c in task.classes]
+    labels = torch.cat([torch.full((len(part),), position) for position, part in enumerate(parts)])
+    return LabelledImages(torch.cat([part.images for part in parts]), labels)
+
+
+class EpochBatches:
+    """Indices of shuffled batches, as a pure function of the step: epoch after epoch, each in its own order."""
+
+    def __init__(self, size: int, batch_size: int, key: seeding.Key) -> None:
+        """Prepare batches of ``batch_size`` out of ``size`` examples (repeating some within a batch when too few)."""
+        self.size = size
+        self.batch_size = batch_size
+        self.key = key
+        self.per_epoch = max(1, size // batch_size)
+        self._epoch = -1
+        self._order = torch.empty(0, dtype=torch.int64)
+
+    def indices(self, step: int) -> Tensor:
+        """Return the global batch's indices [batch_size] at ``step``."""
+        epoch, position = divmod(step, self.per_epoch)
+        if epoch != self._epoch:
+            rng = seeding.stream(*self.key, "epoch", epoch)
+            repeats = -(-self.batch_size // self.size) if self.size < self.batch_size else 1
+            self._order = torch.cat([torch.randperm(self.size, generator=rng) for _ in range(repeats)])
+            self._epoch = epoch
+        return self._order[position * self.batch_size : (position + 1) * self.batch_size]

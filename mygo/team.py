@@ -1,0 +1,97 @@
+"""The workers that train one network together, as seen by one of them.
+
+The algorithm is written once, against `Team`. Alone, a team is one process. With `torch.distributed` initialised (by
+Ray Train, torchrun or a test) it is all ranks under DistributedDataParallel (DDP). Each rank draws the whole global
+batch's indices and noise, which are cheap, and keeps its share, so the numbers do not depend on the number of ranks.
+"""
+
+from typing import Protocol
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+
+class Team(Protocol):
+    """What a phase needs to know about the workers that it runs on."""
+
+    rank: int
+    size: int
+    device: torch.device
+
+    def wrap(self, module: nn.Module) -> nn.Module:
+        """Return ``module`` on this device such that its gradients are averaged over the ranks."""
+
+    def sum(self, values: Tensor) -> Tensor:
+        """Return the sum of ``values`` (any shape) over all ranks."""
+
+    def barrier(self) -> None:
+        """Wait until every rank is here."""
+
+
+class Solo:
+    """A team of one: this process on one device."""
+
+    rank = 0
+    size = 1
+
+    def __init__(self, device: torch.device | str = "cpu") -> None:
+        self.device = torch.device(device)
+
+    def wrap(self, module: nn.Module) -> nn.Module:
+        """Return ``module`` on this device."""
+        return module.to(self.device)
+
+    def sum(self, values: Tensor) -> Tensor:
+        """Return ``values``."""
+        return values
+
+    def barrier(self) -> None:
+        """Go on at once."""
+
+
+class Ranks:
+    """All ranks of the initialised default process group of `torch.distributed`."""
+
+    def __init__(self, device: torch.device | str = "cpu") -> None:
+        self.rank = dist.get_rank()
+        self.size = dist.get_world_size()
+        self.device = torch.device(device)
+
+    def wrap(self, module: nn.Module) -> nn.Module:
+        """Return ``module`` under DDP; a single rank needs none."""
+        module = module.to(self.device)
+        if self.size == 1:
+            return module
+        # Buffers are functions of the parameters alone (spectral norm's vectors), so every rank has the same ones.
+        return DistributedDataParallel(module, broadcast_buffers=False, gradient_as_bucket_view=True)
+
+    def sum(self, values: Tensor) -> Tensor:
+        """Return the sum of ``values`` over all ranks, on the CPU."""
+        values = values.to(self.device, copy=True)
+        dist.all_reduce(values)
+        return values.cpu()
+
+    def barrier(self) -> None:
+        """Wait until every rank is here."""
+        dist.barrier()
+
+
+def share(total: int, rank: int, size: int) -> slice:
+    """Return the contiguous part of ``total`` items that is ``rank``'s of ``size``; parts differ by at most one."""
+    return slice(total * rank // size, total * (rank + 1) // size)
+
+
+def batch_mean(losses: Tensor, total: int, team: Team) -> Tensor:
+    """Return the loss to call ``backward()`` on, from this rank's per-example ``losses`` (its share of ``total``).
+
+    DDP averages gradients over ranks. The sum over this rank's examples, times ranks over the global batch size, makes
+    that average the gradient of the mean over the global batch, also when the shares are uneven.
+    """
+    return losses.sum() * (team.size / total)
+
+
+def global_mean(loss: Tensor, team: Team) -> float:
+    """Return the mean over the global batch of a loss that came from `batch_mean`."""
+    return float(team.sum(loss.detach().reshape(1))) / team.size

@@ -1,0 +1,134 @@
+"""Wake: learn the new task quickly, and train a small conditional GAN that remembers it. Needs the task's real data."""
+
+import copy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mygo import seeding
+from mygo.crew import Crew, Losses, train
+from mygo.data import LabelledImages, to_unit_range
+from mygo.errors import MemoryQualityError
+from mygo.gan import train_gan
+from mygo.journal import Dreamt, Notice
+from mygo.memory import measure_quality, sample_grid
+from mygo.neocortex import NeocortexNet
+from mygo.stream import EpochBatches, Task
+from mygo.team import batch_mean, share
+
+if TYPE_CHECKING:
+    from mygo.life import Life
+
+
+@dataclass(frozen=True, kw_only=True)
+class WakeConfig:
+    """How the new task is learned, apart from its memory."""
+
+    head_steps: int = 200
+    """Steps for the new head on frozen features."""
+    adapt_steps: int = 600
+    """Steps for the fast learner, features included (the first task trains the neocortex itself for as many)."""
+    batch_size: int = 128
+    """Real images per step, over all workers."""
+    lr: float = 1e-3
+    """Adam's learning rate at the start; it falls to 0 along a cosine."""
+
+
+class OneHead(nn.Module):
+    """A network's features and one of its heads: what learning a single task trains."""
+
+    def __init__(self, net: NeocortexNet, task: int) -> None:
+        super().__init__()
+        self.features = net.features
+        self.head = net.classifiers[task]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the head's logits [N, classes of the task] for ``images`` [N, C, H, W] in [-1, 1]."""
+        logits: Tensor = self.head(self.features(images))
+        return logits
+
+
+def learn(life: "Life", task: Task, data: LabelledImages, crew: Crew) -> None:
+    """Train the new head on the neocortex's features.
+
+    The first task has nothing to protect and trains the features too. From then on they stay as they are, and every
+    image's features are computed once.
+    """
+    config = life.config.wake
+    key = (life.config.seed, "learn", task.index)
+    if task.index == 0:
+        fit_head(life.neocortex, task, data, crew, key, config.adapt_steps, config)
+        return
+    features = extract_features(life.neocortex, data, crew.team.device)
+    head = life.neocortex.classifiers[task.index]
+    batches = EpochBatches(len(data), config.batch_size, key)
+    labels = data.labels.to(crew.team.device)
+
+    def losses_at(wrapped: nn.Module, step: int) -> Losses:
+        rows = batches.indices(step)[share(config.batch_size, crew.team.rank, crew.team.size)]
+        errors = F.cross_entropy(wrapped(features[rows]), labels[rows], reduction="none")
+        return {"cross_entropy": batch_mean(errors, config.batch_size, crew.team)}
+
+    train(head, losses_at, steps=config.head_steps, lr=config.lr, crew=crew)
+
+
+def adapt(life: "Life", task: Task, data: LabelledImages, crew: Crew) -> None:
+    """Train the fast learner, a full copy of the network, on the new task; it is the newest task's teacher in sleep.
+
+    The first task was learned with its features, so there the neocortex is its own fast learner.
+    """
+    config = life.config.wake
+    life.fast_learner = copy.deepcopy(life.neocortex)
+    if task.index > 0:
+        key = (life.config.seed, "adapt", task.index)
+        fit_head(life.fast_learner, task, data, crew, key, config.adapt_steps, config)
+
+
+def memorise(life: "Life", task: Task, data: LabelledImages, crew: Crew) -> None:
+    """Train the task's conditional GAN and keep its generator, once dreams are faithful and diverse enough.
+
+    Raises:
+        MemoryQualityError: every attempt stayed below the floor.
+    """
+    config = life.config.memory
+    if life.fast_learner is None:
+        raise RuntimeError("memorise needs the fast learner as a judge: run adapt first")
+    for attempt in range(config.attempts):
+        key = (life.config.seed, "memorise", task.index, attempt)
+        generator = train_gan(data, len(task.classes), config.gan, key, crew)
+        quality = measure_quality(generator, life.fast_learner, task.index, data, key, crew.team)
+        grid = sample_grid(generator, key, crew.team.device)
+        crew.tell(Dreamt(crew.place, grid, len(task.classes)))
+        if quality.reaches(config):
+            life.keep_memory(generator, quality)
+            return
+        crew.tell(Notice(f"{crew.place}: {quality} is below the floor; trying again with another seed."))
+    raise MemoryQualityError(
+        f"{crew.place}: {config.attempts} generators stayed below the floor (label fidelity "
+        f"{config.fidelity_floor:.2f}, diversity {config.diversity_floor:.2f}; the last had {quality}): "
+        "train the GAN for more steps with --life.memory.gan.steps."
+    )
+
+
+def fit_head(
+    net: NeocortexNet, task: Task, data: LabelledImages, crew: Crew, key: seeding.Key, steps: int, config: WakeConfig
+) -> None:
+    """Train ``net``'s features and the head of ``task`` with cross-entropy on real ``data``."""
+    data = data.to(crew.team.device)
+    batches = EpochBatches(len(data), config.batch_size, key)
+
+    def losses_at(wrapped: nn.Module, step: int) -> Losses:
+        rows = batches.indices(step)[share(config.batch_size, crew.team.rank, crew.team.size)]
+        errors = F.cross_entropy(wrapped(to_unit_range(data.images[rows])), data.labels[rows], reduction="none")
+        return {"cross_entropy": batch_mean(errors, config.batch_size, crew.team)}
+
+    train(OneHead(net, task.index), losses_at, steps=steps, lr=config.lr, crew=crew)
+
+
+@torch.no_grad()
+def extract_features(net: NeocortexNet, data: LabelledImages, device: torch.device) -> Tensor:
+    """Return the features [N, feature_dim] of all images of ``data``."""
+    return torch.cat([net.features(to_unit_range(images.to(device))) for images in data.images.split(1000)])
