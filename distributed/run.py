@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-sys.path[0] = str(Path(__file__).resolve().parent.parent)  # the repository instead of this folder
+if __name__ == "__main__":  # started as a script: import from the repository instead of from this folder
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 import tyro  # noqa: E402
 from rich.console import Console  # noqa: E402

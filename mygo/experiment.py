@@ -64,6 +64,8 @@ class Experiment:
 
     config: ExperimentConfig
     out: Path | None = None
+    log_every: int = 20
+    """Steps between two journal entries of a phase's progress."""
 
     def run(
         self, team: Team | None = None, dreams: DreamSource | None = None, journal: Journal = silent
@@ -72,18 +74,21 @@ class Experiment:
 
         With an `out` rank 0 also writes them to its ``results.json``.
         """
-        crew = Crew(team or Solo(), dreams or OwnDreams(), journal)
-        dataset = load_dataset(self.config.dataset, self.config.data_root)
+        crew = Crew(team or Solo(), dreams or OwnDreams(), journal, self.log_every)
         lives = []
         for name in self.config.strategies:
-            life = self.open_life(name, dataset.image_shape)
-            stream = TaskStream(dataset, self.config.tasks(), start=life.tasks_learned)
+            stream = self.open_stream()
+            life = self.open_life(name, stream.image_shape)
             live(life, STRATEGIES[name], stream, crew)
             lives.append(life)
         results = self.results(lives)
         if self.out is not None and crew.team.rank == 0:
             write_json(self.out / "results.json", results)
         return results
+
+    def open_stream(self) -> TaskStream:
+        """Return the stream of tasks, the only holder of the data set's training images."""
+        return TaskStream(load_dataset(self.config.dataset, self.config.data_root), self.config.tasks())
 
     def open_life(self, strategy: str, image_shape: tuple[int, int, int]) -> Life:
         """Return the saved life of ``strategy``, or a new one.
@@ -115,7 +120,7 @@ class Experiment:
 
 def live(life: Life, strategy: Strategy, stream: TaskStream, crew: Crew) -> None:
     """Learn every task of ``stream`` that ``life`` has not learned yet: wake, sleep, evaluate."""
-    for task in stream.tasks[life.tasks_learned :]:
+    for task in stream.skip(life.tasks_learned):
         life.begin(task)
         wake(life, strategy, task, stream, crew)
         sleep(life, strategy, task, crew)

@@ -51,12 +51,17 @@ class TaskStream:
     out from training and stays.
     """
 
-    def __init__(self, dataset: ImageDataset, tasks: Sequence[Task], *, start: int = 0) -> None:
-        """Prepare the tasks from number ``start`` on; the data of those before is not kept at all."""
+    def __init__(self, dataset: ImageDataset, tasks: Sequence[Task]) -> None:
         self.tasks = list(tasks)
         self.image_shape = dataset.image_shape
         self.test = [_examples_of(dataset.test, task) for task in tasks]
-        self._waiting = {task.index: _examples_of(dataset.train, task) for task in self.tasks[start:]}
+        self._waiting = {task.index: _examples_of(dataset.train, task) for task in self.tasks}
+
+    def skip(self, count: int) -> list[Task]:
+        """Throw away the data of the first ``count`` tasks, which a resumed life has learned; returns the others."""
+        for task in self.tasks[:count]:
+            self._waiting.pop(task.index, None)
+        return self.tasks[count:]
 
     def hand_out(self, task: Task) -> LabelledImages:
         """Give away the training data of ``task``.

@@ -1,0 +1,48 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from mygo.data import ImageDataset, LabelledImages
+from mygo.experiment import Experiment, ExperimentConfig
+from mygo.gan import GanConfig
+from mygo.life import LifeConfig
+from mygo.memory import MemoryConfig
+from mygo.sleep import SleepConfig
+from mygo.wake import WakeConfig
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def tiny_life() -> LifeConfig:
+    """A learner that goes through all the motions in a second, without learning much."""
+    return LifeConfig(
+        seed=3,
+        wake=WakeConfig(head_steps=20, adapt_steps=20, batch_size=32),
+        memory=MemoryConfig(
+            gan=GanConfig(steps=20, batch_size=16, latent_dim=8, generator_width=8, discriminator_width=8),
+            fidelity_floor=0.0,
+            diversity_floor=0.0,
+        ),
+        sleep=SleepConfig(steps=20, batch_size=32, steps_per_block=8),
+    )
+
+
+@pytest.fixture
+def tiny_experiment(tiny_life: LifeConfig, tmp_path: Path) -> Experiment:
+    """Two tasks of digits, one life, in a folder of its own."""
+    config = ExperimentConfig(num_tasks=2, class_order=tuple(range(10)), strategies=("mygo",), life=tiny_life)
+    return Experiment(config, tmp_path / "out", log_every=1)
+
+
+@pytest.fixture
+def coloured_squares() -> ImageDataset:
+    """Four classes of 8×8 images whose grey level tells the class, 20 to train on and 5 to test on of each."""
+
+    def part(per_class: int) -> LabelledImages:
+        labels = torch.arange(4).repeat_interleave(per_class)
+        images = (labels * 60 + 20).to(torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 8, 8).contiguous()
+        return LabelledImages(images, labels)
+
+    return ImageDataset("squares", part(20), part(5), ("a", "b", "c", "d"))

@@ -1,0 +1,119 @@
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import ray
+import torch
+
+from distributed.dreamers import BlockDreamer, BlockRequest, PooledDreams, start_dreamers
+from mygo.dreams import Dreams, OwnDreams
+from mygo.experiment import Experiment
+from mygo.life import Life
+from mygo.memory import Quality
+from mygo.stream import Task
+from mygo.team import Solo
+
+
+class PidDreamer(BlockDreamer):
+    """A dreamer that tells its process."""
+
+    def pid(self) -> int:
+        return os.getpid()
+
+
+@pytest.fixture
+def asleep(tiny_experiment: Experiment, tmp_path: Path) -> Life:
+    """A saved life between waking and sleeping of its second task."""
+    config = tiny_experiment.config.life
+    life = Life("mygo", config, (1, 8, 8), tmp_path / "asleep")
+    for task in (Task(0, (0, 1)), Task(1, (2, 3))):
+        life.begin(task)
+        torch.manual_seed(task.index)
+        life.keep_memory(config.build_generator(2, (1, 8, 8)), Quality(1.0, 1.0))
+    life.fast_learner = Life("mygo", config, (1, 8, 8)).neocortex
+    for _ in range(2):
+        life.fast_learner.add_task_head(2)
+    life.tasks_learned = 1
+    life.save()
+    return life
+
+
+def assert_equal(some: list[Dreams], others: list[Dreams]) -> None:
+    assert len(some) == len(others) > 0
+    for a, b in zip(some, others, strict=True):
+        for name in ("images", "tasks", "labels", "teacher_logits"):
+            assert torch.equal(getattr(a, name), getattr(b, name)), name
+
+
+@pytest.fixture
+def pools(ray_cluster: None) -> Iterator[dict[int, PooledDreams]]:
+    pools = {count: PooledDreams(start_dreamers(count, cpus_each=0, threads=1)) for count in (1, 2, 4)}
+    yield pools
+    for pool in pools.values():
+        for dreamer in pool.dreamers:
+            ray.kill(dreamer)
+
+
+def test_one_two_and_four_dreamers_dream_the_same_bits_as_the_process_itself(
+    asleep: Life, pools: dict[int, PooledDreams]
+) -> None:
+    night = asleep.night(1)
+    own = list(OwnDreams().dreams(asleep, night, Solo()))
+    assert len(own) == night.steps
+    for pool in pools.values():
+        assert_equal(list(pool.dreams(asleep, night, Solo())), own)
+
+
+def test_a_dreamer_that_dies_comes_back_and_dreams_the_same(asleep: Life, ray_cluster: None) -> None:
+    actor = ray.remote(PidDreamer).options(num_cpus=0, max_restarts=-1, max_task_retries=3)
+    dreamers = [actor.remote(1) for _ in range(2)]
+    night = asleep.night(1)
+    own = list(OwnDreams().dreams(asleep, night, Solo()))
+    dreams = PooledDreams(dreamers).dreams(asleep, night, Solo())
+    found = [next(dreams)]
+    killed = ray.get(dreamers[0].pid.remote())
+    os.kill(killed, signal.SIGKILL)
+    found += list(dreams)
+    assert_equal(found, own)
+    assert ray.get(dreamers[0].pid.remote()) != killed
+    for dreamer in dreamers:
+        ray.kill(dreamer)
+
+
+class CountingDreamer:
+    """Stands in for an actor handle and counts what is asked for."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.dream = self
+
+    def remote(self, request: BlockRequest) -> ray.ObjectRef:
+        self.asked += 1
+        return ray.put(BlockDreamer(1).dream(request))
+
+
+def test_a_bounded_number_of_blocks_is_in_flight(asleep: Life, ray_cluster: None) -> None:
+    dreamer = CountingDreamer()
+    night = asleep.night(1)
+    assert night.blocks == 3
+    dreams = PooledDreams([dreamer]).dreams(asleep, night, Solo())
+    assert dreamer.asked == 0
+    next(dreams)
+    assert dreamer.asked == 2
+    for _ in range(night.steps_per_block):
+        next(dreams)
+    assert dreamer.asked == 3
+
+
+def test_a_request_for_another_task_than_the_saved_one_is_refused(asleep: Life) -> None:
+    assert asleep.folder is not None
+    with pytest.raises(RuntimeError, match="is at task 1, not 0"):
+        BlockDreamer(1).dream(BlockRequest(asleep.folder, tasks_learned=0, block=0, rank=0, size=1))
+
+
+def test_a_life_without_a_folder_cannot_use_a_pool(asleep: Life) -> None:
+    asleep.folder = None
+    with pytest.raises(RuntimeError, match="has none"):
+        next(PooledDreams([None]).dreams(asleep, asleep.night(1), Solo()))

@@ -1,0 +1,103 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from distributed.run import main, parse
+from mygo.presets import preset
+
+REPOSITORY = Path(__file__).resolve().parent.parent.parent
+
+
+def test_help_explains_every_flag(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exited:
+        parse(["--help"])
+    assert exited.value.code == 0
+    text = capsys.readouterr().out
+    for flag in (
+        "--dataset",
+        "--num-tasks",
+        "--class-order",
+        "--strategies",
+        "--num-workers",
+        "--num-dreamers",
+        "--seed",
+        "--out",
+        "--data-root",
+        "--resume",
+        "--verbose",
+        "--sleep.steps",
+        "--memory.gan.steps",
+    ):
+        assert flag in text, flag
+
+
+def test_a_data_sets_preset_is_the_default_and_flags_change_it() -> None:
+    assert parse([]).life == preset("digits")
+    assert parse(["--dataset=fashion-mnist"]).life == preset("fashion-mnist")
+    arguments = parse(["--dataset", "cifar10", "--seed", "7", "--sleep.steps", "3"])
+    assert arguments.life.backbone == preset("cifar10").backbone
+    assert (arguments.life.seed, arguments.life.sleep.steps) == (7, 3)
+
+
+@pytest.mark.parametrize(
+    ("argv", "complaint"),
+    [
+        (["--colour", "blue"], "--colour"),
+        (["--dataset", "imagenet"], "imagenet"),
+        (["--num-tasks", "many"], "many"),
+    ],
+)
+def test_flags_that_do_not_exist_or_parse_end_with_2(
+    argv: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as exited:
+        main(argv)
+    assert exited.value.code == 2
+    assert complaint in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("argv", "complaint"),
+    [
+        (["--strategies", "mygo,magic"], "'magic'"),
+        (["--class-order", "0,1,2,3,4,5,6,7,8,8"], "class 8 more than once"),
+        (["--class-order", "0,1,2,3,4,5,6,7,8,17"], "class 17, which the data set does not have"),
+        (["--class-order", "0,1,2"], "leaves out class 3"),
+        (["--class-order", "a,b"], "not a comma list"),
+        (["--num-tasks", "0"], "--num-tasks must be from 1 to 10"),
+        (["--resume"], "--resume needs --out"),
+    ],
+)
+def test_bad_values_get_one_sentence_and_2_and_nothing_is_written(
+    argv: list[str], complaint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(argv) == 2
+    message = capsys.readouterr().err
+    assert complaint in message
+    assert message.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_life_in_out_and_an_unwritable_out_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    life = tmp_path / "taken" / "life" / "mygo"
+    life.mkdir(parents=True)
+    (life / "manifest.json").write_text("{}")
+    assert main(["--out", str(tmp_path / "taken")]) == 2
+    assert "pass --resume" in capsys.readouterr().err
+    (tmp_path / "file").write_text("")
+    assert main(["--out", str(tmp_path / "file")]) == 2
+    assert "cannot be written to" in capsys.readouterr().err
+    assert main(["--out", str(tmp_path / "fresh"), "--resume"]) == 2
+    assert "no life to resume" in capsys.readouterr().err
+    assert not (tmp_path / "fresh").exists()
+
+
+def test_the_script_ends_with_2_and_no_traceback_from_any_folder(tmp_path: Path) -> None:
+    command = [sys.executable, str(REPOSITORY / "distributed" / "run.py"), "--num-tasks", "99"]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 2
+    assert "run.py: --num-tasks must be from 1 to 10" in ended.stderr
+    assert "Traceback" not in ended.stderr

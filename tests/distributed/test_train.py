@@ -1,0 +1,79 @@
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from distributed.placement import place
+from distributed.train import run_on_ray
+from mygo.errors import MemoryQualityError
+from mygo.experiment import Experiment
+from mygo.journal import Dreamt, Evaluated, Event, PhaseEnded, Progress
+from mygo.memory import MemoryConfig
+
+Losses = dict[tuple[str, int, int], dict[str, float]]
+
+
+def losses_of(events: list[Event]) -> Losses:
+    return {(e.place.phase, e.place.task, e.step): dict(e.scalars) for e in events if isinstance(e, Progress)}
+
+
+def assert_close(some: Losses, others: Losses, tolerance: float) -> None:
+    assert some.keys() == others.keys()
+    for key in some:
+        assert some[key] == pytest.approx(others[key], abs=tolerance), key
+
+
+@pytest.fixture(scope="module")
+def lived(ray_cluster: None, tiny_life, tmp_path_factory) -> dict[str, tuple[dict, Losses, list[Event]]]:
+    """The same short life alone, with one Ray worker and with two; every phase has 20 steps, all journalled."""
+    from mygo.experiment import ExperimentConfig
+
+    config = ExperimentConfig(num_tasks=2, strategies=("mygo",), life=tiny_life)
+    lives = {}
+    for name, workers, dreamers in (("alone", 0, 0), ("one", 1, 2), ("two", 2, 1)):
+        experiment = Experiment(config, tmp_path_factory.mktemp(name) / "out", log_every=1)
+        events: list[Event] = []
+        if workers:
+            results = run_on_ray(experiment, place({"CPU": 2}, workers, dreamers), events.append)
+        else:
+            results = experiment.run(journal=events.append)
+        lives[name] = (results, losses_of(events), events)
+    return lives
+
+
+def test_two_workers_have_the_losses_of_one_over_twenty_steps_of_every_phase(lived) -> None:
+    _, one, _ = lived["one"]
+    _, two, _ = lived["two"]
+    for phase in ("learn", "adapt", "memorise", "consolidate"):
+        assert sum(key[0] == phase and key[1] == 1 for key in one) == 20, phase
+    assert_close(one, two, 1e-4)
+
+
+def test_one_worker_lives_exactly_as_a_process_without_ray(lived) -> None:
+    results_alone, alone, _ = lived["alone"]
+    results_one, one, _ = lived["one"]
+    assert_close(alone, one, 0)
+    for key in ("accuracy_matrix", "label_fidelity", "memory_bytes"):
+        assert results_alone["strategies"]["mygo"][key] == results_one["strategies"]["mygo"][key]
+
+
+def test_all_events_reach_the_driver_in_order(lived) -> None:
+    _, _, events = lived["two"]
+    phases = [(e.place.task, e.place.phase) for e in events if isinstance(e, PhaseEnded)]
+    names = ["learn", "adapt", "memorise", "consolidate", "evaluate"]
+    assert phases == [(task, name) for task in range(2) for name in names]
+    assert sum(isinstance(e, Dreamt) for e in events) == 2
+    assert isinstance(events[-1], Evaluated)
+
+
+def test_what_a_worker_raises_for_a_person_arrives_as_it_is(ray_cluster: None, tiny_experiment: Experiment) -> None:
+    config = tiny_experiment.config
+    memory = MemoryConfig(gan=config.life.memory.gan, diversity_floor=1e9, attempts=1)
+    hopeless = dataclasses.replace(config, life=dataclasses.replace(config.life, memory=memory))
+    with pytest.raises(MemoryQualityError, match="1 generators stayed below the floor"):
+        run_on_ray(dataclasses.replace(tiny_experiment, config=hopeless), place({"CPU": 2}, 1, 1))
+
+
+def test_a_relative_out_is_refused(tiny_experiment: Experiment) -> None:
+    with pytest.raises(ValueError, match="absolute"):
+        run_on_ray(dataclasses.replace(tiny_experiment, out=Path("out")), place({"CPU": 2}))

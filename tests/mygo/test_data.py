@@ -1,0 +1,110 @@
+import gzip
+import struct
+import urllib.error
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mygo import data
+from mygo.data import LabelledImages, load_dataset, load_digits, to_pixels, to_unit_range
+from mygo.errors import InputError
+
+
+def idx(values: np.ndarray) -> bytes:
+    return struct.pack(f">I{values.ndim}I", 0x0800 + values.ndim, *values.shape) + values.astype(np.uint8).tobytes()
+
+
+@pytest.fixture
+def debian_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "debian"
+    folder.mkdir()
+    for prefix, count in (("train", 30), ("t10k", 10)):
+        images = np.arange(count * 28 * 28).reshape(count, 28, 28) % 251
+        (folder / f"{prefix}-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(images)))
+        (folder / f"{prefix}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx(np.arange(count) % 10)))
+    monkeypatch.setitem(data.DEBIAN_FOLDERS, "fashion-mnist", folder)
+    return folder
+
+
+def test_digits_hold_out_a_fifth_of_each_class_and_share_no_image() -> None:
+    digits = load_digits()
+    assert digits.image_shape == (1, 8, 8)
+    assert len(digits.train) + len(digits.test) == 1797
+    for label in range(10):
+        held_out = int((digits.test.labels == label).sum())
+        assert held_out == pytest.approx(0.2 * (held_out + int((digits.train.labels == label).sum())), abs=1)
+    train = {image.numpy().tobytes() for image in digits.train.images}
+    assert not any(image.numpy().tobytes() in train for image in digits.test.images)
+
+
+def test_pixels_survive_the_way_there_and_back() -> None:
+    pixels = torch.arange(256, dtype=torch.uint8)
+    unit = to_unit_range(pixels)
+    assert unit.min() == -1
+    assert unit.max() == 1
+    assert torch.equal(to_pixels(unit), pixels)
+
+
+def test_debians_files_are_read(debian_folder: Path, tmp_path: Path) -> None:
+    dataset = load_dataset("fashion-mnist", tmp_path / "nothing")
+    assert dataset.train.images.shape == (30, 1, 28, 28)
+    assert dataset.test.labels.tolist() == list(range(10))
+    assert dataset.class_names[9] == "Ankle boot"
+    assert dataset.train.images[0, 0, 0, :3].tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("damage", "complaint"),
+    [
+        (lambda content: content[: len(content) // 2], "cannot be read"),
+        (lambda content: b"not gzip", "cannot be read"),
+        (lambda content: gzip.compress(gzip.decompress(content)[:-5]), "cut short"),
+        (lambda content: gzip.compress(b"\0\0\x0d\x03" + gzip.decompress(content)[4:]), "not an IDX file"),
+    ],
+)
+def test_a_damaged_file_is_named(debian_folder: Path, tmp_path: Path, damage, complaint: str) -> None:
+    path = debian_folder / "train-images-idx3-ubyte.gz"
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(InputError, match=complaint) as raised:
+        load_dataset("fashion-mnist", tmp_path / "nothing")
+    assert str(path) in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_images_and_labels_must_be_as_many(debian_folder: Path, tmp_path: Path) -> None:
+    (debian_folder / "t10k-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx(np.arange(9))))
+    with pytest.raises(InputError, match="10 t10k images but 9 labels"):
+        load_dataset("fashion-mnist", tmp_path / "nothing")
+
+
+def test_torchvisions_layout_under_data_root_comes_first(debian_folder: Path, tmp_path: Path) -> None:
+    raw = tmp_path / "root" / "FashionMNIST" / "raw"
+    raw.mkdir(parents=True)
+    for prefix, count in (("train", 20), ("t10k", 10)):
+        (raw / f"{prefix}-images-idx3-ubyte").write_bytes(idx(np.zeros((count, 28, 28))))
+        (raw / f"{prefix}-labels-idx1-ubyte").write_bytes(idx(np.arange(count) % 10))
+    dataset = load_dataset("fashion-mnist", tmp_path / "root")
+    assert len(dataset.train) == 20
+    assert dataset.image_shape == (1, 28, 28)
+    (raw / "train-images-idx3-ubyte").write_bytes(b"garbage")
+    with pytest.raises(InputError, match="damaged"):
+        load_dataset("fashion-mnist", tmp_path / "root")
+
+
+def test_without_network_one_sentence_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_network(*_: object, **__: object) -> None:
+        raise urllib.error.URLError("unreachable")
+
+    monkeypatch.setattr("urllib.request.urlopen", no_network)
+    with pytest.raises(InputError, match="mnist is not in .* and cannot be downloaded .* pass --data-root") as raised:
+        load_dataset("mnist", tmp_path)
+    assert "\n" not in str(raised.value)
+
+
+def test_labelled_images_refuse_other_types_and_shapes() -> None:
+    with pytest.raises(ValueError, match="uint8"):
+        LabelledImages(torch.zeros(2, 1, 4, 4), torch.zeros(2, dtype=torch.int64))
+    with pytest.raises(ValueError, match="labels"):
+        LabelledImages(torch.zeros(2, 1, 4, 4, dtype=torch.uint8), torch.zeros(3, dtype=torch.int64))

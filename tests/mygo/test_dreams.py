@@ -1,0 +1,103 @@
+import pytest
+import torch
+
+from mygo.data import to_unit_range
+from mygo.dreams import Dreamer, Dreams, Night, by_step
+from mygo.gan import Generator
+from mygo.neocortex import NeocortexNet
+
+NIGHT = Night(key=(0, "sleep", 1), head_sizes=(2, 3), noise_dim=6, steps=10, batch_size=12, steps_per_block=4)
+
+
+@pytest.fixture(scope="module")
+def dreamer() -> Dreamer:
+    torch.manual_seed(0)
+    neocortex, fast_learner = NeocortexNet((1, 8, 8), "mlp"), NeocortexNet((1, 8, 8), "mlp")
+    for net in (neocortex, fast_learner):
+        net.add_task_head(2)
+        net.add_task_head(3)
+    # Memories may differ in the length of their noise.
+    memories = [Generator(size, (1, 8, 8), latent_dim=dim, width=8) for size, dim in ((2, 4), (3, 6))]
+    return Dreamer(memories, neocortex, fast_learner, torch.device("cpu"))
+
+
+def test_blocks_cover_the_night() -> None:
+    assert NIGHT.blocks == 3
+    assert [NIGHT.steps_in(block) for block in range(3)] == [4, 4, 2]
+    assert len(NIGHT.order(2).tasks) == 2 * 12
+
+
+def test_a_block_is_the_same_whenever_it_is_drawn_and_differs_from_others() -> None:
+    once, again, other = NIGHT.order(1), NIGHT.order(1), NIGHT.order(0)
+    assert torch.equal(once.noise, again.noise)
+    assert torch.equal(once.labels, again.labels)
+    assert not torch.equal(once.noise, other.noise)
+
+
+@pytest.mark.parametrize("size", [2, 3, 5])
+def test_the_shares_of_all_ranks_make_up_each_steps_global_batch(size: int) -> None:
+    whole = NIGHT.order(0)
+    shares = [NIGHT.order(0, rank, size) for rank in range(size)]
+    by_rank = [share.noise.view(4, -1, 6) for share in shares]
+    assert torch.equal(torch.cat(by_rank, dim=1), whole.noise.view(4, 12, 6))
+    assert torch.equal(torch.cat([share.tasks.view(4, -1) for share in shares], dim=1), whole.tasks.view(4, 12))
+
+
+def test_every_class_has_the_same_share_of_dreams_unless_told_otherwise() -> None:
+    def counts(current_share: float | None) -> list[float]:
+        night = Night(
+            key=(0,),
+            head_sizes=(2, 3),
+            noise_dim=1,
+            steps=500,
+            batch_size=40,
+            steps_per_block=500,
+            current_share=current_share,
+        )
+        order = night.order(0)
+        classes = order.labels + torch.tensor([0, 2])[order.tasks]
+        return (torch.bincount(classes, minlength=5) / len(classes)).tolist()
+
+    assert counts(None) == pytest.approx([0.2] * 5, abs=0.02)
+    assert counts(0.6) == pytest.approx([0.2, 0.2, 0.2, 0.2, 0.2], abs=0.02)
+    assert counts(0.9) == pytest.approx([0.05, 0.05, 0.3, 0.3, 0.3], abs=0.02)
+
+
+def test_every_batch_mixes_tasks(dreamer: Dreamer) -> None:
+    for block in range(NIGHT.blocks):
+        for step in by_step(dreamer.dream(NIGHT.order(block)), NIGHT.steps_in(block)):
+            assert len(step) == 12
+            assert set(step.tasks.tolist()) == {0, 1}
+
+
+def test_the_teacher_is_the_old_network_for_old_tasks_and_the_fast_learner_for_the_newest(dreamer: Dreamer) -> None:
+    dreams = dreamer.dream(NIGHT.order(0))
+    images = to_unit_range(dreams.images)
+    for task, teacher in ((0, dreamer.neocortex), (1, dreamer.fast_learner)):
+        rows = dreams.tasks == task
+        assert torch.allclose(dreams.teacher_logits[rows], teacher(images[rows]), atol=1e-5)
+    assert not torch.allclose(dreamer.neocortex(images), dreamer.fast_learner(images), atol=1e-2)
+
+
+def test_labels_count_over_all_heads_and_images_come_from_the_tasks_own_generator(dreamer: Dreamer) -> None:
+    order = NIGHT.order(0)
+    dreams = dreamer.dream(order)
+    assert dreams.images.dtype == torch.uint8
+    assert torch.equal(dreams.labels, order.labels + 2 * (order.tasks == 1))
+    row = int((order.tasks == 0).nonzero()[0])
+    image = dreamer.memories[0](order.noise[row : row + 1, :4], order.labels[row : row + 1])
+    assert torch.allclose(to_unit_range(dreams.images[row : row + 1]), image, atol=0.02)
+
+
+def test_dreaming_builds_no_graph_and_a_changing_student_changes_no_teacher(dreamer: Dreamer) -> None:
+    student = NeocortexNet((1, 8, 8), "mlp")
+    student.add_task_head(2)
+    student.add_task_head(3)
+    own = Dreamer(dreamer.memories, student, student, torch.device("cpu"))
+    before = own.dream(NIGHT.order(0))
+    assert not before.teacher_logits.requires_grad
+    with torch.no_grad():
+        for parameter in student.parameters():
+            parameter.add_(1.0)
+    assert torch.equal(own.dream(NIGHT.order(0)).teacher_logits, before.teacher_logits)
+    assert isinstance(before[0:2], Dreams)

@@ -1,0 +1,232 @@
+import dataclasses
+import gc
+import json
+import weakref
+from pathlib import Path
+
+import pytest
+import torch
+
+from mygo import experiment as experiment_module, sleep
+from mygo.data import LabelledImages, load_dataset
+from mygo.errors import InputError, MemoryQualityError
+from mygo.experiment import Experiment, ExperimentConfig, check_out
+from mygo.journal import Event, PhaseEnded, Progress
+from mygo.life import Life, LifeConfig
+from mygo.memory import MemoryConfig
+from mygo.strategies import STRATEGIES, Strategy
+from mygo.stream import TaskStream
+
+
+def with_strategies(experiment: Experiment, *names: str) -> Experiment:
+    return dataclasses.replace(experiment, config=dataclasses.replace(experiment.config, strategies=names))
+
+
+def losses_of(events: list[Event]) -> dict[tuple[str, int, str, int], dict[str, float]]:
+    return {
+        (e.place.strategy, e.place.task, e.place.phase, e.step): dict(e.scalars)
+        for e in events
+        if isinstance(e, Progress)
+    }
+
+
+def test_every_strategy_lives_and_reports_the_documented_results(tiny_experiment: Experiment) -> None:
+    results = with_strategies(tiny_experiment, *STRATEGIES).run()
+    assert tiny_experiment.out is not None
+    assert json.loads((tiny_experiment.out / "results.json").read_text()) == json.loads(json.dumps(results))
+    assert results["schema"] == 1
+    assert results["config"]["dataset"] == "digits"
+    assert {"mygo", "torch", "python"} <= results["versions"].keys()
+    assert list(results["strategies"]) == list(STRATEGIES)
+    for name, entry in results["strategies"].items():
+        for kind in ("task_il", "class_il"):
+            assert [len(row) for row in entry["accuracy_matrix"][kind]] == [1, 2]
+            assert 0 <= entry["average_accuracy"][kind] <= 1
+            assert {kind} <= entry["forgetting"].keys() & entry["backward_transfer"].keys()
+        assert entry["seconds"]["total"] >= entry["seconds"]["wake"] + entry["seconds"]["sleep"]
+        assert entry["replaced_data_bytes"] == len(load_dataset("digits", Path()).train) * 64
+        assert len(entry["label_fidelity"]) == (2 if name == "mygo" else 0)
+    kept = {name: entry["memory_bytes"] for name, entry in results["strategies"].items()}
+    assert kept["finetune"] == kept["lwf"] == kept["mygo-nosleep"] == 0
+    assert kept["joint"] == results["strategies"]["joint"]["replaced_data_bytes"]
+    assert kept["mygo"] - 2 * 64 < kept["replay"] <= kept["mygo"]
+
+
+def test_waking_leaves_features_alone_from_the_second_task_on_and_sleeping_changes_them(
+    tiny_experiment: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    features: list[tuple[int, str, dict[str, torch.Tensor]]] = []
+    heads: list[torch.Tensor] = []
+
+    def watched(name, phase):
+        def run(life, task, *rest):
+            phase(life, task, *rest)
+            features.append((task.index, name, {k: v.clone() for k, v in life.neocortex.features.state_dict().items()}))
+            heads.append(life.neocortex.classifiers[task.index].weight.detach().clone())
+
+        return run
+
+    mygo = STRATEGIES["mygo"]
+    watching = Strategy(
+        wake={name: watched(name, phase) for name, phase in mygo.wake.items()},
+        sleep={name: watched(name, phase) for name, phase in mygo.sleep.items()},
+    )
+    monkeypatch.setitem(STRATEGIES, "mygo", watching)
+    events: list[Event] = []
+    tiny_experiment.run(journal=events.append)
+
+    def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+        return all(torch.equal(a[key], b[key]) for key in a)
+
+    state = {(task, name): value for task, name, value in features}
+    before = state[0, "consolidate"]
+    for name in ("learn", "adapt", "memorise"):
+        assert same(state[1, name], before)
+    assert not same(state[1, "consolidate"], before)
+    assert not torch.equal(heads[-1], heads[-2])
+    losses = losses_of(events)
+    assert sum(losses["mygo", 1, "consolidate", 0].values()) > 0.01
+    assert ("mygo", 0, "consolidate", 0) not in losses  # nothing to reconcile yet
+
+
+def test_the_first_task_trains_the_features(tiny_experiment: Experiment) -> None:
+    learned = Life("mygo", tiny_experiment.config.life, (1, 8, 8))
+    untrained = [p.clone() for p in learned.neocortex.features.parameters()]
+    tiny_experiment.run()
+    assert tiny_experiment.out is not None
+    trained = Life.open(tiny_experiment.out / "life" / "mygo").neocortex.features.parameters()
+    assert not any(torch.equal(a, b) for a, b in zip(untrained, trained, strict=True))
+
+
+def test_no_real_image_can_be_reached_when_sleep_begins(
+    tiny_experiment: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handed_out: list[weakref.ref[torch.Tensor]] = []
+    whole: list[weakref.ref[torch.Tensor]] = []
+    asked: list[int] = []
+    checked: list[int] = []
+
+    def spied_load(*args):
+        dataset = load_dataset(*args)
+        whole.append(weakref.ref(dataset.train.images))
+        return dataset
+
+    def spied_hand_out(self, task, real=TaskStream.hand_out) -> LabelledImages:
+        asked.append(task.index)
+        data = real(self, task)
+        handed_out.append(weakref.ref(data.images))
+        return data
+
+    def spied_sleep(life, task, crew):
+        gc.collect()
+        assert [ref() for ref in handed_out + whole] == [None] * (len(asked) + 1)
+        checked.append(task.index)
+        sleep.consolidate(life, task, crew)
+
+    monkeypatch.setattr(experiment_module, "load_dataset", spied_load)
+    monkeypatch.setattr(TaskStream, "hand_out", spied_hand_out)
+    monkeypatch.setitem(STRATEGIES, "mygo", Strategy(STRATEGIES["mygo"].wake, {"consolidate": spied_sleep}))
+    tiny_experiment.run()
+    assert asked == checked == [0, 1]
+
+
+@pytest.mark.parametrize("strategy", ["mygo", "replay"])
+def test_a_life_interrupted_after_any_phase_ends_as_an_undisturbed_one(
+    tiny_experiment: Experiment, tmp_path: Path, strategy: str
+) -> None:
+    undisturbed = with_strategies(tiny_experiment, strategy)
+    expected = undisturbed.run()["strategies"][strategy]
+
+    class PowerCutError(Exception):
+        pass
+
+    interrupted = dataclasses.replace(undisturbed, out=tmp_path / "interrupted")
+    phases: list[tuple[int, str]] = []
+
+    def cut(event: Event) -> None:
+        if isinstance(event, PhaseEnded):
+            phases.append((event.place.task, event.place.phase))
+            raise PowerCutError
+
+    for _ in range(20):
+        try:
+            resumed = interrupted.run(journal=cut)
+            break
+        except PowerCutError:
+            continue
+    assert len(phases) == len(set(phases)) == 2 * (len(STRATEGIES[strategy].wake) + len(STRATEGIES[strategy].sleep) + 1)
+    found = resumed["strategies"][strategy]
+    for key in ("accuracy_matrix", "label_fidelity", "memory_bytes", "replaced_data_bytes"):
+        assert found[key] == expected[key]
+    assert undisturbed.out is not None
+    ends = [Life.open(out / "life" / strategy) for out in (undisturbed.out, tmp_path / "interrupted")]
+    a, b = (end.neocortex.state_dict() for end in ends)
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_the_seed_decides_everything(tiny_experiment: Experiment) -> None:
+    def losses(seed: int) -> dict:
+        config = dataclasses.replace(
+            tiny_experiment.config, life=dataclasses.replace(tiny_experiment.config.life, seed=seed)
+        )
+        events: list[Event] = []
+        Experiment(config, log_every=1).run(journal=events.append)
+        return losses_of(events)
+
+    once = losses(1)
+    assert once == losses(1)
+    assert once != losses(2)
+
+
+def test_a_memory_below_the_floor_is_tried_again_and_then_ends_the_run(
+    tiny_experiment: Experiment, tiny_life: LifeConfig
+) -> None:
+    memory = MemoryConfig(gan=tiny_life.memory.gan, diversity_floor=1e9, attempts=2)
+    config = dataclasses.replace(tiny_experiment.config, life=dataclasses.replace(tiny_life, memory=memory))
+    events: list[Event] = []
+    with pytest.raises(MemoryQualityError, match=r"mygo, task 1, memorise: 2 generators stayed below the floor"):
+        Experiment(config).run(journal=events.append)
+    assert sum(isinstance(e, Progress) and e.place.phase == "memorise" and e.step == 0 for e in events) == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"strategies": ("mygo", "magic")}, "names 'magic'"),
+        ({"strategies": ("mygo", "mygo")}, "each once"),
+        ({"strategies": ()}, "at least one"),
+        ({"dataset": "imagenet"}, "imagenet is not known"),
+        ({"num_tasks": 11}, "from 1 to 10"),
+        ({"class_order": (0, 0)}, "more than once"),
+    ],
+)
+def test_a_bad_configuration_is_refused(change: dict, complaint: str) -> None:
+    with pytest.raises(InputError, match=complaint):
+        ExperimentConfig(**change)
+
+
+def test_going_on_with_other_settings_is_refused(tiny_experiment: Experiment) -> None:
+    tiny_experiment.run()
+    life = dataclasses.replace(tiny_experiment.config.life, seed=9)
+    other = Experiment(dataclasses.replace(tiny_experiment.config, life=life), tiny_experiment.out)
+    with pytest.raises(InputError, match="another configuration"):
+        other.run()
+
+
+def test_an_out_folder_is_used_once_and_resumed_on_request(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(InputError, match="leave out --resume"):
+        check_out(out, resume=True)
+    assert not out.exists()
+    check_out(out, resume=False)
+    (out / "life" / "mygo").mkdir(parents=True)
+    (out / "life" / "mygo" / "manifest.json").write_text("{}")
+    with pytest.raises(InputError, match="pass --resume to go on with it, or another --out"):
+        check_out(out, resume=False)
+    check_out(out, resume=True)
+
+
+def test_an_out_that_cannot_be_written_to_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot be written to"):
+        check_out(tmp_path / "file" / "out", resume=False)

@@ -1,0 +1,118 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from mygo.data import LabelledImages
+from mygo.errors import InputError
+from mygo.life import Life, LifeConfig
+from mygo.memory import Quality
+from mygo.storage import MANIFEST
+from mygo.stream import Task
+
+
+@pytest.fixture
+def life(tiny_life: LifeConfig, tmp_path: Path) -> Life:
+    """A life between waking and sleeping of its second task."""
+    life = Life("mygo", tiny_life, (1, 8, 8), tmp_path / "life")
+    for task in (Task(0, (4, 7)), Task(1, (1, 2, 3))):
+        life.begin(task)
+        life.keep_memory(tiny_life.build_generator(len(task.classes), (1, 8, 8)), Quality(0.9, 0.8))
+    life.exemplars.append(LabelledImages(torch.zeros(3, 1, 8, 8, dtype=torch.uint8), torch.arange(3)))
+    life.fast_learner = Life("mygo", tiny_life, (1, 8, 8)).neocortex
+    for size in (2, 3):
+        life.fast_learner.add_task_head(size)
+    life.tasks_learned = 1
+    life.phases_done = ["learn", "adapt", "memorise"]
+    life.record.task_il.append([1.0])
+    life.record.seconds["learn"] = 1.5
+    life.save()
+    return life
+
+
+def test_what_is_saved_is_what_is_opened(life: Life) -> None:
+    assert life.folder is not None
+    opened = Life.open(life.folder)
+    assert opened.config == life.config
+    assert (opened.strategy, opened.tasks_learned, opened.phases_done) == ("mygo", 1, ["learn", "adapt", "memorise"])
+    assert opened.record == life.record
+    assert opened.memory_bytes == life.memory_bytes
+    assert opened.fast_learner is not None
+    pairs = [(life.neocortex, opened.neocortex), (life.fast_learner, opened.fast_learner)]
+    for kept, read in [*pairs, *zip(life.memories, opened.memories, strict=True)]:
+        assert kept.state_dict().keys() == read.state_dict().keys()
+        assert all(torch.equal(value, read.state_dict()[name]) for name, value in kept.state_dict().items())
+    assert torch.equal(opened.exemplars[0].images, life.exemplars[0].images)
+
+
+def test_a_folder_holds_nothing_that_needs_unpickling_and_nothing_left_over(life: Life) -> None:
+    assert life.folder is not None
+    life.finish_cycle()
+    life.save()
+    names = sorted(path.name for path in life.folder.iterdir())
+    assert MANIFEST in names
+    assert all(name == MANIFEST or name.endswith(".safetensors") for name in names)
+    assert not any(name.startswith("fast-learner") for name in names)
+    assert sum(name.startswith("memory-") for name in names) == 2
+
+
+def test_memories_are_written_once(life: Life) -> None:
+    assert life.folder is not None
+    memory = next(life.folder.glob("memory-0-*"))
+    written = memory.stat().st_mtime_ns
+    life.save()
+    assert memory.stat().st_mtime_ns == written
+
+
+def test_a_save_that_is_cut_off_leaves_the_state_before(life: Life, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert life.folder is not None
+    life.tasks_learned = 2
+
+    def power_cut(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mygo.storage.write_manifest", power_cut)
+    with pytest.raises(KeyboardInterrupt):
+        life.save()
+    assert Life.open(life.folder).tasks_learned == 1
+
+
+@pytest.mark.parametrize("role", ["neocortex", "fast-learner", "memory-1"])
+def test_a_damaged_or_missing_file_is_named(life: Life, role: str) -> None:
+    assert life.folder is not None
+    path = next(life.folder.glob(f"{role}-*"))
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=f"{path.name} is damaged"):
+        Life.open(life.folder)
+    path.unlink()
+    with pytest.raises(InputError, match=f"{path.name} cannot be read"):
+        Life.open(life.folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (lambda m: m.update(schema=2), "not a life of schema 1"),
+        (lambda m: m.pop("record"), "does not describe a life"),
+        (lambda m: m["config"].update(colour="blue"), "does not describe a life"),
+        (lambda m: m.update(head_sizes=[2, 4]), "does not describe a life"),
+        (lambda m: m["files"].update(neocortex="../../secret-0123456789abcdef.safetensors"), "not a name that MyGO"),
+    ],
+)
+def test_a_manifest_that_does_not_fit_is_refused(life: Life, change, complaint: str) -> None:
+    assert life.folder is not None
+    path = life.folder / MANIFEST
+    manifest = json.loads(path.read_text())
+    change(manifest)
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(InputError, match=complaint):
+        Life.open(life.folder)
+
+
+def test_an_empty_folder_holds_no_life(tmp_path: Path) -> None:
+    assert not Life.exists(tmp_path)
+    with pytest.raises(InputError, match="holds no saved life"):
+        Life.open(tmp_path)

@@ -1,0 +1,107 @@
+import pytest
+import torch
+from torch import Tensor
+
+from mygo.crew import Crew
+from mygo.data import LabelledImages
+from mygo.dreams import OwnDreams
+from mygo.errors import NonFiniteError
+from mygo.gan import Discriminator, GanConfig, Generator, train_gan
+from mygo.memory import MemoryConfig, Quality, as_stored, measure_quality, stored_bytes
+from mygo.neocortex import NeocortexNet
+from mygo.team import Solo
+
+
+class Judge(NeocortexNet):
+    """Sees only the mean grey of an image; class 1 is the brighter one."""
+
+    def __init__(self) -> None:
+        super().__init__((1, 8, 8), "mlp")
+        mean = torch.nn.Linear(64, 1)
+        torch.nn.init.constant_(mean.weight, 1 / 64)
+        torch.nn.init.zeros_(mean.bias)
+        self.features = torch.nn.Sequential(torch.nn.Flatten(), mean)
+        self.feature_dim = 1
+        head = self.add_task_head(2)
+        with torch.no_grad():
+            head.weight.copy_(torch.tensor([[-1.0], [1.0]]))
+            head.bias.zero_()
+
+
+class Greys(Generator):
+    """Dreams flat images: of its class's brightness, with a given spread and share of wrong labels."""
+
+    def __init__(self, spread: float, obeys: bool = True) -> None:
+        super().__init__(2, (1, 8, 8), latent_dim=2, width=8)
+        self.spread = spread
+        self.obeys = obeys
+
+    def forward(self, noise: Tensor, labels: Tensor) -> Tensor:
+        sign = (labels * 2 - 1) * (1 if self.obeys else -1)
+        grey = 0.5 * sign + self.spread * noise[:, 0].clamp(-2, 2)
+        return grey.view(-1, 1, 1, 1).expand(-1, 1, 8, 8)
+
+
+def real_greys() -> LabelledImages:
+    noise = torch.randn(1000, generator=torch.Generator().manual_seed(0)).clamp(-2, 2)
+    labels = torch.arange(2).repeat_interleave(500)
+    grey = 0.5 * (labels * 2 - 1) + 0.1 * noise
+    pixels = ((grey + 1) * 127.5).round().to(torch.uint8).view(-1, 1, 1, 1)
+    return LabelledImages(pixels.expand(-1, 1, 8, 8).contiguous(), labels)
+
+
+@pytest.mark.parametrize(
+    ("generator", "fidelity", "diversity"),
+    [(Greys(0.1), 1.0, 1.0), (Greys(0.0), 1.0, 0.0), (Greys(0.1, obeys=False), 0.0, 1.0), (Greys(0.05), 1.0, 0.25)],
+    ids=["as real", "collapsed", "disobedient", "half as spread"],
+)
+def test_quality_tells_good_memories_from_bad(generator: Greys, fidelity: float, diversity: float) -> None:
+    quality = measure_quality(generator, Judge(), 0, real_greys(), (0,), Solo())
+    assert quality.label_fidelity == pytest.approx(fidelity, abs=0.01)
+    assert quality.diversity == pytest.approx(diversity, abs=0.12)
+
+
+def test_the_floor_holds_for_both_measures() -> None:
+    floor = MemoryConfig(fidelity_floor=0.8, diversity_floor=0.3)
+    assert Quality(0.8, 0.3).reaches(floor)
+    assert not Quality(0.79, 1.0).reaches(floor)
+    assert not Quality(1.0, 0.29).reaches(floor)
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (1, 28, 28), (3, 32, 32)])
+@pytest.mark.parametrize("num_classes", [1, 5])
+def test_networks_fit_the_image_and_keep_examples_apart(shape: tuple[int, int, int], num_classes: int) -> None:
+    generator = Generator(num_classes, shape, latent_dim=8, width=16)
+    discriminator = Discriminator(num_classes, shape, width=16).eval()
+    noise, labels = torch.randn(6, 8), torch.arange(6) % num_classes
+    images = generator(noise, labels)
+    assert images.shape == (6, *shape)
+    assert images.abs().max() <= 1
+    scores = discriminator(images, labels)
+    assert scores.shape == (6,)
+    # Nothing may depend on the rest of the batch: a rank sees only its share.
+    assert torch.allclose(generator(noise[:2], labels[:2]), images[:2], atol=1e-5)
+    assert torch.allclose(discriminator(images[:2], labels[:2]), scores[:2], atol=1e-4)
+
+
+def test_a_memory_is_used_as_it_is_stored() -> None:
+    generator = Generator(2, (1, 8, 8), latent_dim=8, width=16)
+    as_stored(generator)
+    for value in generator.state_dict().values():
+        assert torch.equal(value, value.half().float())
+    assert stored_bytes(generator) == 2 * sum(p.numel() for p in generator.parameters())
+
+
+def test_a_gan_learns_two_greys() -> None:
+    config = GanConfig(
+        steps=150, latent_dim=4, generator_width=8, discriminator_width=8, generator_lr=2e-3, discriminator_lr=4e-3
+    )
+    generator = train_gan(real_greys(), 2, config, (0,), Crew(Solo(), OwnDreams()))
+    quality = measure_quality(generator, Judge(), 0, real_greys(), (0,), Solo())
+    assert quality.label_fidelity > 0.95
+
+
+def test_a_loss_that_is_not_finite_stops_before_the_update() -> None:
+    config = GanConfig(steps=5, latent_dim=4, generator_width=8, discriminator_width=8, generator_lr=1e38)
+    with pytest.raises(NonFiniteError, match=r"step \d: .* is (nan|inf|-inf) on worker 0"):
+        train_gan(real_greys(), 2, config, (0,), Crew(Solo(), OwnDreams()))

@@ -1,0 +1,56 @@
+import pytest
+import torch
+
+from mygo.data import LabelledImages
+from mygo.metrics import accuracy_rows, average_accuracy, backward_transfer, forgetting
+from mygo.neocortex import NeocortexNet
+from mygo.team import Solo
+
+MATRIX = [[0.9], [0.8, 0.7], [0.5, 0.75, 0.6]]
+
+
+def test_metrics_of_a_matrix_computed_by_hand() -> None:
+    assert average_accuracy(MATRIX) == pytest.approx((0.5 + 0.75 + 0.6) / 3)
+    assert forgetting(MATRIX) == pytest.approx(((0.9 - 0.5) + (0.7 - 0.75)) / 2)
+    assert backward_transfer(MATRIX) == pytest.approx(((0.5 - 0.9) + (0.75 - 0.7)) / 2)
+
+
+def test_forgetting_counts_from_the_best_row_and_transfer_from_the_first() -> None:
+    matrix = [[0.5], [0.9, 1.0], [0.6, 1.0, 1.0]]
+    assert forgetting(matrix) == pytest.approx((0.3 + 0.0) / 2)
+    assert backward_transfer(matrix) == pytest.approx((0.1 + 0.0) / 2)
+
+
+def test_one_task_forgets_and_transfers_nothing() -> None:
+    assert forgetting([[0.3]]) == 0
+    assert backward_transfer([[0.3]]) == 0
+
+
+class Answers(NeocortexNet):
+    """Reads its logits off the first four pixels: two heads of two classes."""
+
+    def __init__(self) -> None:
+        super().__init__((1, 8, 8), "mlp")
+        self.add_task_head(2)
+        self.add_task_head(2)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images.flatten(1)[:, :4]
+
+
+def test_class_il_lets_all_heads_compete_and_task_il_only_the_tasks_own() -> None:
+    logits = torch.tensor([[9, 1, 0, 0], [3, 1, 7, 0], [0, 5, 1, 2], [0, 1, 2, 9]], dtype=torch.uint8)
+    images = torch.zeros(4, 64, dtype=torch.uint8)
+    images[:, :4] = logits * 20
+    images = images.view(4, 1, 8, 8)
+    first = LabelledImages(images[:2], torch.tensor([0, 0]))  # the second loses to the other head
+    second = LabelledImages(images[2:], torch.tensor([1, 1]))  # the first of these loses to the other head
+    task_il, class_il = accuracy_rows(Answers(), [first, second], Solo())
+    assert task_il == [1.0, 1.0]
+    assert class_il == [0.5, 0.5]
+
+
+def test_a_task_without_test_data_has_no_accuracy() -> None:
+    empty = LabelledImages(torch.empty(0, 1, 8, 8, dtype=torch.uint8), torch.empty(0, dtype=torch.int64))
+    with pytest.raises(ValueError, match="no test data"):
+        accuracy_rows(Answers(), [empty], Solo())

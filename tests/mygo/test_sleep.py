@@ -1,0 +1,46 @@
+import pytest
+import torch
+
+from mygo.dreams import Dreams
+from mygo.sleep import SleepConfig, distillation_losses, own_head_mask
+from mygo.team import Solo
+
+
+def dreams_of(teacher_logits: list[list[float]], tasks: list[int]) -> Dreams:
+    count = len(tasks)
+    images = torch.zeros(count, 1, 8, 8, dtype=torch.uint8)
+    return Dreams(images, torch.tensor(tasks), torch.zeros(count, dtype=torch.int64), torch.tensor(teacher_logits))
+
+
+def test_each_outputs_own_head() -> None:
+    assert own_head_mask([1, 2]).tolist() == [[True, False, False], [False, True, True]]
+
+
+def test_losses_computed_by_hand() -> None:
+    config = SleepConfig(batch_size=2, own_head_weight=0.5, all_heads_weight=2.0, temperature=1.0)
+    dreams = dreams_of([[1.0, 3.0, 50.0, -50.0], [-9.0, 9.0, 0.0, 0.0]], [0, 1])
+    logits = torch.tensor([[2.0, 2.0, 0.0, 0.0], [0.0, 0.0, 1.0, 3.0]])
+    losses = distillation_losses(logits, dreams, own_head_mask([2, 2]), config, Solo())
+    # The first dream misses its own head's logits by 1 and 1, the second by 1 and 3; other heads do not count.
+    assert float(losses["own_head"]) == pytest.approx(0.5 * ((1 + 1) / 2 + (1 + 9) / 2) / 2)
+    log_probs = torch.log_softmax(logits, 1)
+    targets = torch.tensor([[0.1192029, 0.8807971, 0, 0], [0, 0, 0.5, 0.5]])
+    assert float(losses["all_heads"]) == pytest.approx(2 * float(-(targets * log_probs).sum() / 2), rel=1e-5)
+
+
+def test_a_student_that_equals_its_teacher_within_tasks_still_learns_across_them() -> None:
+    config = SleepConfig(batch_size=1, temperature=2.0)
+    logits = torch.tensor([[4.0, 0.0, 9.0, 0.0]], requires_grad=True)
+    losses = distillation_losses(logits, dreams_of([[4.0, 0.0, 0.0, 0.0]], [0]), own_head_mask([2, 2]), config, Solo())
+    assert losses["own_head"].item() == 0
+    losses["all_heads"].backward()
+    assert logits.grad is not None
+    assert logits.grad[0, 2] > 0  # the other head's confident output is pushed down
+
+
+def test_a_task_of_one_class_can_be_distilled() -> None:
+    losses = distillation_losses(
+        torch.zeros(1, 2), dreams_of([[3.0, 0.0]], [0]), own_head_mask([1, 1]), SleepConfig(batch_size=1), Solo()
+    )
+    assert float(losses["own_head"]) > 0
+    assert float(losses["all_heads"]) == pytest.approx(0.6931, abs=1e-3)

@@ -1,0 +1,78 @@
+import pytest
+import torch
+from hypothesis import given, strategies as st
+
+from mygo.data import ImageDataset
+from mygo.errors import DataGoneError, InputError
+from mygo.stream import EpochBatches, TaskStream, deal_classes
+
+
+@given(st.integers(1, 30), st.data())
+def test_every_class_is_dealt_once_in_order(num_classes: int, data: st.DataObject) -> None:
+    num_tasks = data.draw(st.integers(1, num_classes))
+    order = data.draw(st.permutations(range(num_classes)))
+    tasks = deal_classes(num_classes, num_tasks, order)
+    assert [task.index for task in tasks] == list(range(num_tasks))
+    assert [c for task in tasks for c in task.classes] == order
+    sizes = [len(task.classes) for task in tasks]
+    assert max(sizes) - min(sizes) <= 1
+
+
+@pytest.mark.parametrize(
+    ("order", "complaint"),
+    [
+        ([0, 1, 2, 2], "class 2 more than once"),
+        ([0, 1, 2, 9], "class 9, which the data set does not have"),
+        ([0, 1, 2, -1], "class -1, which the data set does not have"),
+        ([0, 1, 2], "leaves out class 3"),
+    ],
+)
+def test_a_bad_class_order_is_named(order: list[int], complaint: str) -> None:
+    with pytest.raises(InputError, match=complaint):
+        deal_classes(4, 2, order)
+
+
+@pytest.mark.parametrize("num_tasks", [0, 5, -1])
+def test_the_number_of_tasks_must_fit(num_tasks: int) -> None:
+    with pytest.raises(InputError, match="--num-tasks must be from 1 to 4"):
+        deal_classes(4, num_tasks)
+
+
+def test_data_is_handed_out_once_with_labels_within_the_task(coloured_squares: ImageDataset) -> None:
+    first, second = deal_classes(4, 2, [3, 1, 0, 2])
+    stream = TaskStream(coloured_squares, [first, second])
+    data = stream.hand_out(first)
+    assert data.images[data.labels == 0].unique().tolist() == [200]  # class 3
+    assert data.images[data.labels == 1].unique().tolist() == [80]  # class 1
+    assert len(data) == 40
+    with pytest.raises(DataGoneError, match="task 1"):
+        stream.hand_out(first)
+    assert stream.test[1].labels.tolist() == [0] * 5 + [1] * 5
+
+
+def test_skipped_tasks_are_gone(coloured_squares: ImageDataset) -> None:
+    tasks = deal_classes(4, 2)
+    stream = TaskStream(coloured_squares, tasks)
+    assert stream.skip(1) == tasks[1:]
+    with pytest.raises(DataGoneError):
+        stream.hand_out(tasks[0])
+    assert len(stream.hand_out(tasks[1])) == 40
+
+
+@given(st.integers(1, 50), st.integers(1, 50))
+def test_an_epoch_sees_each_example_at_most_once_and_batches_are_full(size: int, batch_size: int) -> None:
+    batches = EpochBatches(size, batch_size, (0, "test"))
+    seen = torch.cat([batches.indices(step) for step in range(batches.per_epoch)])
+    assert len(seen) == batches.per_epoch * batch_size
+    assert 0 <= int(seen.min())
+    assert int(seen.max()) < size
+    if batch_size <= size:
+        assert len(seen.unique()) == len(seen)
+
+
+def test_batches_depend_on_the_step_alone() -> None:
+    forwards, backwards = EpochBatches(10, 4, (1,)), EpochBatches(10, 4, (1,))
+    late = backwards.indices(7)
+    assert torch.equal(forwards.indices(0), backwards.indices(0))
+    assert torch.equal(forwards.indices(7), late)
+    assert not torch.equal(EpochBatches(10, 4, (2,)).indices(0), forwards.indices(0))
