@@ -13,13 +13,13 @@ from typing import Annotated
 if __name__ == "__main__":  # started as a script: import from the repository instead of from this folder
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-import tyro  # noqa: E402
-from rich.console import Console  # noqa: E402
+import tyro
+from rich.console import Console
 
-from mygo.data import DATASETS, DatasetName  # noqa: E402
-from mygo.errors import InputError, MygoError  # noqa: E402
-from mygo.life import LifeConfig  # noqa: E402
-from mygo.presets import preset  # noqa: E402
+from mygo.data import DATASETS, DatasetName
+from mygo.errors import InputError, MygoError
+from mygo.life import LifeConfig
+from mygo.presets import preset
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,6 +124,9 @@ def main(argv: list[str]) -> int:
     except MygoError as error:
         print(f"run.py: {error}", file=sys.stderr)
         return error.exit_code
+    except KeyboardInterrupt:
+        print("run.py: interrupted; run again with the same --out and --resume to go on.", file=sys.stderr)
+        return 130
     return 0
 
 

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 import sys
 import warnings
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from typing import Any
 
 import ray
 
-from mygo.errors import MygoError
+from mygo.errors import InputError
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -19,6 +20,21 @@ TRAIN_ENVIRONMENT = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # how soon Train notices that a life is over; 2 s by default
     "RAY_TRAIN_V2_ENABLED": "1",
 }
+
+
+def check_address(address: str) -> None:
+    """Find out within seconds whether anything listens at ``host:port``; Ray itself would try for minutes.
+
+    Raises:
+        InputError: nothing does.
+    """
+    host, _, port = address.rpartition(":")
+    if not port.isdigit() or "://" in host:
+        return  # "auto", "local", or a Ray client's address
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+    except OSError as error:
+        raise InputError(f"No Ray cluster answers at RAY_ADDRESS={address}: start it, or unset RAY_ADDRESS.") from error
 
 
 @contextmanager
@@ -29,7 +45,7 @@ def ray_session(*, num_cpus: int | None = None, verbose: bool = False) -> Iterat
     (all, by default) and ends it afterwards. Unless ``verbose``, Ray's own log stays in its files.
 
     Raises:
-        MygoError: ``RAY_ADDRESS`` names a cluster that does not answer.
+        InputError: ``RAY_ADDRESS`` names a cluster that does not answer.
     """
     for name, value in TRAIN_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
@@ -45,12 +61,8 @@ def ray_session(*, num_cpus: int | None = None, verbose: bool = False) -> Iterat
         "runtime_env": {"env_vars": {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}},
     }
     if os.environ.get("RAY_ADDRESS"):
-        try:
-            ray.init(**common)
-        except ConnectionError as error:
-            raise MygoError(
-                f"No Ray cluster answers at RAY_ADDRESS={os.environ['RAY_ADDRESS']}: start it, or unset RAY_ADDRESS."
-            ) from error
+        check_address(os.environ["RAY_ADDRESS"])
+        ray.init(**common)
     else:
         try:
             ray.init("auto", **common)

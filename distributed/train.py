@@ -1,6 +1,7 @@
 """An experiment on Ray: all its lives inside one `TorchTrainer.fit()`, since starting a worker group takes long."""
 
 import functools
+import shutil
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,6 +40,7 @@ def run_on_ray(experiment: Experiment, placement: Placement, journal: Journal = 
     """
     if experiment.out is None or not experiment.out.is_absolute():
         raise ValueError(f"workers need an absolute folder that all of them see, not {experiment.out}")
+    ray_folder = experiment.out / "ray"
     dreamers = start_dreamers(
         placement.num_dreamers, cpus_each=placement.cpus_per_dreamer, threads=placement.threads_per_dreamer
     )
@@ -54,7 +56,7 @@ def run_on_ray(experiment: Experiment, placement: Placement, journal: Journal = 
                 resources_per_worker={"CPU": placement.cpus_per_worker},
             ),
             # Lives resume from their own folders; a fresh name keeps Ray from resuming anything of its own.
-            run_config=RunConfig(name=f"fit-{uuid.uuid4().hex[:8]}", storage_path=str(experiment.out / "ray")),
+            run_config=RunConfig(name=f"fit-{uuid.uuid4().hex[:8]}", storage_path=str(ray_folder)),
         )
         try:
             result: Any = trainer.fit()
@@ -63,6 +65,7 @@ def run_on_ray(experiment: Experiment, placement: Placement, journal: Journal = 
                 if isinstance(error, MygoError):
                     raise error from failure
             raise
+    shutil.rmtree(ray_folder)
     results: dict[str, Any] = result.return_value
     return results
 

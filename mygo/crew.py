@@ -61,7 +61,7 @@ def train(
     """Minimise the sum of ``losses_at(wrapped module, step)`` with Adam and a cosine schedule, over the whole team."""
     wrapped = crew.team.wrap(module)
     module.train()
-    optimiser = torch.optim.Adam([p for p in module.parameters() if p.requires_grad], lr)
+    optimiser = torch.optim.Adam([p for p in module.parameters() if p.requires_grad], lr, fused=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(1, steps))
     for step in range(steps):
         losses = losses_at(wrapped, step)

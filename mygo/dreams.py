@@ -45,11 +45,12 @@ class Dreams:
 
 @dataclass(frozen=True)
 class Order:
-    """What to dream: for each of N dreams its task, its label within the task, and its noise [N, D]."""
+    """What to dream: for each of N dreams its task, its label within the task, its noise [N, D] and shift [N, 2]."""
 
     tasks: Tensor
     labels: Tensor
     noise: Tensor
+    shifts: Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +63,8 @@ class Night:
     steps: int
     batch_size: int
     steps_per_block: int
+    max_shift: int = 0
+    """Most pixels by which a dream is moved, down and to the right or the other way."""
     current_share: float | None = None
     """Share of the newest task's dreams; None gives every class the same share."""
 
@@ -84,12 +87,14 @@ class Night:
         shape = (steps, self.batch_size)
         classes = torch.multinomial(self._class_weights(), steps * self.batch_size, replacement=True, generator=rng)
         noise = torch.randn(*shape, self.noise_dim, generator=rng)
+        shifts = torch.randint(-self.max_shift, self.max_shift + 1, (*shape, 2), generator=rng)
         classes = classes.view(shape)[:, mine].flatten()
         sizes = torch.tensor(self.head_sizes)
         task_of_class = torch.repeat_interleave(torch.arange(len(sizes)), sizes)
         first_class = sizes.cumsum(0) - sizes
         tasks = task_of_class[classes]
-        return Order(tasks, classes - first_class[tasks], noise[:, mine].flatten(0, 1))
+        own = (drawn[:, mine].flatten(0, 1) for drawn in (noise, shifts))
+        return Order(tasks, classes - first_class[tasks], *own)
 
     def _class_weights(self) -> Tensor:
         sizes = torch.tensor(self.head_sizes, dtype=torch.float64)
@@ -132,11 +137,22 @@ class Dreamer:
             teacher = self.fast_learner if task == newest else self.neocortex
             for rows in (order.tasks == task).nonzero().squeeze(1).split(DREAM_CHUNK):
                 noise = order.noise[rows, : memory.latent_dim].to(self.device)
-                pixels = to_pixels(memory(noise, order.labels[rows].to(self.device)))
+                recalled = memory(noise, order.labels[rows].to(self.device))
+                pixels = to_pixels(shifted(recalled, order.shifts[rows].to(self.device)))
                 images[rows] = pixels.cpu()
                 logits[rows] = teacher(to_unit_range(pixels)).cpu()
         labels = order.labels + torch.tensor(self.first_class)[order.tasks]
         return Dreams(images, order.tasks, labels, logits)
+
+
+def shifted(images: Tensor, shifts: Tensor) -> Tensor:
+    """Return ``images`` [N, C, H, W], each moved by its ``shifts`` [N, 2] (down, right; in pixels), edges repeated."""
+    count, _, height, width = images.shape
+    device = images.device
+    rows = (torch.arange(height, device=device) - shifts[:, :1]).clamp(0, height - 1)
+    columns = (torch.arange(width, device=device) - shifts[:, 1:]).clamp(0, width - 1)
+    numbers = torch.arange(count, device=device)[:, None, None]
+    return images.permute(0, 2, 3, 1)[numbers, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
 class DreamSource(Protocol):

@@ -1,6 +1,7 @@
 """The experiment: lives of several strategies on one stream of tasks. It runs here or, the same object, on Ray."""
 
 import platform
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -209,7 +210,7 @@ def versions() -> dict[str, str]:
 
 
 def check_out(out: Path, *, resume: bool) -> None:
-    """Make sure that results can be written to ``out`` and that no other life is there, or that one is to ``resume``.
+    """Make sure that results can be written to ``out`` and that no life is there, or one to ``resume``; writes nothing.
 
     Raises:
         InputError: ``out`` cannot be written to, or holds a life, or holds none to resume.
@@ -221,10 +222,9 @@ def check_out(out: Path, *, resume: bool) -> None:
         )
     if resume and not lives:
         raise InputError(f"{out} holds no life to resume: leave out --resume to start one.")
-    probe = out / ".writable"
+    ancestor = next(folder for folder in (out, *out.resolve().parents) if folder.exists())
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
+        with tempfile.TemporaryFile(dir=ancestor):
+            pass
     except OSError as error:
         raise InputError(f"--out {out} cannot be written to ({error.strerror}): choose another folder.") from error

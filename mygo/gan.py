@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
+from torch.optim.lr_scheduler import LambdaLR
 
 from mygo import seeding
 from mygo.data import LabelledImages, to_unit_range
@@ -29,18 +30,18 @@ class GanConfig:
 
     latent_dim: int = 32
     """Length of the noise vector."""
-    generator_width: int = 48
+    generator_width: int = 32
     """Channels of the generator."""
-    discriminator_width: int = 64
-    """Channels of the discriminator."""
-    steps: int = 2500
+    discriminator_width: int = 32
+    """Channels of the discriminator at half the image's resolution; up to four times as many below."""
+    steps: int = 3000
     """Training steps; each updates the discriminator once and the generator once."""
     batch_size: int = 64
     """Real images, and as many fakes, per step, over all workers."""
-    generator_lr: float = 2e-4
-    """Adam's learning rate for the generator."""
-    discriminator_lr: float = 4e-4
-    """Adam's learning rate for the discriminator."""
+    generator_lr: float = 1e-3
+    """Adam's learning rate for the generator; over the second half it falls linearly to a twentieth."""
+    discriminator_lr: float = 2e-3
+    """Adam's learning rate for the discriminator, which falls likewise."""
     ema_decay: float = 0.995
     """Decay per step of the moving average of the generator's weights, which is what is kept."""
 
@@ -78,27 +79,29 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Scores how real an image looks for its label: spectral normalisation and projection (Miyato & Koyama 2018)."""
+    """Scores how real an image looks for its label: spectral normalisation and projection (Miyato & Koyama 2018).
+
+    The strides go on to a sixteenth of the resolution, so that the score sees the whole object: stopping at a quarter
+    more than doubled the Fréchet distance of Fashion-MNIST dreams after the same training time.
+    """
 
     def __init__(self, num_classes: int, image_shape: tuple[int, int, int], *, width: int) -> None:
         super().__init__()
         channels, height, image_width = image_shape
         self.padding = (0, image_width % 2, 0, height % 2)
 
-        def conv(ins: int, outs: int, kernel: int, stride: int) -> nn.Module:
-            return spectral_norm(nn.Conv2d(ins, outs, kernel, stride, padding=1))
+        def conv(ins: int, outs: int, kernel: int, stride: int) -> nn.Sequential:
+            return nn.Sequential(spectral_norm(nn.Conv2d(ins, outs, kernel, stride, padding=1)), nn.LeakyReLU(0.2))
 
         self.features = nn.Sequential(
             nn.PixelUnshuffle(2),
             conv(4 * channels, width, 3, 1),
-            nn.LeakyReLU(0.2),
             conv(width, 2 * width, 4, 2),
-            nn.LeakyReLU(0.2),
-            conv(2 * width, 2 * width, 3, 1),
-            nn.LeakyReLU(0.2),
+            conv(2 * width, 4 * width, 3, 2),
+            conv(4 * width, 4 * width, 3, 2),
         )
-        self.score = spectral_norm(nn.Linear(2 * width, 1))
-        self.embed = spectral_norm(nn.Embedding(num_classes, 2 * width))
+        self.score = spectral_norm(nn.Linear(4 * width, 1))
+        self.embed = spectral_norm(nn.Embedding(num_classes, 4 * width))
 
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
         """Return scores [N] for ``images`` [N, C, H, W] in [-1, 1] and ``labels`` [N] (integers)."""
@@ -110,8 +113,9 @@ class Discriminator(nn.Module):
 def train_gan(data: LabelledImages, num_classes: int, config: GanConfig, key: seeding.Key, crew: "Crew") -> Generator:
     """Train a conditional GAN on one task's real ``data`` and return the moving average of its generator.
 
-    One step updates the discriminator on a batch of real images and as many fakes (hinge loss, Lim & Ye 2017), then the
-    generator on the same fakes. Noise is drawn for the whole global batch, of which each rank takes its own share.
+    One step updates the discriminator on a batch of real images and as many fakes, then the generator on those fakes,
+    both with the non-saturating logistic loss (Goodfellow et al. 2014). Noise is drawn for the whole global batch, of
+    which each rank takes its own share.
     """
     team = crew.team
     data = data.to(team.device)
@@ -123,8 +127,10 @@ def train_gan(data: LabelledImages, num_classes: int, config: GanConfig, key: se
         discriminator = Discriminator(num_classes, data.image_shape, width=config.discriminator_width).to(team.device)
     average = copy.deepcopy(generator).requires_grad_(False)
     generate, discriminate = team.wrap(generator), team.wrap(discriminator)
-    optimise_g = torch.optim.Adam(generator.parameters(), config.generator_lr, betas=(0.0, 0.99))
-    optimise_d = torch.optim.Adam(discriminator.parameters(), config.discriminator_lr, betas=(0.0, 0.99))
+    optimise_g = torch.optim.Adam(generator.parameters(), config.generator_lr, betas=(0.0, 0.99), fused=True)
+    optimise_d = torch.optim.Adam(discriminator.parameters(), config.discriminator_lr, betas=(0.0, 0.99), fused=True)
+    optimisers = (optimise_g, optimise_d)
+    schedules = [LambdaLR(optimiser, lambda step: cool_down(step / config.steps)) for optimiser in optimisers]
 
     def mean(per_image: Tensor) -> Tensor:
         return batch_mean(per_image, config.batch_size, team)
@@ -138,13 +144,13 @@ def train_gan(data: LabelledImages, num_classes: int, config: GanConfig, key: se
 
         scores = discriminate(torch.cat([real, fake.detach()]), torch.cat([labels, labels]))
         real_scores, fake_scores = scores.chunk(2)
-        loss_d = mean(F.relu(1 - real_scores) + F.relu(1 + fake_scores))
+        loss_d = mean(F.softplus(-real_scores) + F.softplus(fake_scores))
         optimise_d.zero_grad()
         loss_d.backward()
         optimise_d.step()
 
         discriminator.requires_grad_(False)
-        loss_g = mean(-discriminator(fake, labels))
+        loss_g = mean(F.softplus(-discriminator(fake, labels)))
         discriminator.requires_grad_(True)
         losses = {"discriminator": loss_d, "generator": loss_g}
         crew.check_finite(step, losses)
@@ -156,5 +162,12 @@ def train_gan(data: LabelledImages, num_classes: int, config: GanConfig, key: se
             decay = min(config.ema_decay, (1 + step) / (10 + step))
             for kept, current in zip(average.parameters(), generator.parameters(), strict=True):
                 kept.lerp_(current, 1 - decay)
+        for schedule in schedules:
+            schedule.step()
         crew.log(step, config.steps, losses)
     return average
+
+
+def cool_down(progress: float) -> float:
+    """Return the factor of the learning rate at ``progress`` in [0, 1]: 1 for half the time, then down to 0.05."""
+    return min(1.0, 1.0 - 0.95 * (2 * progress - 1))

@@ -121,6 +121,7 @@ class Life:
             steps=config.steps,
             batch_size=config.batch_size,
             steps_per_block=config.steps_per_block,
+            max_shift=config.max_shift,
             current_share=config.current_share,
         )
 

@@ -13,7 +13,7 @@ def preset(dataset: DatasetName) -> LifeConfig:
     if dataset == "digits":
         return LifeConfig(
             wake=WakeConfig(head_steps=100, adapt_steps=200),
-            memory=MemoryConfig(gan=GanConfig(steps=800, generator_lr=5e-4, discriminator_lr=1e-3)),
+            memory=MemoryConfig(gan=GanConfig(steps=600)),
             sleep=SleepConfig(steps=400),
         )
     if dataset in ("cifar10", "cifar100"):

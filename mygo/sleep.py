@@ -27,10 +27,12 @@ class SleepConfig:
     """Dreams per step, over all workers."""
     steps_per_block: int = 8
     """Steps whose dreams are made together, in one call of a dreamer."""
+    max_shift: int = 1
+    """Most pixels by which a dream is moved before teacher and student see it."""
     current_share: float | None = None
     """Share of the newest task's dreams; by default every class has the same share."""
     own_head_weight: float = 0.1
-    """Weight of the MSE between the student's and the teacher's logits of a dream's own task."""
+    """Weight of the MSE between the student's and the teacher's centred logits of a dream's own task."""
     all_heads_weight: float = 1.0
     """Weight of the cross-entropy over all heads side by side, which makes them comparable."""
     temperature: float = 1.0
@@ -59,6 +61,11 @@ def consolidate(life: "Life", task: Task, crew: Crew) -> None:
     train(life.neocortex, losses_at, steps=config.steps, lr=config.lr, crew=crew)
 
 
+def centred(values: Tensor, own: Tensor) -> Tensor:
+    """Return ``values`` [N, K] less each row's mean over its ``own`` outputs (bool [N, K])."""
+    return values - (values * own).sum(1, keepdim=True) / own.sum(1, keepdim=True)
+
+
 def own_head_mask(head_sizes: list[int]) -> Tensor:
     """Return for each task which of the K outputs of all heads side by side are its own: bool [tasks, K]."""
     task_of_output = torch.repeat_interleave(torch.arange(len(head_sizes)), torch.tensor(head_sizes))
@@ -68,14 +75,15 @@ def own_head_mask(head_sizes: list[int]) -> Tensor:
 def distillation_losses(logits: Tensor, dreams: Dreams, own_head: Tensor, config: SleepConfig, team: Team) -> Losses:
     """Return the two weighted terms of sleep's loss for the student's ``logits`` [N, K] on this rank's ``dreams``.
 
-    ``own_head``: mean squared error with the teacher's logits over the outputs of the dream's own task.
+    ``own_head``: mean squared error with the teacher's logits over the outputs of the dream's own task, both centred
+    there: a constant added to a head says nothing about its task, and across tasks it is the other term's to set.
     ``all_heads``: cross-entropy over all K outputs, at a temperature (Hinton et al. 2015, arXiv:1503.02531). The target
     is the teacher's probabilities within the dream's own task and 0 elsewhere: which task a dream belongs to is known,
     since its generator was asked for it.
     """
     teacher = dreams.teacher_logits.to(logits.device)
     own = own_head[dreams.tasks.to(logits.device)]
-    squared = ((logits - teacher).square() * own).sum(1) / own.sum(1)
+    squared = (centred(logits - teacher, own).square() * own).sum(1) / own.sum(1)
     target = torch.softmax((teacher / config.temperature).masked_fill(~own, -torch.inf), dim=1)
     crossed = F.cross_entropy(logits / config.temperature, target, reduction="none") * config.temperature**2
     return {

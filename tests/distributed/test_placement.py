@@ -22,20 +22,24 @@ def test_the_default_fits_the_machine(resources: dict[str, float], workers: int,
 @pytest.mark.parametrize("cpus", [1, 2, 3, 4, 7, 64])
 @pytest.mark.parametrize("workers", [1, 2, 4])
 @pytest.mark.parametrize("dreamers", [1, 3])
-def test_what_is_reserved_always_fits_and_threads_do_not_crowd_the_cores(cpus: int, workers: int, dreamers: int) -> None:
+def test_what_is_reserved_always_fits_and_threads_do_not_crowd_the_cores(
+    cpus: int, workers: int, dreamers: int
+) -> None:
     if workers > cpus:
         with pytest.raises(InputError):
             place({"CPU": cpus}, workers, dreamers)
         return
     placement = place({"CPU": cpus}, workers, dreamers)
-    assert placement.num_workers * placement.cpus_per_worker + placement.num_dreamers * placement.cpus_per_dreamer <= cpus
+    assert (
+        placement.num_workers * placement.cpus_per_worker + placement.num_dreamers * placement.cpus_per_dreamer <= cpus
+    )
     assert placement.num_workers * placement.threads_per_worker <= cpus
 
 
 def test_what_the_cluster_cannot_hold_is_refused_with_both_numbers() -> None:
-    with pytest.raises(InputError, match="--num-workers 3 needs 3 CPUs .* has 2 CPUs"):
+    with pytest.raises(InputError, match=r"--num-workers 3 needs 3 CPUs .* has 2 CPUs"):
         place({"CPU": 2}, 3)
-    with pytest.raises(InputError, match="--num-workers 2 needs 2 GPUs .* has 1 GPUs"):
+    with pytest.raises(InputError, match=r"--num-workers 2 needs 2 GPUs .* has 1 GPUs"):
         place({"CPU": 8, "GPU": 1}, 2)
     with pytest.raises(InputError, match="--num-dreamers must be at least 1"):
         place({"CPU": 2}, 1, 0)

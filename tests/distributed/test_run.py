@@ -3,6 +3,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import ray
 
 from distributed.run import main, parse
 from mygo.presets import preset
@@ -93,6 +94,27 @@ def test_a_life_in_out_and_an_unwritable_out_are_refused(tmp_path: Path, capsys:
     assert main(["--out", str(tmp_path / "fresh"), "--resume"]) == 2
     assert "no life to resume" in capsys.readouterr().err
     assert not (tmp_path / "fresh").exists()
+
+
+def test_more_workers_than_the_cluster_has_are_refused_before_anything_is_written(
+    ray_cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", ray.get_runtime_context().gcs_address)
+    command = [sys.executable, "-m", "distributed.run", "--num-workers", "99", "--out", str(tmp_path / "out")]
+    ended = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 2
+    assert "--num-workers 99 needs 99 CPUs" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_ray_address_without_a_cluster_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    command = [sys.executable, "-m", "distributed.run", "--out", str(tmp_path / "out")]
+    ended = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 2
+    assert "No Ray cluster answers at RAY_ADDRESS=127.0.0.1:1" in ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 def test_the_script_ends_with_2_and_no_traceback_from_any_folder(tmp_path: Path) -> None:

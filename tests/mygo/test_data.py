@@ -98,7 +98,7 @@ def test_without_network_one_sentence_says_what_to_do(tmp_path: Path, monkeypatc
         raise urllib.error.URLError("unreachable")
 
     monkeypatch.setattr("urllib.request.urlopen", no_network)
-    with pytest.raises(InputError, match="mnist is not in .* and cannot be downloaded .* pass --data-root") as raised:
+    with pytest.raises(InputError, match=r"mnist is not in .* and cannot be downloaded .* pass --data-root") as raised:
         load_dataset("mnist", tmp_path)
     assert "\n" not in str(raised.value)
 

@@ -2,11 +2,13 @@ import pytest
 import torch
 
 from mygo.data import to_unit_range
-from mygo.dreams import Dreamer, Dreams, Night, by_step
+from mygo.dreams import Dreamer, Dreams, Night, by_step, shifted
 from mygo.gan import Generator
 from mygo.neocortex import NeocortexNet
 
-NIGHT = Night(key=(0, "sleep", 1), head_sizes=(2, 3), noise_dim=6, steps=10, batch_size=12, steps_per_block=4)
+NIGHT = Night(
+    key=(0, "sleep", 1), head_sizes=(2, 3), noise_dim=6, steps=10, batch_size=12, steps_per_block=4, max_shift=1
+)
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +65,14 @@ def test_every_class_has_the_same_share_of_dreams_unless_told_otherwise() -> Non
     assert counts(0.9) == pytest.approx([0.05, 0.05, 0.3, 0.3, 0.3], abs=0.02)
 
 
+def test_a_shift_moves_down_and_right_and_repeats_edges() -> None:
+    images = torch.arange(12.0).view(1, 1, 3, 4).repeat(3, 1, 1, 1)
+    still, down, up_left = shifted(images, torch.tensor([[0, 0], [1, 0], [-1, -2]]))
+    assert torch.equal(still, images[0])
+    assert down[0].tolist() == [[0, 1, 2, 3], [0, 1, 2, 3], [4, 5, 6, 7]]
+    assert up_left[0].tolist() == [[6, 7, 7, 7], [10, 11, 11, 11], [10, 11, 11, 11]]
+
+
 def test_every_batch_mixes_tasks(dreamer: Dreamer) -> None:
     for block in range(NIGHT.blocks):
         for step in by_step(dreamer.dream(NIGHT.order(block)), NIGHT.steps_in(block)):
@@ -86,7 +96,8 @@ def test_labels_count_over_all_heads_and_images_come_from_the_tasks_own_generato
     assert torch.equal(dreams.labels, order.labels + 2 * (order.tasks == 1))
     row = int((order.tasks == 0).nonzero()[0])
     image = dreamer.memories[0](order.noise[row : row + 1, :4], order.labels[row : row + 1])
-    assert torch.allclose(to_unit_range(dreams.images[row : row + 1]), image, atol=0.02)
+    moved = shifted(image, order.shifts[row : row + 1])
+    assert torch.allclose(to_unit_range(dreams.images[row : row + 1]), moved, atol=0.02)
 
 
 def test_dreaming_builds_no_graph_and_a_changing_student_changes_no_teacher(dreamer: Dreamer) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from mygo import experiment as experiment_module, sleep
+from mygo import experiment as experiment_module
+from mygo import sleep
 from mygo.data import LabelledImages, load_dataset
 from mygo.errors import InputError, MemoryQualityError
 from mygo.experiment import Experiment, ExperimentConfig, check_out
@@ -219,6 +220,7 @@ def test_an_out_folder_is_used_once_and_resumed_on_request(tmp_path: Path) -> No
         check_out(out, resume=True)
     assert not out.exists()
     check_out(out, resume=False)
+    assert not out.exists()
     (out / "life" / "mygo").mkdir(parents=True)
     (out / "life" / "mygo" / "manifest.json").write_text("{}")
     with pytest.raises(InputError, match="pass --resume to go on with it, or another --out"):

@@ -1,6 +1,7 @@
 import pytest
 import torch
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mygo.data import ImageDataset
 from mygo.errors import DataGoneError, InputError
@@ -64,7 +65,7 @@ def test_an_epoch_sees_each_example_at_most_once_and_batches_are_full(size: int,
     batches = EpochBatches(size, batch_size, (0, "test"))
     seen = torch.cat([batches.indices(step) for step in range(batches.per_epoch)])
     assert len(seen) == batches.per_epoch * batch_size
-    assert 0 <= int(seen.min())
+    assert int(seen.min()) >= 0
     assert int(seen.max()) < size
     if batch_size <= size:
         assert len(seen.unique()) == len(seen)
