@@ -35,7 +35,8 @@ class Arguments:
     strategies: str = "mygo,finetune,joint"
     """Comma list of mygo, mygo-nosleep, finetune, joint, lwf, replay; they run one after another."""
     num_workers: int | None = None
-    """Training workers (DDP ranks). By default one per GPU or, without any, one per core up to 4."""
+    """Training workers (DDP ranks). By default one per GPU or, without any, one per core up to 4; one for digits, whose
+    steps are too small to share."""
     num_dreamers: int | None = None
     """Replay actors. By default as many as cores are left, at least 1 and at most one per worker."""
     out: Path | None = None
@@ -104,7 +105,8 @@ def run(arguments: Arguments, console: Console) -> None:
     with ray_session(verbose=arguments.verbose):
         import ray
 
-        placement = place(ray.cluster_resources(), arguments.num_workers, arguments.num_dreamers)
+        num_workers = 1 if arguments.num_workers is None and config.dataset == "digits" else arguments.num_workers
+        placement = place(ray.cluster_resources(), num_workers, arguments.num_dreamers)
         console.print(f"[dim]{placement.num_workers} training workers, {placement.num_dreamers} dreamers")
         board = TensorBoardJournal(out / "tensorboard")
         try:

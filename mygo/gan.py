@@ -34,7 +34,7 @@ class GanConfig:
     """Channels of the generator."""
     discriminator_width: int = 32
     """Channels of the discriminator at half the image's resolution; up to four times as many below."""
-    steps: int = 3000
+    steps: int = 2500
     """Training steps; each updates the discriminator once and the generator once."""
     batch_size: int = 64
     """Real images, and as many fakes, per step, over all workers."""
@@ -110,12 +110,20 @@ class Discriminator(nn.Module):
         return scores
 
 
-def train_gan(data: LabelledImages, num_classes: int, config: GanConfig, key: seeding.Key, crew: "Crew") -> Generator:
+def train_gan(
+    data: LabelledImages,
+    num_classes: int,
+    config: GanConfig,
+    key: seeding.Key,
+    crew: "Crew",
+    start: Generator | None = None,
+) -> Generator:
     """Train a conditional GAN on one task's real ``data`` and return the moving average of its generator.
 
     One step updates the discriminator on a batch of real images and as many fakes, then the generator on those fakes,
     both with the non-saturating logistic loss (Goodfellow et al. 2014). Noise is drawn for the whole global batch, of
-    which each rank takes its own share.
+    which each rank takes its own share. With ``start``, the generator begins as a copy of that one, its labels aside: it
+    dreams well sooner, and the dreams of all memories have like faults, so that faults do not give a task away.
     """
     team = crew.team
     data = data.to(team.device)
@@ -125,6 +133,9 @@ def train_gan(data: LabelledImages, num_classes: int, config: GanConfig, key: se
             num_classes, data.image_shape, latent_dim=config.latent_dim, width=config.generator_width
         ).to(team.device)
         discriminator = Discriminator(num_classes, data.image_shape, width=config.discriminator_width).to(team.device)
+    if start is not None:
+        weights = {name: value for name, value in start.state_dict().items() if not name.startswith("embed.")}
+        generator.load_state_dict(weights, strict=False)
     average = copy.deepcopy(generator).requires_grad_(False)
     generate, discriminate = team.wrap(generator), team.wrap(discriminator)
     optimise_g = torch.optim.Adam(generator.parameters(), config.generator_lr, betas=(0.0, 0.99), fused=True)

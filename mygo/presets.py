@@ -13,8 +13,8 @@ def preset(dataset: DatasetName) -> LifeConfig:
     if dataset == "digits":
         return LifeConfig(
             wake=WakeConfig(head_steps=100, adapt_steps=200),
-            memory=MemoryConfig(gan=GanConfig(steps=600)),
-            sleep=SleepConfig(steps=400),
+            memory=MemoryConfig(gan=GanConfig(steps=600, discriminator_width=16)),
+            sleep=SleepConfig(steps=400, max_shift=0),
         )
     if dataset in ("cifar10", "cifar100"):
         return LifeConfig(backbone="resnet18")

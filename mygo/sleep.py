@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class SleepConfig:
     """How much is dreamt and how it is distilled."""
 
-    steps: int = 1000
+    steps: int = 1200
     """Steps of each sleep."""
     batch_size: int = 128
     """Dreams per step, over all workers."""

@@ -98,7 +98,8 @@ def memorise(life: "Life", task: Task, data: LabelledImages, crew: Crew) -> None
         raise RuntimeError("memorise needs the fast learner as a judge: run adapt first")
     for attempt in range(config.attempts):
         key = (life.config.seed, "memorise", task.index, attempt)
-        generator = train_gan(data, len(task.classes), config.gan, key, crew)
+        start = life.memories[-1] if life.memories else None
+        generator = train_gan(data, len(task.classes), config.gan, key, crew, start)
         quality = measure_quality(generator, life.fast_learner, task.index, data, key, crew.team)
         grid = sample_grid(generator, key, crew.team.device)
         crew.tell(Dreamt(crew.place, grid, len(task.classes)))
