@@ -78,7 +78,7 @@ def run(arguments: Arguments, console: Console) -> None:
     """Check the arguments, run the experiment on Ray, and show what came of it."""
     from mygo.console import ConsoleJournal, results_table
     from mygo.data import load_dataset
-    from mygo.experiment import Experiment, ExperimentConfig, check_out
+    from mygo.experiment import Experiment, ExperimentConfig
     from mygo.journal import tee
 
     config = ExperimentConfig(
@@ -94,7 +94,7 @@ def run(arguments: Arguments, console: Console) -> None:
         raise InputError("--resume needs --out with the folder of the life to go on with.")
     out = (arguments.out or Path("runs") / time.strftime(f"{config.dataset}-%Y%m%d-%H%M%S")).resolve()
     experiment = Experiment(config, out)
-    check_out(out, resume=arguments.resume)
+    experiment.check_out(resume=arguments.resume)
 
     console.print(f"[dim]Starting Ray; results go to {out}")
     from distributed.placement import place
@@ -107,7 +107,7 @@ def run(arguments: Arguments, console: Console) -> None:
 
         num_workers = 1 if arguments.num_workers is None and config.dataset == "digits" else arguments.num_workers
         placement = place(ray.cluster_resources(), num_workers, arguments.num_dreamers)
-        console.print(f"[dim]{placement.num_workers} training workers, {placement.num_dreamers} dreamers")
+        console.print(f"[dim]Training workers: {placement.num_workers}, dreamers: {placement.num_dreamers}")
         board = TensorBoardJournal(out / "tensorboard")
         try:
             with ConsoleJournal(console) as bars:

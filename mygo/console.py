@@ -4,6 +4,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from rich import filesize
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -57,8 +59,9 @@ class ConsoleJournal:
                 self._show_row(event)
             case Notice(text):
                 self._bars.console.print(f"[yellow]{text}")
-            case Dreamt():
-                pass
+            case Dreamt(place, _, _, label_fidelity, diversity):
+                measured = f"label fidelity {label_fidelity:.3f}, diversity {diversity:.3f}"
+                self._bars.console.print(f"[dim]{place}: {measured}", highlight=False)
 
     def _advance(self, event: Progress) -> None:
         if self._bar is None or self._bar[0] != event.place:
@@ -75,8 +78,7 @@ class ConsoleJournal:
         self._remove_bar()
         if event.place.phase == "evaluate" or event.seconds < 0.01:
             return
-        measured = "".join(f", {name.replace('_', ' ')} {value:.3f}" for name, value in event.scalars.items())
-        self._bars.console.print(f"[dim]{event.place}: {event.seconds:.1f} s{measured}", highlight=False)
+        self._bars.console.print(f"[dim]{event.place}: {event.seconds:.1f} s", highlight=False)
 
     def _remove_bar(self) -> None:
         if self._bar is not None:
@@ -95,11 +97,13 @@ class ConsoleJournal:
 
 def results_table(results: Mapping[str, Any]) -> Table:
     """Return the comparison of all strategies of ``results`` (the content of ``results.json``)."""
-    table = Table(title=f"{results['config']['dataset']}, {results['config']['num_tasks']} tasks, held-out test data")
-    table.add_column("strategy")
-    headers = "task-IL", "class-IL", "forgetting", "BWT", "seconds", "bytes kept", "of raw data replaced"
+    config = results["config"]
+    title = f"{config['dataset']}, {config['num_tasks']} tasks, on held-out test data"
+    table = Table(title=title, box=SIMPLE, show_edge=False, padding=(0, 0, 0, 1))
+    table.add_column("\nstrategy", no_wrap=True)
+    headers = "\ntask-IL", "\nclass-IL", "forget-\nting", "\nBWT", "\nseconds", "bytes\nkept", "raw data\nreplaced"
     for header in headers:
-        table.add_column(header, justify="right")
+        table.add_column(header, justify="right", no_wrap=True)
     for name, entry in results["strategies"].items():
         table.add_row(
             name,
@@ -108,8 +112,8 @@ def results_table(results: Mapping[str, Any]) -> Table:
             f"{entry['forgetting']['class_il']:.3f}",
             f"{entry['backward_transfer']['class_il']:+.3f}",
             f"{entry['seconds']['total']:.1f}",
-            f"{entry['memory_bytes']:,}",
-            f"{entry['replaced_data_bytes']:,}",
+            filesize.decimal(entry["memory_bytes"]),
+            filesize.decimal(entry["replaced_data_bytes"]),
         )
     table.caption = "forgetting and BWT are of class-IL"
     return table

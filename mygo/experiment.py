@@ -87,23 +87,52 @@ class Experiment:
             write_json(self.out / "results.json", results)
         return results
 
+    @property
+    def stream(self) -> str:
+        """The stream of tasks in words, such as ``digits: 0,1 2,3``; a life belongs to one."""
+        return f"{self.config.dataset}: {' '.join(','.join(map(str, task.classes)) for task in self.config.tasks())}"
+
+    def check_out(self, *, resume: bool) -> None:
+        """Make sure that `out` can be written to and holds no life, or, to ``resume``, lives that fit; writes nothing.
+
+        Raises:
+            InputError: `out` cannot be written to, or what it holds is not what ``resume`` says.
+        """
+        if self.out is None:
+            return
+        lives = [name for name in STRATEGIES if Life.exists(self.out / "life" / name)]
+        if lives and not resume:
+            raise InputError(
+                f"{self.out} already holds a life: pass --resume to go on with it, or another --out to start afresh."
+            )
+        if resume and not lives:
+            raise InputError(f"{self.out} holds no life to resume: leave out --resume to start one.")
+        for name in set(lives) & set(self.config.strategies):
+            self.open_life(name, (0, 0, 0))
+        ancestor = next(folder for folder in (self.out, *self.out.resolve().parents) if folder.exists())
+        try:
+            with tempfile.TemporaryFile(dir=ancestor):
+                pass
+        except OSError as error:
+            raise InputError(f"{self.out} cannot be written to ({error.strerror}): choose another --out.") from error
+
     def open_stream(self) -> TaskStream:
         """Return the stream of tasks, the only holder of the data set's training images."""
         return TaskStream(load_dataset(self.config.dataset, self.config.data_root), self.config.tasks())
 
     def open_life(self, strategy: str, image_shape: tuple[int, int, int]) -> Life:
-        """Return the saved life of ``strategy``, or a new one.
+        """Return the saved life of ``strategy``, or a new one for images of ``image_shape``.
 
         Raises:
-            InputError: the saved life has another configuration.
+            InputError: the saved life has another configuration or belongs to another stream.
         """
         folder = None if self.out is None else self.out / "life" / strategy
         if folder is None or not Life.exists(folder):
-            return Life(strategy, self.config.life, image_shape, folder)
+            return Life(strategy, self.config.life, image_shape, folder, self.stream)
         life = Life.open(folder)
-        if life.config != self.config.life:
+        if life.config != self.config.life or life.stream != self.stream:
             raise InputError(
-                f"{folder} was begun with another configuration: go on with the same flags, or choose another --out."
+                f"{folder} was begun with other settings: go on with the same flags, or choose another --out."
             )
         return life
 
@@ -121,6 +150,7 @@ class Experiment:
 
 def live(life: Life, strategy: Strategy, stream: TaskStream, crew: Crew) -> None:
     """Learn every task of ``stream`` that ``life`` has not learned yet: wake, sleep, evaluate."""
+    life.to(crew.team.device)
     for task in stream.skip(life.tasks_learned):
         life.begin(task)
         wake(life, strategy, task, stream, crew)
@@ -152,7 +182,7 @@ def sleep(life: Life, strategy: Strategy, task: Task, crew: Crew) -> None:
 def evaluate(life: Life, task: Task, tests: Sequence[LabelledImages], crew: Crew) -> None:
     """Measure accuracy on held-out data of all tasks so far, and end the cycle."""
     with saved_phase(life, task, "evaluate", crew):
-        task_il, class_il = accuracy_rows(life.neocortex.to(crew.team.device), tests, crew.team)
+        task_il, class_il = accuracy_rows(life.neocortex, tests, crew.team)
         life.record.task_il.append(task_il)
         life.record.class_il.append(class_il)
         life.finish_cycle()
@@ -167,15 +197,12 @@ def saved_phase(life: Life, task: Task, name: str, crew: Crew) -> Iterator[Crew]
     yield crew.at(place)
     seconds = time.perf_counter() - started
     life.record.seconds[name] = life.record.seconds.get(name, 0.0) + seconds
-    if life.tasks_learned == task.index:
+    if life.tasks_learned == task.index:  # unless this phase ended the cycle
         life.phases_done.append(name)
     if crew.team.rank == 0:
         life.save()
     crew.team.barrier()
-    scalars = {}
-    if name == "memorise":
-        scalars = {"label_fidelity": life.record.label_fidelity[-1], "diversity": life.record.diversity[-1]}
-    crew.tell(PhaseEnded(place, seconds, scalars))
+    crew.tell(PhaseEnded(place, seconds))
 
 
 def summary(life: Life) -> dict[str, Any]:
@@ -207,24 +234,3 @@ def versions() -> dict[str, str]:
         with suppress(PackageNotFoundError):
             found[package] = version(package)
     return found
-
-
-def check_out(out: Path, *, resume: bool) -> None:
-    """Make sure that results can be written to ``out`` and that no life is there, or one to ``resume``; writes nothing.
-
-    Raises:
-        InputError: ``out`` cannot be written to, or holds a life, or holds none to resume.
-    """
-    lives = sorted(out.glob("life/*/manifest.json"))
-    if lives and not resume:
-        raise InputError(
-            f"{out} already holds a life: pass --resume to go on with it, or another --out to start afresh."
-        )
-    if resume and not lives:
-        raise InputError(f"{out} holds no life to resume: leave out --resume to start one.")
-    ancestor = next(folder for folder in (out, *out.resolve().parents) if folder.exists())
-    try:
-        with tempfile.TemporaryFile(dir=ancestor):
-            pass
-    except OSError as error:
-        raise InputError(f"--out {out} cannot be written to ({error.strerror}): choose another folder.") from error

@@ -122,7 +122,7 @@ def train_gan(
 
     One step updates the discriminator on a batch of real images and as many fakes, then the generator on those fakes,
     both with the non-saturating logistic loss (Goodfellow et al. 2014). Noise is drawn for the whole global batch, of
-    which each rank takes its own share. With ``start``, the generator begins as a copy of that one, its labels aside: it
+    which each rank takes its own share. With ``start``, the generator begins as a copy of that one, labels aside: it
     dreams well sooner, and the dreams of all memories have like faults, so that faults do not give a task away.
     """
     team = crew.team

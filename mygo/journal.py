@@ -30,20 +30,21 @@ class Progress:
 
 @dataclass(frozen=True)
 class PhaseEnded:
-    """A phase took ``seconds``; ``scalars`` are measured at its end, such as label fidelity."""
+    """A phase took ``seconds``, and the life was saved after it."""
 
     place: Place
     seconds: float
-    scalars: Mapping[str, float]
 
 
 @dataclass(frozen=True)
 class Dreamt:
-    """Sample dreams of a new memory: uint8 [N, C, H, W], one row of equal length per class."""
+    """A memory was trained: sample dreams uint8 [N, C, H, W], as many per class, and how good they are."""
 
     place: Place
     images: Tensor
     num_classes: int
+    label_fidelity: float
+    diversity: float
 
 
 @dataclass(frozen=True)

@@ -75,9 +75,16 @@ class Life:
     """
 
     def __init__(
-        self, strategy: str, config: LifeConfig, image_shape: tuple[int, int, int], folder: Path | None = None
+        self,
+        strategy: str,
+        config: LifeConfig,
+        image_shape: tuple[int, int, int],
+        folder: Path | None = None,
+        stream: str = "",
     ) -> None:
         self.strategy = strategy
+        self.stream = stream
+        """The stream of tasks that this life belongs to, in words."""
         self.config = config
         self.image_shape = image_shape
         self.folder = folder
@@ -91,6 +98,12 @@ class Life:
         self.tasks_learned = 0
         self.phases_done: list[str] = []
         """Phases of the current cycle that were finished."""
+
+    def to(self, device: torch.device) -> None:
+        """Move the networks that train to ``device``."""
+        self.neocortex.to(device)
+        if self.fast_learner is not None:
+            self.fast_learner.to(device)
 
     def begin(self, task: Task) -> None:
         """Grow the head for ``task``, unless a resumed cycle has it already."""
@@ -150,6 +163,7 @@ class Life:
         manifest = {
             "schema": SCHEMA,
             "strategy": self.strategy,
+            "stream": self.stream,
             "config": asdict(self.config),
             "image_shape": list(self.image_shape),
             "head_sizes": self.neocortex.head_sizes,
@@ -194,6 +208,7 @@ class Life:
     def _from_manifest(cls, folder: Path, manifest: Mapping[str, Any]) -> "Life":
         channels, height, width = (int(size) for size in manifest["image_shape"])
         life = cls(manifest["strategy"], config_from_dict(manifest["config"]), (channels, height, width), folder)
+        life.stream = str(manifest["stream"])
         files = manifest["files"]
         sizes = [int(size) for size in manifest["head_sizes"]]
         life.neocortex = life._read_network(files["neocortex"], sizes)

@@ -102,7 +102,7 @@ def memorise(life: "Life", task: Task, data: LabelledImages, crew: Crew) -> None
         generator = train_gan(data, len(task.classes), config.gan, key, crew, start)
         quality = measure_quality(generator, life.fast_learner, task.index, data, key, crew.team)
         grid = sample_grid(generator, key, crew.team.device)
-        crew.tell(Dreamt(crew.place, grid, len(task.classes)))
+        crew.tell(Dreamt(crew.place, grid, len(task.classes), quality.label_fidelity, quality.diversity))
         if quality.reaches(config):
             life.keep_memory(generator, quality)
             return

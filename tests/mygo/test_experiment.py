@@ -11,7 +11,7 @@ from mygo import experiment as experiment_module
 from mygo import sleep
 from mygo.data import LabelledImages, load_dataset
 from mygo.errors import InputError, MemoryQualityError
-from mygo.experiment import Experiment, ExperimentConfig, check_out
+from mygo.experiment import Experiment, ExperimentConfig
 from mygo.journal import Event, PhaseEnded, Progress
 from mygo.life import Life, LifeConfig
 from mygo.memory import MemoryConfig
@@ -206,29 +206,41 @@ def test_a_bad_configuration_is_refused(change: dict, complaint: str) -> None:
         ExperimentConfig(**change)
 
 
-def test_going_on_with_other_settings_is_refused(tiny_experiment: Experiment) -> None:
+def test_going_on_with_other_settings_or_another_stream_is_refused(tiny_experiment: Experiment) -> None:
     tiny_experiment.run()
-    life = dataclasses.replace(tiny_experiment.config.life, seed=9)
-    other = Experiment(dataclasses.replace(tiny_experiment.config, life=life), tiny_experiment.out)
-    with pytest.raises(InputError, match="another configuration"):
-        other.run()
+    config = tiny_experiment.config
+    for change in (
+        {"life": dataclasses.replace(config.life, seed=9)},
+        {"num_tasks": 5},
+        {"class_order": tuple(reversed(range(10)))},
+    ):
+        other = Experiment(dataclasses.replace(config, **change), tiny_experiment.out)
+        with pytest.raises(InputError, match="begun with other settings"):
+            other.check_out(resume=True)
+        with pytest.raises(InputError, match="begun with other settings"):
+            other.run()
 
 
-def test_an_out_folder_is_used_once_and_resumed_on_request(tmp_path: Path) -> None:
-    out = tmp_path / "out"
+def test_an_out_folder_is_used_once_and_resumed_on_request(tiny_experiment: Experiment) -> None:
+    assert tiny_experiment.out is not None
     with pytest.raises(InputError, match="leave out --resume"):
-        check_out(out, resume=True)
-    assert not out.exists()
-    check_out(out, resume=False)
-    assert not out.exists()
-    (out / "life" / "mygo").mkdir(parents=True)
-    (out / "life" / "mygo" / "manifest.json").write_text("{}")
+        tiny_experiment.check_out(resume=True)
+    tiny_experiment.check_out(resume=False)
+    assert not tiny_experiment.out.exists()
+    tiny_experiment.run()
     with pytest.raises(InputError, match="pass --resume to go on with it, or another --out"):
-        check_out(out, resume=False)
-    check_out(out, resume=True)
+        tiny_experiment.check_out(resume=False)
+    tiny_experiment.check_out(resume=True)
 
 
-def test_an_out_that_cannot_be_written_to_is_refused(tmp_path: Path) -> None:
+def test_an_out_that_cannot_be_written_to_is_refused(tiny_experiment: Experiment, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot be written to"):
-        check_out(tmp_path / "file" / "out", resume=False)
+        dataclasses.replace(tiny_experiment, out=tmp_path / "file" / "out").check_out(resume=False)
+
+
+def test_tasks_of_one_class_are_learned_too(tiny_life: LifeConfig) -> None:
+    config = ExperimentConfig(num_tasks=10, strategies=("mygo", "lwf", "replay"), life=tiny_life)
+    for entry in Experiment(config).run()["strategies"].values():
+        assert entry["average_accuracy"]["task_il"] == 1.0
+        assert len(entry["accuracy_matrix"]["class_il"][-1]) == 10
