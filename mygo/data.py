@@ -1,11 +1,13 @@
 """Labelled images, held as uint8 tensors, and the data sets that they come from."""
 
 import gzip
+import shutil
 import struct
+import tempfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -166,26 +168,40 @@ def load_torchvision(name: str, data_root: Path) -> ImageDataset:
     from mygo.vision import torchvision
 
     dataset_class = getattr(torchvision.datasets, TORCHVISION_CLASSES[name])
-
-    def part(train: bool) -> LabelledImages:
+    try:
         try:
-            dataset = dataset_class(data_root, train=train, download=False)
-        except RuntimeError:
-            try:
-                dataset = dataset_class(data_root, train=train, download=True)
-            except (OSError, RuntimeError) as error:
-                raise InputError(
-                    f"{name} is not in {data_root} and cannot be downloaded ({type(error).__name__}): "
-                    "pass --data-root with a folder that holds it, or connect to the network."
-                ) from error
-        except Exception as error:  # whatever a damaged file makes the parser raise
-            raise InputError(
-                f"{name} in {data_root} is damaged ({type(error).__name__}: {error}): delete it there and run again."
-            ) from error
-        images = torch.as_tensor(np.asarray(dataset.data))
-        images = images.unsqueeze(1) if images.dim() == 3 else images.permute(0, 3, 1, 2).contiguous()
-        return LabelledImages(images, torch.as_tensor(dataset.targets).long())
+            train, test = (dataset_class(data_root, train=part) for part in (True, False))
+        except RuntimeError:  # how torchvision says that files are missing
+            download(name, dataset_class, data_root)
+            train, test = (dataset_class(data_root, train=part) for part in (True, False))
+    except InputError:
+        raise
+    except Exception as error:  # whatever a damaged file makes the parser raise
+        raise InputError(
+            f"{name} in {data_root} is damaged ({type(error).__name__}: {error}): delete it there and run again."
+        ) from error
+    return ImageDataset(name, _from_torchvision(train), _from_torchvision(test), tuple(map(str, train.classes)))
 
-    train, test = part(True), part(False)
-    classes = tuple(str(c) for c in dataset_class(data_root, train=False).classes)
-    return ImageDataset(name, train, test, classes)
+
+def download(name: str, dataset_class: Any, data_root: Path) -> None:
+    """Download a torchvision data set to ``data_root``, all of it or nothing.
+
+    Raises:
+        InputError: it cannot be downloaded, or not written to ``data_root``.
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix="mygo-download-") as temporary:
+            for part in (True, False):
+                dataset_class(temporary, train=part, download=True)
+            shutil.copytree(temporary, data_root, dirs_exist_ok=True)
+    except (OSError, RuntimeError) as error:
+        raise InputError(
+            f"{name} is not in {data_root} and cannot be downloaded ({type(error).__name__}): "
+            "pass --data-root with a folder that holds it, or connect to the network."
+        ) from error
+
+
+def _from_torchvision(dataset: Any) -> LabelledImages:
+    images = torch.as_tensor(np.asarray(dataset.data))
+    images = images.unsqueeze(1) if images.dim() == 3 else images.permute(0, 3, 1, 2).contiguous()
+    return LabelledImages(images, torch.as_tensor(dataset.targets).long())

@@ -99,8 +99,34 @@ def test_without_network_one_sentence_says_what_to_do(tmp_path: Path, monkeypatc
 
     monkeypatch.setattr("urllib.request.urlopen", no_network)
     with pytest.raises(InputError, match=r"mnist is not in .* and cannot be downloaded .* pass --data-root") as raised:
-        load_dataset("mnist", tmp_path)
+        load_dataset("mnist", tmp_path / "root")
     assert "\n" not in str(raised.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_colour_images_of_torchvision_become_channels_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    downloads: list[str] = []
+
+    class FakeCifar:
+        """Colour images [N, H, W, C] and a list of labels, as torchvision's CIFAR has; missing until downloaded."""
+
+        classes = ("cat", "dog")
+
+        def __init__(self, root: object, train: bool, download: bool = False) -> None:
+            if download:
+                downloads.append(str(root))
+            elif not downloads:
+                raise RuntimeError("Dataset not found or corrupted.")
+            self.data = np.zeros((6 if train else 2, 32, 32, 3), np.uint8)
+            self.data[..., 2] = 7
+            self.targets = [0, 1] * (3 if train else 1)
+
+    monkeypatch.setattr("torchvision.datasets.CIFAR10", FakeCifar)
+    dataset = load_dataset("cifar10", tmp_path)
+    assert len(downloads) == 2
+    assert dataset.image_shape == (3, 32, 32)
+    assert dataset.train.images[0, :, 0, 0].tolist() == [0, 0, 7]
+    assert dataset.test.labels.tolist() == [0, 1]
 
 
 def test_labelled_images_refuse_other_types_and_shapes() -> None:
