@@ -15,7 +15,7 @@ from ray.train.torch import TorchConfig, TorchTrainer, get_device
 from distributed.dreamers import PooledDreams, start_dreamers
 from distributed.placement import Placement
 from distributed.relay import RelayedJournal, relay
-from mygo.errors import MygoError
+from mygo.errors import InputError, MygoError
 from mygo.experiment import Experiment
 from mygo.journal import Journal, silent
 from mygo.team import Ranks
@@ -38,6 +38,9 @@ def run_on_ray(experiment: Experiment, placement: Placement, journal: Journal = 
         MygoError: what a worker raised for a person to know.
         ray.train.TrainingFailedError: anything else that ended the workers.
     """
+    smallest = experiment.config.life.smallest_batch
+    if placement.num_workers > smallest:
+        raise InputError(f"--num-workers {placement.num_workers} cannot share a batch of {smallest}: ask for fewer.")
     if experiment.out is None or not experiment.out.is_absolute():
         raise ValueError(f"workers need an absolute folder that all of them see, not {experiment.out}")
     ray_folder = experiment.out / "ray"

@@ -1,5 +1,7 @@
 """What MyGO raises on purpose. Each message is one sentence that says what to do; the command line prints just that."""
 
+import math
+
 
 class MygoError(Exception):
     """Something that a person must know about; `exit_code` is what a command ends with."""
@@ -23,3 +25,16 @@ class MemoryQualityError(MygoError):
 
 class NonFiniteError(MygoError):
     """A loss became infinite or not a number."""
+
+
+def check_ranges(config: object, flag: str, **ranges: tuple[float, float]) -> None:
+    """Check that settings of ``config`` lie in their (lowest, highest) ``ranges``; None is always allowed.
+
+    Raises:
+        InputError: one does not; the message names its flag, which begins with ``--flag.``.
+    """
+    for name, (lowest, highest) in ranges.items():
+        value = getattr(config, name)
+        if value is not None and not lowest <= value <= highest:
+            bounds = f"at least {lowest}" if math.isinf(highest) else f"from {lowest} to {highest}"
+            raise InputError(f"--{flag}.{name.replace('_', '-')} must be {bounds}, not {value}.")

@@ -5,6 +5,7 @@ et al. 2016), which keeps every convolution wide enough to be fast on a CPU.
 """
 
 import copy
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from mygo import seeding
 from mygo.data import LabelledImages, to_unit_range
+from mygo.errors import check_ranges
 from mygo.layers import group_norm
 from mygo.stream import EpochBatches
 from mygo.team import batch_mean, share
@@ -44,6 +46,13 @@ class GanConfig:
     """Adam's learning rate for the discriminator, which falls likewise."""
     ema_decay: float = 0.995
     """Decay per step of the moving average of the generator's weights, which is what is kept."""
+
+    def __post_init__(self) -> None:
+        sizes = dict.fromkeys(
+            ("latent_dim", "generator_width", "discriminator_width", "steps", "batch_size"), (1, math.inf)
+        )
+        rates = dict.fromkeys(("generator_lr", "discriminator_lr"), (0.0, math.inf))
+        check_ranges(self, "memory.gan", **sizes, **rates, ema_decay=(0.0, 1.0))
 
 
 class Generator(nn.Module):

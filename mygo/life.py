@@ -39,6 +39,11 @@ class LifeConfig:
     """Reconciling it with what was known."""
 
     @property
+    def smallest_batch(self) -> int:
+        """The smallest global batch of any phase; no more workers than that can share it."""
+        return min(self.wake.batch_size, self.memory.gan.batch_size, self.sleep.batch_size)
+
+    @property
     def baseline_steps(self) -> int:
         """Steps per task of every baseline: as many as MyGO takes to adapt and to sleep."""
         return self.wake.adapt_steps + self.sleep.steps

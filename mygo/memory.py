@@ -1,5 +1,6 @@
 """A generator as a memory: how good its dreams are, and the form in which it is kept."""
 
+import math
 from dataclasses import dataclass, field
 
 import torch
@@ -7,6 +8,7 @@ from torch import Tensor, nn
 
 from mygo import seeding
 from mygo.data import LabelledImages, to_pixels, to_unit_range
+from mygo.errors import check_ranges
 from mygo.gan import GanConfig, Generator
 from mygo.neocortex import NeocortexNet
 from mygo.team import Team
@@ -27,6 +29,10 @@ class MemoryConfig:
     """Least within-class variance of dreams against that of real images, in the judge's features."""
     attempts: int = 2
     """How often a memory is trained, each time with another seed, before a run ends for its quality."""
+
+    def __post_init__(self) -> None:
+        floors = {"fidelity_floor": (0.0, 1.0), "diversity_floor": (0.0, math.inf)}
+        check_ranges(self, "memory", **floors, attempts=(1, math.inf))
 
 
 @dataclass(frozen=True)

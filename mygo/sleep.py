@@ -1,5 +1,6 @@
 """Sleep: distil old and new knowledge into the neocortex, from dreams alone. There is no real data here."""
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from torch.nn import functional as F
 from mygo.crew import Crew, Losses, train
 from mygo.data import to_unit_range
 from mygo.dreams import Dreams
+from mygo.errors import check_ranges
 from mygo.stream import Task
 from mygo.team import Team, batch_mean
 
@@ -39,6 +41,12 @@ class SleepConfig:
     """Temperature of the teacher's probabilities within a dream's own task, and of the student's over all heads."""
     lr: float = 1e-3
     """Adam's learning rate at the start; it falls to 0 along a cosine."""
+
+    def __post_init__(self) -> None:
+        sizes = dict.fromkeys(("steps", "batch_size", "steps_per_block"), (1, math.inf))
+        weights = dict.fromkeys(("own_head_weight", "all_heads_weight", "lr"), (0.0, math.inf))
+        check_ranges(self, "sleep", **sizes, **weights, max_shift=(0, math.inf))
+        check_ranges(self, "sleep", current_share=(0.0, 1.0), temperature=(1e-3, math.inf))
 
 
 def consolidate(life: "Life", task: Task, crew: Crew) -> None:

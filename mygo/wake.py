@@ -1,6 +1,7 @@
 """Wake: learn the new task quickly, and train a small conditional GAN that remembers it. Needs the task's real data."""
 
 import copy
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from torch.nn import functional as F
 from mygo import seeding
 from mygo.crew import Crew, Losses, train
 from mygo.data import LabelledImages, to_unit_range
-from mygo.errors import MemoryQualityError
+from mygo.errors import MemoryQualityError, check_ranges
 from mygo.gan import train_gan
 from mygo.journal import Dreamt, Notice
 from mygo.memory import measure_quality, sample_grid
@@ -35,6 +36,10 @@ class WakeConfig:
     """Real images per step, over all workers."""
     lr: float = 1e-3
     """Adam's learning rate at the start; it falls to 0 along a cosine."""
+
+    def __post_init__(self) -> None:
+        sizes = dict.fromkeys(("head_steps", "adapt_steps", "batch_size"), (1, math.inf))
+        check_ranges(self, "wake", **sizes, lr=(0.0, math.inf))
 
 
 class OneHead(nn.Module):

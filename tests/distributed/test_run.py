@@ -69,6 +69,10 @@ def test_flags_that_do_not_exist_or_parse_end_with_2(
         (["--class-order", "a,b"], "not a comma list"),
         (["--num-tasks", "0"], "--num-tasks must be from 1 to 10"),
         (["--resume"], "--resume needs --out"),
+        (["--sleep.batch-size", "0"], "--sleep.batch-size must be at least 1, not 0"),
+        (["--memory.fidelity-floor", "nan"], "--memory.fidelity-floor must be from 0.0 to 1.0, not nan"),
+        (["--wake.lr", "-1"], "--wake.lr must be at least 0.0, not -1.0"),
+        (["--memory.gan.steps", "-3"], "--memory.gan.steps must be at least 1, not -3"),
     ],
 )
 def test_bad_values_get_one_sentence_and_2_and_nothing_is_written(
