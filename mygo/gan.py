@@ -48,9 +48,8 @@ class GanConfig:
     """Decay per step of the moving average of the generator's weights, which is what is kept."""
 
     def __post_init__(self) -> None:
-        sizes = dict.fromkeys(
-            ("latent_dim", "generator_width", "discriminator_width", "steps", "batch_size"), (1, math.inf)
-        )
+        names = "latent_dim", "generator_width", "discriminator_width", "steps", "batch_size"
+        sizes = dict.fromkeys(names, (1, math.inf))
         rates = dict.fromkeys(("generator_lr", "discriminator_lr"), (0.0, math.inf))
         check_ranges(self, "memory.gan", **sizes, **rates, ema_decay=(0.0, 1.0))
 
