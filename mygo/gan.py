@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from mygo.crew import Crew
 
 
+WARM_UP = 50
+"""Steps over which the learning rates rise, while a new discriminator gets to know a generator that dreams already."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class GanConfig:
     """Sizes and training of one task's conditional GAN."""
@@ -149,7 +153,7 @@ def train_gan(
     optimise_g = torch.optim.Adam(generator.parameters(), config.generator_lr, betas=(0.0, 0.99), fused=True)
     optimise_d = torch.optim.Adam(discriminator.parameters(), config.discriminator_lr, betas=(0.0, 0.99), fused=True)
     optimisers = (optimise_g, optimise_d)
-    schedules = [LambdaLR(optimiser, lambda step: cool_down(step / config.steps)) for optimiser in optimisers]
+    schedules = [LambdaLR(optimiser, lambda step: lr_factor(step, config.steps)) for optimiser in optimisers]
 
     def mean(per_image: Tensor) -> Tensor:
         return batch_mean(per_image, config.batch_size, team)
@@ -187,6 +191,6 @@ def train_gan(
     return average
 
 
-def cool_down(progress: float) -> float:
-    """Return the factor of the learning rate at ``progress`` in [0, 1]: 1 for half the time, then down to 0.05."""
-    return min(1.0, 1.0 - 0.95 * (2 * progress - 1))
+def lr_factor(step: int, steps: int) -> float:
+    """Return the factor of the learning rate at ``step``: up to 1 over `WARM_UP` steps, from half-way down to 0.05."""
+    return min(1.0, (step + 1) / WARM_UP, 1.0 - 0.95 * (2 * step / steps - 1))
