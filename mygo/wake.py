@@ -111,11 +111,13 @@ def memorise(life: "Life", task: Task, data: LabelledImages, crew: Crew) -> None
         if quality.reaches(config):
             life.keep_memory(generator, quality)
             return
-        crew.tell(Notice(f"{crew.place}: {quality} is below the floor; trying again with another seed."))
+        crew.tell(
+            Notice(f"{crew.place}: attempt {attempt + 1} of {config.attempts} is below the floor, with {quality}.")
+        )
     raise MemoryQualityError(
         f"{crew.place}: {config.attempts} generators stayed below the floor (label fidelity "
         f"{config.fidelity_floor:.2f}, diversity {config.diversity_floor:.2f}; the last had {quality}): "
-        "train the GAN for more steps with --life.memory.gan.steps."
+        "train the GAN for more steps with --memory.gan.steps."
     )
 
 
