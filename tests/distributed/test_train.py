@@ -6,7 +6,7 @@ import pytest
 
 from distributed.placement import place
 from distributed.train import run_on_ray
-from mygo.errors import MemoryQualityError
+from mygo.errors import InputError, MemoryQualityError
 from mygo.experiment import Experiment, ExperimentConfig
 from mygo.journal import Dreamt, Evaluated, Event, PhaseEnded, Progress
 from mygo.life import LifeConfig
@@ -109,6 +109,11 @@ def test_what_a_worker_raises_for_a_person_arrives_as_it_is(ray_cluster: None, t
     hopeless = dataclasses.replace(config, life=dataclasses.replace(config.life, memory=memory))
     with pytest.raises(MemoryQualityError, match="1 generators stayed below the floor"):
         run_on_ray(dataclasses.replace(tiny_experiment, config=hopeless), place({"CPU": 2}, 1, 1))
+
+
+def test_more_workers_than_a_batch_has_examples_are_refused(tiny_experiment: Experiment) -> None:
+    with pytest.raises(InputError, match="--num-workers 17 cannot share a batch of 16"):
+        run_on_ray(tiny_experiment, place({"CPU": 32}, 17, 1))
 
 
 def test_a_relative_out_is_refused(tiny_experiment: Experiment) -> None:
