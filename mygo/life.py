@@ -12,7 +12,7 @@ from mygo import seeding, storage
 from mygo.data import LabelledImages
 from mygo.dreams import Dreamer, Night
 from mygo.errors import InputError
-from mygo.gan import Generator
+from mygo.gan import GanConfig, Generator
 from mygo.memory import MemoryConfig, Quality, as_stored, stored_bytes
 from mygo.neocortex import BackboneName, NeocortexNet
 from mygo.sleep import SleepConfig
@@ -247,8 +247,6 @@ def config_from_dict(values: Mapping[str, Any]) -> LifeConfig:
     Raises:
         TypeError: a name that no setting has.
     """
-    from mygo.gan import GanConfig
-
     memory = dict(values["memory"])
     memory["gan"] = GanConfig(**memory["gan"])
     parts = {
