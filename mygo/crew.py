@@ -51,7 +51,7 @@ class Crew:
             if not math.isfinite(float(loss.detach())):
                 raise NonFiniteError(
                     f"{self.place}, step {step}: {name} is {float(loss.detach())} on worker {self.team.rank}. "
-                    "Nothing of this step was kept: try a lower learning rate."
+                    "The update was not made: try a lower learning rate."
                 )
 
 

@@ -168,6 +168,7 @@ def train_gan(
         scores = discriminate(torch.cat([real, fake.detach()]), torch.cat([labels, labels]))
         real_scores, fake_scores = scores.chunk(2)
         loss_d = mean(F.softplus(-real_scores) + F.softplus(fake_scores))
+        crew.check_finite(step, {"discriminator": loss_d})
         optimise_d.zero_grad()
         loss_d.backward()
         optimise_d.step()
@@ -175,8 +176,7 @@ def train_gan(
         discriminator.requires_grad_(False)
         loss_g = mean(F.softplus(-discriminator(fake, labels)))
         discriminator.requires_grad_(True)
-        losses = {"discriminator": loss_d, "generator": loss_g}
-        crew.check_finite(step, losses)
+        crew.check_finite(step, {"generator": loss_g})
         optimise_g.zero_grad()
         loss_g.backward()
         optimise_g.step()
@@ -187,7 +187,7 @@ def train_gan(
                 kept.lerp_(current, 1 - decay)
         for schedule in schedules:
             schedule.step()
-        crew.log(step, config.steps, losses)
+        crew.log(step, config.steps, {"discriminator": loss_d, "generator": loss_g})
     return average
 
 

@@ -212,8 +212,8 @@ class Life:
     @classmethod
     def _from_manifest(cls, folder: Path, manifest: Mapping[str, Any]) -> "Life":
         channels, height, width = (int(size) for size in manifest["image_shape"])
-        life = cls(manifest["strategy"], config_from_dict(manifest["config"]), (channels, height, width), folder)
-        life.stream = str(manifest["stream"])
+        config, shape = config_from_dict(manifest["config"]), (channels, height, width)
+        life = cls(manifest["strategy"], config, shape, folder, str(manifest["stream"]))
         files = manifest["files"]
         sizes = [int(size) for size in manifest["head_sizes"]]
         life.neocortex = life._read_network(files["neocortex"], sizes)
