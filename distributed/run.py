@@ -8,7 +8,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 if __name__ == "__main__":  # started as a script: import from the repository instead of from this folder
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
@@ -16,10 +16,13 @@ if __name__ == "__main__":  # started as a script: import from the repository in
 import tyro
 from rich.console import Console
 
-from mygo.data import DATASETS, DatasetName
+from mygo.data import DATASETS, DatasetName, load_dataset
 from mygo.errors import InputError, MygoError
+from mygo.experiment import Experiment, ExperimentConfig
 from mygo.life import LifeConfig
 from mygo.presets import preset
+from mygo.settings import overlay
+from mygo.storage import read_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +46,13 @@ class Arguments:
     """Folder for the lives, results.json and TensorBoard, visible to all nodes. By default a new one under runs/."""
     data_root: Path = Path("data")
     """Folder in which torchvision's data sets lie, or are downloaded to."""
+    config: Path | None = None
+    """JSON file with settings, such as the best.json of a sweep; flags beside it change them."""
+    validation_share: float = 0.0
+    """Share of each class's training images to evaluate on, instead of the test set: use it to choose settings."""
+    memory_cache: Path | None = None
+    """Folder to keep trained memories in for other runs, visible to all nodes. Off by default: a memory dreams what its
+    training images looked like, so such a folder is as private as the data was."""
     resume: bool = False
     """Go on with the lives in --out, from the last whole phase. Needs the same settings as before."""
     verbose: bool = False
@@ -51,13 +61,41 @@ class Arguments:
 
 
 def parse(argv: list[str]) -> Arguments:
-    """Return the arguments, with the data set's preset for what ``argv`` does not say. Exits with 2 on bad ones."""
-    # A name that is not a data set's is left for the real parse to refuse.
-    glance = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    glance.add_argument("--dataset", nargs="?")
-    name = glance.parse_known_args(argv)[0].dataset
-    defaults = Arguments(life=preset(name if name in DATASETS else "digits"))
+    """Return the arguments; what ``argv`` does not say comes from --config, else from the data set's preset.
+
+    Exits with 2 on flags that do not exist or parse.
+
+    Raises:
+        InputError: --config cannot be used.
+    """
+    file = glance(argv, "config")
+    values = {} if file is None else read_json(Path(file))
+    dataset = dataset_named(argv, values.get("dataset", "digits"))
+    config = overlay(ExperimentConfig(dataset=dataset, life=preset(dataset)), values | {"dataset": dataset})
+    defaults = Arguments(
+        dataset=config.dataset,
+        num_tasks=config.num_tasks,
+        class_order=",".join(map(str, config.class_order)) if config.class_order else None,
+        strategies=",".join(config.strategies),
+        data_root=config.data_root,
+        validation_share=config.validation_share,
+        life=config.life,
+    )
     return tyro.cli(Arguments, args=argv, default=defaults, prog="run.py", config=(tyro.conf.FlagCreatePairsOff,))
+
+
+def glance(argv: list[str], flag: str) -> str | None:
+    """Return what ``argv`` gives for ``--flag``, before it is parsed in earnest: other defaults depend on it."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument(f"--{flag}", nargs="?")
+    value: str | None = getattr(parser.parse_known_args(argv)[0], flag)
+    return value
+
+
+def dataset_named(argv: list[str], default: DatasetName = "digits") -> DatasetName:
+    """Return the data set that ``argv`` names; a name that is none's is left for the real parse to refuse."""
+    name = glance(argv, "dataset")
+    return cast(DatasetName, name) if name in DATASETS else default
 
 
 def class_order(text: str | None) -> tuple[int, ...] | None:
@@ -77,8 +115,6 @@ def class_order(text: str | None) -> tuple[int, ...] | None:
 def run(arguments: Arguments, console: Console) -> None:
     """Check the arguments, run the experiment on Ray, and show what came of it."""
     from mygo.console import ConsoleJournal, results_table
-    from mygo.data import load_dataset
-    from mygo.experiment import Experiment, ExperimentConfig
     from mygo.journal import tee
 
     config = ExperimentConfig(
@@ -87,13 +123,15 @@ def run(arguments: Arguments, console: Console) -> None:
         class_order=class_order(arguments.class_order),
         strategies=tuple(name.strip() for name in arguments.strategies.split(",")),
         data_root=arguments.data_root.resolve(),
+        validation_share=arguments.validation_share,
         life=arguments.life,
     )
     load_dataset(config.dataset, config.data_root)  # missing or damaged data is found before anything is started
     if arguments.resume and arguments.out is None:
         raise InputError("--resume needs --out with the folder of the life to go on with.")
     out = (arguments.out or Path("runs") / time.strftime(f"{config.dataset}-%Y%m%d-%H%M%S")).resolve()
-    experiment = Experiment(config, out)
+    cache = arguments.memory_cache and arguments.memory_cache.resolve()
+    experiment = Experiment(config, out, memory_cache=cache)
     experiment.check_out(resume=arguments.resume)
 
     console.print(f"[dim]Starting Ray; results go to {out}")

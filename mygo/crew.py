@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
+from mygo.cache import MemoryCache
 from mygo.dreams import DreamSource
 from mygo.errors import NonFiniteError
 from mygo.journal import Event, Journal, Place, Progress, silent
@@ -25,6 +26,8 @@ class Crew:
     journal: Journal = silent
     log_every: int = 20
     place: Place = field(default_factory=lambda: Place("", 0, ""))
+    cache: MemoryCache | None = None
+    """Where memories that were trained before are found."""
 
     def at(self, place: Place) -> "Crew":
         """Return the same crew at ``place``."""

@@ -1,6 +1,7 @@
 """Labelled images, held as uint8 tensors, and the data sets that they come from."""
 
 import gzip
+import hashlib
 import shutil
 import struct
 import tempfile
@@ -14,6 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from mygo import seeding
 from mygo.errors import InputError
 
 DatasetName = Literal["digits", "fashion-mnist", "mnist", "kmnist", "cifar10", "cifar100"]
@@ -61,6 +63,14 @@ class LabelledImages:
         return self.images.numel()
 
     @property
+    def fingerprint(self) -> str:
+        """A hash of all pixels and labels, in their order."""
+        digest = hashlib.sha256(repr(tuple(self.images.shape)).encode())
+        for part in (self.images, self.labels):
+            digest.update(part.cpu().contiguous().numpy().data)
+        return digest.hexdigest()
+
+    @property
     def image_shape(self) -> tuple[int, int, int]:
         """(C, H, W)."""
         _, channels, height, width = self.images.shape
@@ -99,6 +109,24 @@ def to_unit_range(images: Tensor) -> Tensor:
 def to_pixels(images: Tensor) -> Tensor:
     """Return float ``images`` in [-1, 1] as uint8; the inverse of `to_unit_range` up to rounding."""
     return images.add(1.0).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
+
+
+def with_validation(dataset: ImageDataset, share: float) -> ImageDataset:
+    """Return ``dataset`` without its test images: a ``share`` of each class's training images takes their place.
+
+    The cut is the same whatever a life's seed is. Both parts keep at least one image of every class.
+
+    Raises:
+        InputError: a class has a single training image.
+    """
+    held_out = torch.zeros(len(dataset.train), dtype=torch.bool)
+    for label in dataset.train.labels.unique().tolist():
+        rows = (dataset.train.labels == label).nonzero().squeeze(1)
+        if len(rows) < 2:
+            raise InputError(f"Class {dataset.class_names[label]} has one training image: none can be held out.")
+        count = min(max(1, round(share * len(rows))), len(rows) - 1)
+        held_out[rows[torch.randperm(len(rows), generator=seeding.stream("validation", label))[:count]]] = True
+    return ImageDataset(dataset.name, dataset.train[~held_out], dataset.train[held_out], dataset.class_names)
 
 
 def load_dataset(name: DatasetName, data_root: Path) -> ImageDataset:

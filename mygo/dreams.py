@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import torch
@@ -28,19 +28,21 @@ class Dreams:
     """N dreams: ``images`` uint8 [N, C, H, W], ``tasks`` [N], ``labels`` [N] and ``teacher_logits`` [N, K].
 
     Labels count over all heads side by side, K outputs in all. Of the logits only those of a dream's own task (and, for
-    dreams of earlier tasks, of all earlier tasks) come from a teacher who learned those classes.
+    dreams of earlier tasks, of all earlier tasks) come from a teacher who learned those classes. ``teacher_features``
+    [N, F] are what the teacher's heads saw; where sleep does not distil them they are left out, [N, 0].
     """
 
     images: Tensor
     tasks: Tensor
     labels: Tensor
     teacher_logits: Tensor
+    teacher_features: Tensor
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __getitem__(self, index: slice) -> "Dreams":
-        return Dreams(self.images[index], self.tasks[index], self.labels[index], self.teacher_logits[index])
+        return Dreams(**{field.name: getattr(self, field.name)[index] for field in fields(self)})
 
 
 @dataclass(frozen=True)
@@ -114,10 +116,17 @@ class Dreamer:
     """
 
     def __init__(
-        self, memories: Sequence[Generator], neocortex: NeocortexNet, fast_learner: NeocortexNet, device: torch.device
+        self,
+        memories: Sequence[Generator],
+        neocortex: NeocortexNet,
+        fast_learner: NeocortexNet,
+        device: torch.device,
+        *,
+        with_features: bool = False,
     ) -> None:
         """Copy the networks, so that a student may change while its teacher does not."""
         self.device = device
+        self.feature_dim = neocortex.feature_dim if with_features else 0
         self.memories = [self._frozen(memory) for memory in memories]
         self.neocortex = self._frozen(neocortex)
         self.fast_learner = self._frozen(fast_learner)
@@ -133,6 +142,7 @@ class Dreamer:
         count = len(order.tasks)
         images = torch.empty(count, *self.neocortex.image_shape, dtype=torch.uint8)
         logits = torch.empty(count, sum(self.neocortex.head_sizes))
+        features = torch.empty(count, self.feature_dim)
         for task, memory in enumerate(self.memories):
             teacher = self.fast_learner if task == newest else self.neocortex
             for rows in (order.tasks == task).nonzero().squeeze(1).split(DREAM_CHUNK):
@@ -140,9 +150,11 @@ class Dreamer:
                 recalled = memory(noise, order.labels[rows].to(self.device))
                 pixels = to_pixels(shifted(recalled, order.shifts[rows].to(self.device)))
                 images[rows] = pixels.cpu()
-                logits[rows] = teacher(to_unit_range(pixels)).cpu()
+                seen = teacher.features(to_unit_range(pixels))
+                logits[rows] = teacher.classify(seen).cpu()
+                features[rows] = seen[:, : self.feature_dim].cpu()
         labels = order.labels + torch.tensor(self.first_class)[order.tasks]
-        return Dreams(images, order.tasks, labels, logits)
+        return Dreams(images, order.tasks, labels, logits, features)
 
 
 def shifted(images: Tensor, shifts: Tensor) -> Tensor:

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import mygo
+from mygo.cache import MemoryCache
 from mygo.crew import Crew
-from mygo.data import DATASETS, DatasetName, LabelledImages, load_dataset
+from mygo.data import DATASETS, DatasetName, LabelledImages, load_dataset, with_validation
 from mygo.dreams import DreamSource, OwnDreams
 from mygo.errors import InputError
 from mygo.journal import Evaluated, Journal, PhaseEnded, Place, silent
@@ -41,6 +42,9 @@ class ExperimentConfig:
     """Names of the strategies, which run one after another."""
     data_root: Path = Path("data")
     """Folder of the data sets."""
+    validation_share: float = 0.0
+    """Share of each class's training images to evaluate on, instead of the test set. To choose settings, never look at
+    the test set; to report what they are worth, leave this 0."""
     life: LifeConfig = field(default_factory=LifeConfig)
     """The learner."""
 
@@ -52,6 +56,8 @@ class ExperimentConfig:
                 raise InputError(f"--strategies names {name!r}, which is not one of {', '.join(STRATEGIES)}.")
         if not self.strategies or len(set(self.strategies)) != len(self.strategies):
             raise InputError("--strategies must name at least one strategy, and each once.")
+        if not 0 <= self.validation_share < 1:
+            raise InputError(f"--validation-share must be at least 0 and below 1, not {self.validation_share}.")
         self.tasks()
 
     def tasks(self) -> list[Task]:
@@ -67,6 +73,8 @@ class Experiment:
     out: Path | None = None
     log_every: int = 20
     """Steps between two journal entries of a phase's progress."""
+    memory_cache: Path | None = None
+    """Folder in which memories are found that were trained before, and in which new ones are left."""
 
     def run(
         self, team: Team | None = None, dreams: DreamSource | None = None, journal: Journal = silent
@@ -75,7 +83,8 @@ class Experiment:
 
         With an `out` rank 0 also writes them to its ``results.json``.
         """
-        crew = Crew(team or Solo(), dreams or OwnDreams(), journal, self.log_every)
+        cache = None if self.memory_cache is None else MemoryCache(self.memory_cache)
+        crew = Crew(team or Solo(), dreams or OwnDreams(), journal, self.log_every, cache=cache)
         lives = []
         for name in self.config.strategies:
             stream = self.open_stream()
@@ -90,7 +99,9 @@ class Experiment:
     @property
     def stream(self) -> str:
         """The stream of tasks in words, such as ``digits: 0,1 2,3``; a life belongs to one."""
-        return f"{self.config.dataset}: {' '.join(','.join(map(str, task.classes)) for task in self.config.tasks())}"
+        tasks = " ".join(",".join(map(str, task.classes)) for task in self.config.tasks())
+        held_out = f" less {self.config.validation_share} for validation" if self.config.validation_share else ""
+        return f"{self.config.dataset}{held_out}: {tasks}"
 
     def check_out(self, *, resume: bool) -> None:
         """Make sure that `out` can be written to and holds no life, or, to ``resume``, lives that fit; writes nothing.
@@ -109,16 +120,14 @@ class Experiment:
             raise InputError(f"{self.out} holds no life to resume: leave out --resume to start one.")
         for name in set(lives) & set(self.config.strategies):
             self.open_life(name, (0, 0, 0))
-        ancestor = next(folder for folder in (self.out, *self.out.resolve().parents) if folder.exists())
-        try:
-            with tempfile.TemporaryFile(dir=ancestor):
-                pass
-        except OSError as error:
-            raise InputError(f"{self.out} cannot be written to ({error.strerror}): choose another --out.") from error
+        check_writable(self.out)
 
     def open_stream(self) -> TaskStream:
         """Return the stream of tasks, the only holder of the data set's training images."""
-        return TaskStream(load_dataset(self.config.dataset, self.config.data_root), self.config.tasks())
+        dataset = load_dataset(self.config.dataset, self.config.data_root)
+        if self.config.validation_share:
+            dataset = with_validation(dataset, self.config.validation_share)
+        return TaskStream(dataset, self.config.tasks())
 
     def open_life(self, strategy: str, image_shape: tuple[int, int, int]) -> Life:
         """Return the saved life of ``strategy``, or a new one for images of ``image_shape``.
@@ -143,6 +152,7 @@ class Experiment:
         return {
             "schema": RESULTS_SCHEMA,
             "config": config,
+            "evaluated_on": "validation" if self.config.validation_share else "test",
             "versions": versions(),
             "strategies": {life.strategy: summary(life) for life in lives},
         }
@@ -225,6 +235,20 @@ def summary(life: Life) -> dict[str, Any]:
         "label_fidelity": record.label_fidelity,
         "diversity": record.diversity,
     }
+
+
+def check_writable(out: Path) -> None:
+    """Make sure that the folder ``out`` can be made and written to; leaves nothing behind.
+
+    Raises:
+        InputError: it cannot.
+    """
+    ancestor = next(folder for folder in (out, *out.resolve().parents) if folder.exists())
+    try:
+        with tempfile.TemporaryFile(dir=ancestor):
+            pass
+    except OSError as error:
+        raise InputError(f"{out} cannot be written to ({error.strerror}): choose another --out.") from error
 
 
 def versions() -> dict[str, str]:

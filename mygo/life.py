@@ -12,9 +12,10 @@ from mygo import seeding, storage
 from mygo.data import LabelledImages
 from mygo.dreams import Dreamer, Night
 from mygo.errors import InputError
-from mygo.gan import GanConfig, Generator
-from mygo.memory import MemoryConfig, Quality, as_stored, stored_bytes
+from mygo.gan import Generator
+from mygo.memory import MemoryConfig, Quality, as_stored, stored_bytes, stored_tensors
 from mygo.neocortex import BackboneName, NeocortexNet
+from mygo.settings import overlay
 from mygo.sleep import SleepConfig
 from mygo.stream import Task
 from mygo.wake import WakeConfig
@@ -151,7 +152,8 @@ class Life:
         """
         if self.fast_learner is None:
             raise RuntimeError("a dreamer needs the fast learner of the newest task: adapt first")
-        return Dreamer(self.memories, self.neocortex, self.fast_learner, device)
+        with_features = self.config.sleep.feature_weight > 0
+        return Dreamer(self.memories, self.neocortex, self.fast_learner, device, with_features=with_features)
 
     @property
     def memory_bytes(self) -> int:
@@ -179,8 +181,7 @@ class Life:
                 "neocortex": write("neocortex", self.neocortex.state_dict()),
                 "fast_learner": write("fast-learner", self.fast_learner.state_dict()) if self.fast_learner else None,
                 "memories": [
-                    write(f"memory-{task}", {name: t.half() for name, t in memory.state_dict().items()})
-                    for task, memory in enumerate(self.memories)
+                    write(f"memory-{task}", stored_tensors(memory)) for task, memory in enumerate(self.memories)
                 ],
                 "exemplars": [
                     write(f"exemplars-{task}", {"images": kept.images, "labels": kept.labels})
@@ -212,7 +213,11 @@ class Life:
     @classmethod
     def _from_manifest(cls, folder: Path, manifest: Mapping[str, Any]) -> "Life":
         channels, height, width = (int(size) for size in manifest["image_shape"])
-        config, shape = config_from_dict(manifest["config"]), (channels, height, width)
+        shape = channels, height, width
+        try:
+            config = overlay(LifeConfig(), manifest["config"])
+        except InputError as error:
+            raise ValueError(str(error)) from error
         life = cls(manifest["strategy"], config, shape, folder, str(manifest["stream"]))
         files = manifest["files"]
         sizes = [int(size) for size in manifest["head_sizes"]]
@@ -239,19 +244,3 @@ class Life:
             net.add_task_head(size)
         net.load_state_dict(storage.read_tensors(self.folder, file))
         return net
-
-
-def config_from_dict(values: Mapping[str, Any]) -> LifeConfig:
-    """Return the configuration that ``asdict`` turned into ``values``; unknown names are errors.
-
-    Raises:
-        TypeError: a name that no setting has.
-    """
-    memory = dict(values["memory"])
-    memory["gan"] = GanConfig(**memory["gan"])
-    parts = {
-        "wake": WakeConfig(**values["wake"]),
-        "memory": MemoryConfig(**memory),
-        "sleep": SleepConfig(**values["sleep"]),
-    }
-    return LifeConfig(**{**values, **parts})

@@ -100,6 +100,11 @@ def as_stored(module: nn.Module) -> None:
             tensor.copy_(tensor.half())
 
 
+def stored_tensors(module: nn.Module) -> dict[str, Tensor]:
+    """Return the weights of a memory in the form in which they are kept."""
+    return {name: t.half() if t.is_floating_point() else t for name, t in module.state_dict().items()}
+
+
 def stored_bytes(module: nn.Module) -> int:
     """Return the bytes of the weights of a memory as they are kept."""
-    return sum(2 * t.numel() if t.is_floating_point() else t.nbytes for t in module.state_dict().values())
+    return sum(t.nbytes for t in stored_tensors(module).values())

@@ -71,5 +71,8 @@ class NeocortexNet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits of all heads side by side, [N, sum(head_sizes)], for ``images`` [N, C, H, W] in [-1, 1]."""
-        features = self.features(images)
+        return self.classify(self.features(images))
+
+    def classify(self, features: Tensor) -> Tensor:
+        """Return the logits of all heads side by side, [N, sum(head_sizes)], for ``features`` [N, feature_dim]."""
         return torch.cat([head(features) for head in self.classifiers], dim=1)

@@ -12,6 +12,7 @@ from mygo.crew import Crew, Losses, train
 from mygo.data import to_unit_range
 from mygo.dreams import Dreams
 from mygo.errors import check_ranges
+from mygo.neocortex import NeocortexNet
 from mygo.stream import Task
 from mygo.team import Team, batch_mean
 
@@ -37,6 +38,8 @@ class SleepConfig:
     """Weight of the MSE between the student's and the teacher's centred logits of a dream's own task."""
     all_heads_weight: float = 1.0
     """Weight of the cross-entropy over all heads side by side, which makes them comparable."""
+    feature_weight: float = 0.0
+    """Weight of the MSE between the student's and the teacher's features; at 0 they are not computed at all."""
     temperature: float = 1.0
     """Temperature of the teacher's probabilities within a dream's own task, and of the student's over all heads."""
     lr: float = 1e-3
@@ -44,7 +47,7 @@ class SleepConfig:
 
     def __post_init__(self) -> None:
         sizes = dict.fromkeys(("steps", "batch_size", "steps_per_block"), (1, math.inf))
-        weights = dict.fromkeys(("own_head_weight", "all_heads_weight", "lr"), (0.0, math.inf))
+        weights = dict.fromkeys(("own_head_weight", "all_heads_weight", "feature_weight", "lr"), (0.0, math.inf))
         check_ranges(self, "sleep", **sizes, **weights, max_shift=(0, math.inf))
         check_ranges(self, "sleep", current_share=(0.0, 1.0), temperature=(1e-3, math.inf))
 
@@ -63,10 +66,24 @@ def consolidate(life: "Life", task: Task, crew: Crew) -> None:
 
     def losses_at(student: nn.Module, step: int) -> Losses:
         dreams = next(dreams_by_step)
-        logits = student(to_unit_range(dreams.images.to(crew.team.device)))
-        return distillation_losses(logits, dreams, own_head, config, crew.team)
+        features, logits = student(to_unit_range(dreams.images.to(crew.team.device)))
+        losses = distillation_losses(logits, dreams, own_head, config, crew.team)
+        return losses | feature_losses(features, dreams, config, crew.team)
 
-    train(life.neocortex, losses_at, steps=config.steps, lr=config.lr, crew=crew)
+    train(Student(life.neocortex), losses_at, steps=config.steps, lr=config.lr, crew=crew)
+
+
+class Student(nn.Module):
+    """The neocortex as it is distilled: it answers with its features beside its logits."""
+
+    def __init__(self, net: NeocortexNet) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return features [N, F] and the logits of all heads [N, K] for ``images`` [N, C, H, W] in [-1, 1]."""
+        features = self.net.features(images)
+        return features, self.net.classify(features)
 
 
 def centred(values: Tensor, own: Tensor) -> Tensor:
@@ -80,7 +97,21 @@ def own_head_mask(head_sizes: list[int]) -> Tensor:
     return task_of_output.unsqueeze(0) == torch.arange(len(head_sizes)).unsqueeze(1)
 
 
-def distillation_losses(logits: Tensor, dreams: Dreams, own_head: Tensor, config: SleepConfig, team: Team) -> Losses:
+def feature_losses(features: Tensor, dreams: Dreams, config: SleepConfig, team: Team) -> dict[str, Tensor]:
+    """Return the mean squared error with the teacher's features [N, F], weighted, if it weighs anything.
+
+    Teachers and student come from one network, so their features can be compared (Romero et al. 2015, arXiv:1412.6550,
+    match them through a regressor where they cannot).
+    """
+    if config.feature_weight == 0:
+        return {}
+    squared = (features - dreams.teacher_features.to(features.device)).square().mean(1)
+    return {"features": config.feature_weight * batch_mean(squared, config.batch_size, team)}
+
+
+def distillation_losses(
+    logits: Tensor, dreams: Dreams, own_head: Tensor, config: SleepConfig, team: Team
+) -> dict[str, Tensor]:
     """Return the two weighted terms of sleep's loss for the student's ``logits`` [N, K] on this rank's ``dreams``.
 
     ``own_head``: mean squared error with the teacher's logits over the outputs of the dream's own task, both centred

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ _TENSOR_FILE = re.compile(r"[a-z0-9-]+-(?P<digest>[0-9a-f]{16})\.safetensors")
 def write_atomically(path: Path, content: bytes) -> None:
     """Write ``content`` under a temporary name, force it to disk, and move it to ``path`` in one step."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         with temporary.open("wb") as file:
             file.write(content)
@@ -39,15 +40,33 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     write_atomically(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the JSON object in ``path``.
+
+    Raises:
+        InputError: it cannot be read, or holds something else.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}).") from error
+    except ValueError as error:
+        raise InputError(f"{path} is damaged: it is not JSON ({error}).") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path} is damaged: it does not hold a JSON object.")
+    return content
+
+
 def write_tensors(folder: Path, role: str, tensors: Mapping[str, Tensor]) -> str:
     """Write ``tensors`` as a safetensors file that is named by ``role`` and content, and return its name.
 
-    What is there already is not written again.
+    What is there already is not written again, unless it was damaged.
     """
     content = safetensors.torch.save({name: t.detach().cpu().contiguous() for name, t in tensors.items()})
     name = f"{role}-{hashlib.sha256(content).hexdigest()[:16]}.safetensors"
-    if not (folder / name).exists():
-        write_atomically(folder / name, content)
+    path = folder / name
+    if not (path.exists() and path.read_bytes() == content):
+        write_atomically(path, content)
     return name
 
 
@@ -88,13 +107,10 @@ def read_manifest(folder: Path, schema: int) -> dict[str, Any]:
         InputError: there is none, or it is damaged or of another version.
     """
     path = folder / MANIFEST
-    try:
-        manifest = json.loads(path.read_bytes())
-    except OSError as error:
-        raise InputError(f"{folder} holds no saved life ({path.name}: {error.strerror}).") from error
-    except ValueError as error:
-        raise InputError(f"{path} is damaged: it is not JSON ({error}).") from error
-    if not isinstance(manifest, dict) or manifest.get("schema") != schema:
+    if not path.exists():
+        raise InputError(f"{folder} holds no saved life: it has no {MANIFEST}.")
+    manifest = read_json(path)
+    if manifest.get("schema") != schema:
         raise InputError(f"{path} is not a life of schema {schema}: open it with the version of MyGO that wrote it.")
     return manifest
 

@@ -17,11 +17,13 @@ CELL = 32
 class TensorBoardJournal:
     """Writes what a life tells to ``folder/<strategy>``; call it with each event and close it at the end.
 
-    Steps of losses count over all tasks, so that a phase is one curve over the whole life.
+    Steps of losses count over all tasks, so that a phase is one curve over the whole life. With a ``run`` everything
+    goes to that run folder instead.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, run: str | None = None) -> None:
         self.folder = folder
+        self.run = run
         self._writers: dict[str, SummaryWriter] = {}
         self._phase: tuple[Place, float] | None = None
 
@@ -50,7 +52,7 @@ class TensorBoardJournal:
 
     def _writer(self, strategy: str) -> SummaryWriter:
         if strategy not in self._writers:
-            self._writers[strategy] = SummaryWriter(str(self.folder / strategy))
+            self._writers[strategy] = SummaryWriter(str(self.folder / (self.run or strategy)))
         return self._writers[strategy]
 
     def _progress(self, event: Progress) -> None:

@@ -13,9 +13,9 @@ from mygo import seeding
 from mygo.crew import Crew, Losses, train
 from mygo.data import LabelledImages, to_unit_range
 from mygo.errors import MemoryQualityError, check_ranges
-from mygo.gan import train_gan
+from mygo.gan import Generator, train_gan
 from mygo.journal import Dreamt, Notice
-from mygo.memory import measure_quality, sample_grid
+from mygo.memory import as_stored, measure_quality, sample_grid
 from mygo.neocortex import NeocortexNet
 from mygo.stream import EpochBatches, Task
 from mygo.team import batch_mean, share
@@ -102,9 +102,8 @@ def memorise(life: "Life", task: Task, data: LabelledImages, crew: Crew) -> None
     if life.fast_learner is None:
         raise RuntimeError("memorise needs the fast learner as a judge: run adapt first")
     for attempt in range(config.attempts):
-        key = (life.config.seed, "memorise", task.index, attempt)
-        start = life.memories[-1] if life.memories else None
-        generator = train_gan(data, len(task.classes), config.gan, key, crew, start)
+        key = memory_key(life, task, attempt)
+        generator = trained_memory(life, task, data, key, crew)
         quality = measure_quality(generator, life.fast_learner, task.index, data, key, crew.team)
         grid = sample_grid(generator, key, crew.team.device)
         crew.tell(Dreamt(crew.place, grid, len(task.classes), quality.label_fidelity, quality.diversity))
@@ -119,6 +118,31 @@ def memorise(life: "Life", task: Task, data: LabelledImages, crew: Crew) -> None
         f"{config.fidelity_floor:.2f}, diversity {config.diversity_floor:.2f}; the last had {quality}): "
         "train the GAN for more steps with --memory.gan.steps."
     )
+
+
+def memory_key(life: "Life", task: Task, attempt: int = 0) -> seeding.Key:
+    """Return what the draws of one attempt at the memory of ``task`` are named by."""
+    return life.config.seed, "memorise", task.index, attempt
+
+
+def trained_memory(life: "Life", task: Task, data: LabelledImages, key: seeding.Key, crew: Crew) -> Generator:
+    """Return a generator that was trained on ``data``, now or by an earlier run that left it in the crew's cache.
+
+    Its weights are rounded as they are stored. It starts from the memory before it, if there is one.
+    """
+    gan, num_classes = life.config.memory.gan, len(task.classes)
+    start = life.memories[-1] if life.memories else None
+
+    def train_now() -> Generator:
+        generator = train_gan(data, num_classes, gan, key, crew, start)
+        as_stored(generator)
+        return generator
+
+    if crew.cache is None:
+        return train_now()
+    address = crew.cache.address(data, gan, key, crew.team, start)
+    blank = life.config.build_generator(num_classes, data.image_shape)
+    return crew.cache.recall_or_train(address, blank, train_now, crew.team, crew.tell)
 
 
 def fit_head(

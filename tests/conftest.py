@@ -1,3 +1,4 @@
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -46,3 +47,12 @@ def coloured_squares() -> ImageDataset:
         return LabelledImages(images, labels)
 
     return ImageDataset("squares", part(20), part(5), ("a", "b", "c", "d"))
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[None]:
+    """One small Ray for all tests: starting it takes seconds."""
+    from distributed.session import ray_session
+
+    with ray_session(num_cpus=2):
+        yield

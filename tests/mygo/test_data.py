@@ -1,3 +1,4 @@
+import dataclasses
 import gzip
 import struct
 import urllib.error
@@ -8,7 +9,15 @@ import pytest
 import torch
 
 from mygo import data
-from mygo.data import LabelledImages, load_dataset, load_digits, to_pixels, to_unit_range
+from mygo.data import (
+    ImageDataset,
+    LabelledImages,
+    load_dataset,
+    load_digits,
+    to_pixels,
+    to_unit_range,
+    with_validation,
+)
 from mygo.errors import InputError
 
 
@@ -134,3 +143,44 @@ def test_labelled_images_refuse_other_types_and_shapes() -> None:
         LabelledImages(torch.zeros(2, 1, 4, 4), torch.zeros(2, dtype=torch.int64))
     with pytest.raises(ValueError, match="labels"):
         LabelledImages(torch.zeros(2, 1, 4, 4, dtype=torch.uint8), torch.zeros(3, dtype=torch.int64))
+
+
+def test_validation_images_are_training_images_that_are_not_trained_on() -> None:
+    digits = load_digits()
+    cut = with_validation(digits, 0.2)
+    assert len(cut.train) + len(cut.test) == len(digits.train)
+
+    def pictures(part: LabelledImages) -> list[bytes]:
+        return [image.numpy().tobytes() for image in part.images]
+
+    assert sorted(pictures(cut.train) + pictures(cut.test)) == sorted(pictures(digits.train))
+    for label in range(10):
+        share = int((cut.test.labels == label).sum()) / int((digits.train.labels == label).sum())
+        assert share == pytest.approx(0.2, abs=0.01)
+    again = with_validation(digits, 0.2)
+    assert torch.equal(cut.test.images, again.test.images)
+
+
+@pytest.mark.parametrize("share", [0.001, 0.999])
+def test_both_sides_of_the_cut_hold_every_class(coloured_squares: ImageDataset, share: float) -> None:
+    cut = with_validation(coloured_squares, share)
+    for part in (cut.train, cut.test):
+        assert part.labels.unique().tolist() == [0, 1, 2, 3]
+
+
+def test_a_class_of_one_image_cannot_be_cut(coloured_squares: ImageDataset) -> None:
+    few = dataclasses.replace(coloured_squares, train=coloured_squares.train[19:])
+    with pytest.raises(InputError, match="Class a has one training image"):
+        with_validation(few, 0.5)
+
+
+def test_a_fingerprint_depends_on_every_pixel_and_label(coloured_squares: ImageDataset) -> None:
+    data = coloured_squares.train
+    pixels, labels = data.images.clone(), data.labels.clone()
+    pixels[7, 0, 3, 3] += 1
+    labels[0] = 1
+    prints = {
+        part.fingerprint for part in (data, LabelledImages(pixels, data.labels), LabelledImages(data.images, labels))
+    }
+    assert len(prints) == 3
+    assert data[:].fingerprint == data.fingerprint

@@ -112,3 +112,20 @@ def test_dreaming_builds_no_graph_and_a_changing_student_changes_no_teacher(drea
             parameter.add_(1.0)
     assert torch.equal(own.dream(NIGHT.order(0)).teacher_logits, before.teacher_logits)
     assert isinstance(before[0:2], Dreams)
+
+
+def test_teacher_features_are_what_its_heads_saw() -> None:
+    torch.manual_seed(0)
+    neocortex, fast_learner = NeocortexNet((1, 8, 8), "mlp"), NeocortexNet((1, 8, 8), "mlp")
+    for net in (neocortex, fast_learner):
+        net.add_task_head(2)
+        net.add_task_head(3)
+    memories = [Generator(size, (1, 8, 8), latent_dim=6, width=8) for size in (2, 3)]
+    dreams = Dreamer(memories, neocortex, fast_learner, torch.device("cpu"), with_features=True).dream(NIGHT.order(0))
+    assert dreams.teacher_features.shape == (4 * 12, 400)
+    for task, teacher in enumerate((neocortex, fast_learner)):
+        mine = dreams.tasks == task
+        assert torch.allclose(teacher.classify(dreams.teacher_features[mine]), dreams.teacher_logits[mine], atol=1e-5)
+    without = Dreamer(memories, neocortex, fast_learner, torch.device("cpu")).dream(NIGHT.order(0))
+    assert without.teacher_features.shape == (4 * 12, 0)
+    assert torch.equal(without.teacher_logits, dreams.teacher_logits)

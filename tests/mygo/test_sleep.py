@@ -2,14 +2,15 @@ import pytest
 import torch
 
 from mygo.dreams import Dreams
-from mygo.sleep import SleepConfig, distillation_losses, own_head_mask
+from mygo.sleep import SleepConfig, distillation_losses, feature_losses, own_head_mask
 from mygo.team import Solo
 
 
 def dreams_of(teacher_logits: list[list[float]], tasks: list[int]) -> Dreams:
     count = len(tasks)
     images = torch.zeros(count, 1, 8, 8, dtype=torch.uint8)
-    return Dreams(images, torch.tensor(tasks), torch.zeros(count, dtype=torch.int64), torch.tensor(teacher_logits))
+    labels = torch.zeros(count, dtype=torch.int64)
+    return Dreams(images, torch.tensor(tasks), labels, torch.tensor(teacher_logits), torch.zeros(count, 3))
 
 
 def test_each_outputs_own_head() -> None:
@@ -44,3 +45,11 @@ def test_a_task_of_one_class_can_be_distilled() -> None:
     )
     assert float(losses["own_head"]) == 0  # nothing to tell apart within the task
     assert float(losses["all_heads"]) == pytest.approx(0.6931, abs=1e-3)
+
+
+def test_features_are_distilled_only_where_they_weigh_something() -> None:
+    dreams = dreams_of([[0.0], [0.0]], [0, 0])  # whose teacher's features are 0
+    features = torch.tensor([[1.0, 2.0, 0.0], [0.0, 0.0, 4.0]])
+    weighed = feature_losses(features, dreams, SleepConfig(batch_size=2, feature_weight=0.5), Solo())
+    assert float(weighed["features"]) == pytest.approx(0.5 * (5 / 3 + 16 / 3) / 2)
+    assert feature_losses(features, dreams, SleepConfig(batch_size=2), Solo()) == {}

@@ -1,0 +1,87 @@
+"""Memories that were trained before: a store that runs can share, so that each memory is trained once.
+
+A generator depends on its task's data, on the GAN's settings, on the seed, on the memory that it started from, on the
+number of workers and on the code, and on nothing else: not on sleep, nor on the network. The hash of all that is its
+address in the store.
+"""
+
+import hashlib
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from filelock import FileLock
+from torch import Tensor
+
+from mygo import data, gan, layers, seeding, storage, stream, team
+from mygo.data import LabelledImages
+from mygo.errors import InputError
+from mygo.gan import GanConfig, Generator
+from mygo.journal import Journal, Notice
+from mygo.memory import stored_tensors
+from mygo.team import Team
+
+CODE = (data, gan, layers, seeding, stream, team)
+"""The modules whose source decides what a memory becomes."""
+
+
+@dataclass(frozen=True)
+class MemoryCache:
+    """A folder of trained generators, which processes and hosts may share."""
+
+    folder: Path
+
+    def address(
+        self, images: LabelledImages, config: GanConfig, key: seeding.Key, team: Team, start: Generator | None
+    ) -> str:
+        """Return where the generator that `train_gan` makes of these arguments is kept."""
+        parts = (images.fingerprint, asdict(config), key, team.size, team.device.type, torch.__version__)
+        digest = hashlib.sha256(repr(parts).encode())
+        for module in CODE:
+            digest.update(inspect.getsource(module).encode())
+        if start is not None:
+            for name, tensor in start.state_dict().items():
+                digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()[:32]
+
+    def recall_or_train(
+        self, address: str, blank: Generator, train: Callable[[], Generator], team: Team, journal: Journal
+    ) -> Generator:
+        """Return the generator at ``address``, after training and keeping it if nobody did.
+
+        Whoever comes while it is being trained waits for it. ``blank`` is an untrained generator of its sizes, and
+        ``train`` returns one whose weights are rounded as they are stored. All ranks of ``team`` must call this.
+        """
+        with self._locked(address, team):
+            found = self._read(address, journal) if team.rank == 0 else None
+            if float(team.sum(torch.tensor([float(found is not None)]))) > 0:
+                blank.load_state_dict(found or self._read(address, journal) or {})
+                return blank.to(team.device)
+            generator = train()
+            if team.rank == 0:
+                storage.write_tensors(self.folder, address, stored_tensors(generator))
+            team.barrier()
+            return generator
+
+    @contextmanager
+    def _locked(self, address: str, team: Team) -> Iterator[None]:
+        if team.rank > 0:  # rank 0 holds the lock for its team, which waits for its word
+            yield
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        # The operating system frees the lock of a process that dies.
+        with FileLock(self.folder / f"{address}.lock"):
+            yield
+
+    def _read(self, address: str, journal: Journal) -> dict[str, Tensor] | None:
+        path = next(self.folder.glob(f"{address}-*.safetensors"), None)
+        if path is None:
+            return None
+        try:
+            return storage.read_tensors(self.folder, path.name)
+        except InputError as error:
+            journal(Notice(f"A memory is trained again, since the one in the cache cannot be used: {error}"))
+            return None

@@ -1,0 +1,53 @@
+import pytest
+
+from mygo.data import DATASETS
+from mygo.errors import InputError
+from mygo.presets import preset
+from mygo.settings import change
+from tune.space import Choice, Range, search_space, settings_of
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+@pytest.mark.parametrize("name", ["sleep", "all"])
+def test_every_space_holds_its_presets_values_and_only_settings_that_exist(dataset, name) -> None:
+    base = preset(dataset)
+    space = search_space(name, base)
+    assert change(base, settings_of(base, space)) == base
+    for parameter, values in space.items():
+        for value in values.grid():
+            change(base, {parameter: value})
+
+
+def test_sleeps_space_leaves_memories_alone() -> None:
+    assert all(parameter.startswith("sleep.") for parameter in search_space("sleep", preset("digits")))
+    assert any(parameter.startswith("memory.gan.") for parameter in search_space("all", preset("digits")))
+
+
+def test_a_part_of_a_space_can_be_searched() -> None:
+    assert list(search_space("sleep", preset("digits"), ("sleep.lr",))) == ["sleep.lr"]
+    with pytest.raises(InputError, match=r"--only names wake\.lr"):
+        search_space("sleep", preset("digits"), ("wake.lr",))
+
+
+def test_defaults_outside_their_range_are_refused() -> None:
+    base = change(preset("digits"), {"sleep.lr": 1.0})
+    with pytest.raises(InputError, match=r"sleep.lr is 1.0, which the search does not reach"):
+        search_space("sleep", base)
+    assert search_space("sleep", base, ("sleep.steps",))
+
+
+@pytest.mark.parametrize(
+    ("values", "grid"),
+    [
+        (Range(low=1, high=100, log=True, integer=True), [1, 10, 100]),
+        (Range(low=0.0, high=1.0), [0.0, 0.5, 1.0]),
+        (Choice((None, 0.2)), [None, 0.2]),
+    ],
+)
+def test_a_grid_takes_the_ends_and_the_middle(values, grid) -> None:
+    assert values.grid() == pytest.approx(grid) if None not in grid else values.grid() == grid
+
+
+def test_draws_stay_in_range() -> None:
+    whole = Range(low=3, high=5, log=True, integer=True).domain()
+    assert {whole.sample() for _ in range(200)} == {3, 4, 5}

@@ -1,0 +1,236 @@
+"""Small sweeps as a person runs them: the command, on a Ray of its own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from distributed.run import parse as parse_run
+from tune.space import search_space, settings_of
+from tune.sweep import main, parse
+from tune.trial import Point
+
+REPOSITORY = Path(__file__).resolve().parent.parent.parent
+
+TINY = [
+    *("--num-tasks", "3", "--wake.head-steps", "5", "--wake.adapt-steps", "10", "--sleep.steps", "40"),
+    *("--finalists", "1", "--finalist-seeds", "1", "--test-seeds", "1", "--memory.gan.steps", "40"),
+    *("--memory.fidelity-floor", "0", "--memory.diversity-floor", "0"),
+]
+
+
+def command(out: Path, *flags: str) -> list[str]:
+    return [sys.executable, str(REPOSITORY / "tune" / "sweep.py"), "--out", str(out), *TINY, *flags]
+
+
+def environment() -> dict[str, str]:
+    return os.environ | {"RAY_ADDRESS": "local", "COLUMNS": "200"}
+
+
+def sweep(out: Path, *flags: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(out, *flags), env=environment(), capture_output=True, text=True, timeout=400)
+
+
+def trials_in(out: Path) -> list[dict]:
+    return [json.loads(path.read_text()) for path in (out / "trials").glob("*/trial.json")]
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    out = tmp_path_factory.mktemp("sweep") / "out"
+    ended = sweep(out, "--num-samples", "5")
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    return out, ended.stdout
+
+
+def test_a_sweep_leaves_results_a_configuration_pictures_and_curves(swept) -> None:
+    out, text = swept
+    results = json.loads((out / "results.json").read_text())
+    assert len(results["trials"]) == 5
+    assert results["defaults"] in [trial["settings"] for trial in results["trials"]]
+    finished = [trial for trial in results["trials"] if trial["status"] == "finished"]
+    assert finished
+    assert all(len(trial["class_il"]) == 3 for trial in finished)
+    assert results["winner"] in [finalist["settings"] for finalist in results["finalists"]]
+    means = [finalist["mean"] for finalist in results["finalists"]]
+    assert results["winner"] == results["finalists"][0]["settings"]
+    assert max(means) == means[0]
+    assert 0.3 < results["test"]["winner"]["mean"] <= 1
+    for expected in ("Search, on validation images", "Test class-IL of the winner", "--config", "own"):
+        assert expected in text, expected
+    for noise in ("Traceback", "WARNING", "Configuration for experiment", "A new study"):
+        assert noise not in text, noise
+    assert (out / "parallel_coordinates.png").stat().st_size > 10_000
+    assert not (out / "ray").exists()
+    runs = {path.name for path in (out / "tensorboard").iterdir()}
+    assert {trial["name"] for trial in results["trials"]} <= runs
+    curves = EventAccumulator(str(out / "tensorboard" / finished[0]["name"])).Reload()
+    assert {"accuracy/class_il", "hparam/class_il"} <= set(curves.Tags()["scalars"])
+    assert "_hparams_/session_start_info" in curves.summary_metadata
+
+
+def test_the_winner_is_what_the_main_command_takes(swept) -> None:
+    out, _ = swept
+    best = json.loads((out / "best.json").read_text())
+    winner = json.loads((out / "results.json").read_text())["winner"]
+    arguments = parse_run(["--config", str(out / "best.json"), "--sleep.lr", "0.5"])
+    assert arguments.num_tasks == 3
+    assert arguments.life.sleep.lr == 0.5
+    assert arguments.life.sleep.steps == winner["sleep.steps"] == best["life"]["sleep"]["steps"]
+    assert arguments.life.memory.gan.steps == 40
+
+
+def test_trials_of_one_seed_share_their_memories(swept) -> None:
+    out, _ = swept
+    # Three tasks for each of the seeds of search, finalists and test.
+    assert len(list((out / "memories").glob("*.safetensors"))) == 9
+
+
+def test_validation_images_decide_and_test_images_are_read_for_the_last_stage_alone(swept) -> None:
+    out, _ = swept
+    evaluated = {}
+    for path in (out / "trials").glob("*/results.json"):
+        trial = json.loads((path.parent / "trial.json").read_text())
+        evaluated.setdefault(json.loads(path.read_text())["evaluated_on"], set()).add(trial["seed"])
+    assert evaluated == {"validation": {0, 1}, "test": {2}}
+
+
+def test_a_sweep_that_was_killed_goes_on_without_repeating_what_was_finished(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    flags = ("--num-samples", "6", "--scheduler", "none")
+    process = subprocess.Popen(command(out, *flags), env=environment(), start_new_session=True)
+    deadline = time.monotonic() + 120
+    while sum(trial["status"] == "finished" for trial in trials_in(out)) < 2:
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.2)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    time.sleep(3)  # the workers of a driver that died take a moment to end
+    before = {trial["name"]: trial for trial in trials_in(out)}
+    finished = {name for name, trial in before.items() if trial["status"] == "finished"}
+    assert 2 <= len(finished) < 6
+    written = {name: (out / "trials" / name / "results.json").stat().st_mtime_ns for name in finished}
+
+    refused = sweep(out, *flags)
+    assert refused.returncode == 2
+    assert "pass --resume" in refused.stderr
+    changed = sweep(out, *flags, "--resume", "--sleep.lr", "2e-3")
+    assert changed.returncode == 2
+    assert "begun with other settings" in changed.stderr
+    resumed = sweep(out, *flags, "--resume")
+    assert resumed.returncode == 0, resumed.stderr[-3000:]
+    after = {trial["name"]: trial for trial in json.loads((out / "results.json").read_text())["trials"]}
+    assert len(after) == 6
+    assert before.keys() <= after.keys()
+    for name in finished:
+        assert (out / "trials" / name / "results.json").stat().st_mtime_ns == written[name]
+        assert after[name]["class_il"] == before[name]["class_il"]
+        assert after[name]["seconds"] == before[name]["seconds"]
+    assert all(trial["status"] == "finished" for trial in after.values())
+
+
+def test_a_failed_trial_is_reported_and_the_sweep_goes_on(tmp_path: Path) -> None:
+    life = parse(TINY).life
+    defaults = Point(settings_of(life, search_space("sleep", life)), life.seed, 0.2)
+    damaged = tmp_path / "out" / "trials" / defaults.name / "life" / "mygo" / "manifest.json"
+    damaged.parent.mkdir(parents=True)
+    damaged.write_text("{")
+    ended = sweep(tmp_path / "out", "--num-samples", "3", "--scheduler", "none")
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    assert "failed: " in ended.stdout
+    assert "manifest.json is damaged" in ended.stdout
+    trials = json.loads((tmp_path / "out" / "results.json").read_text())["trials"]
+    assert sorted(trial["status"] for trial in trials) == ["failed", "finished", "finished"]
+
+
+def test_a_sweep_without_any_finished_trial_says_so(tmp_path: Path) -> None:
+    ended = sweep(tmp_path / "out", "--num-samples", "2", "--memory.diversity-floor", "1e9")
+    assert ended.returncode == 1
+    assert "No trial of the search came to its end" in ended.stderr
+    assert "stayed below the floor" in ended.stdout
+    assert {trial["status"] for trial in trials_in(tmp_path / "out")} == {"failed"}
+
+
+def test_random_search_within_a_time_budget(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    ended = sweep(out, "--search", "random", "--num-samples", "200", "--time-budget", "25", "--num-tasks", "2")
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    results = json.loads((out / "results.json").read_text())
+    assert 1 <= len(results["trials"]) < 200
+    assert results["seconds"]["search"] < 45
+
+
+@pytest.mark.parametrize(
+    ("flags", "complaint"),
+    [
+        (["--num-tasks", "1"], "--num-tasks must be at least 2"),
+        (["--num-samples", "0"], "--num-samples must be at least 1, not 0"),
+        (["--validation-share", "0"], "--validation-share must be above 0"),
+        (["--search", "grid"], "--search grid needs --only"),
+        (["--only", "sleep.naps"], "--only names sleep.naps"),
+        (["--sleep.lr", "7"], "sleep.lr is 7.0, which the search does not reach"),
+        (["--time-budget", "-1"], "--time-budget must be above 0"),
+        (["--resume"], "--resume needs --out"),
+        (["--resume", "--out", "nothing"], "holds no sweep to resume"),
+    ],
+)
+def test_bad_values_get_one_sentence_and_2_and_nothing_is_written(
+    flags: list[str],
+    complaint: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(flags) == 2
+    message = capsys.readouterr().err
+    assert complaint in message
+    assert message.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_sweep_that_does_not_fit_is_refused_within_30_seconds(
+    ray_cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ray
+
+    monkeypatch.setenv("RAY_ADDRESS", ray.get_runtime_context().gcs_address)
+    started = time.monotonic()
+    ended = subprocess.run(command(tmp_path / "out", "--num-workers", "3"), capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 2
+    assert "--num-workers 3 needs 3 CPUs and as many CPUs, but the cluster has 2 CPUs" in ended.stderr
+    assert time.monotonic() - started < 30
+    assert not (tmp_path / "out").exists()
+
+
+def test_trials_of_two_workers_share_two_cores_and_a_stopped_one_frees_its_own(
+    ray_cluster: None, tmp_path: Path
+) -> None:
+    import ray
+
+    def taken() -> dict[str, float]:
+        whole, free = ray.cluster_resources(), ray.available_resources()
+        return {kind: whole[kind] - free.get(kind, 0) for kind in ("CPU",) if whole[kind] != free.get(kind, 0)}
+
+    address = ray.get_runtime_context().gcs_address
+    ended = subprocess.run(
+        command(tmp_path / "out", "--num-workers", "2", "--num-samples", "4"),
+        env=os.environ | {"RAY_ADDRESS": address, "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        timeout=500,
+    )
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    trials = json.loads((tmp_path / "out" / "results.json").read_text())["trials"]
+    assert {"stopped", "finished"} == {trial["status"] for trial in trials}
+    deadline = time.monotonic() + 30
+    while taken():
+        assert time.monotonic() < deadline, taken()
+        time.sleep(0.5)

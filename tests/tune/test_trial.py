@@ -1,0 +1,66 @@
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from distributed.placement import place
+from mygo.errors import InputError
+from mygo.experiment import ExperimentConfig
+from tune.trial import Plan, Point, metrics_of
+
+
+def plan(cpus: int, workers: int = 1, dreamers: int | None = None, gpus: int = 0) -> Plan:
+    resources = {"CPU": cpus} | ({"GPU": gpus} if gpus else {})
+    return Plan(ExperimentConfig(), Path("/out"), None, place(resources, workers, dreamers))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "resources", "trials"),
+    [
+        ({"cpus": 2}, {"CPU": 2}, 4),
+        ({"cpus": 64}, {"CPU": 64}, 128),
+        ({"cpus": 16, "gpus": 2}, {"CPU": 16, "GPU": 2}, 4),
+        ({"cpus": 2, "workers": 2}, {"CPU": 2}, 1),
+        ({"cpus": 8, "workers": 2}, {"CPU": 8}, 2),
+        ({"cpus": 16, "workers": 2, "dreamers": 1}, {"CPU": 16}, 5),
+        ({"cpus": 16, "workers": 2, "gpus": 2}, {"CPU": 16, "GPU": 2}, 1),
+    ],
+)
+def test_as_many_trials_run_at_once_as_fit_with_all_their_parts(sizes, resources, trials) -> None:
+    assert plan(**sizes).concurrent_trials(resources) == trials
+
+
+def test_a_cluster_that_holds_no_trial_is_told_what_it_lacks() -> None:
+    big = plan(cpus=8, workers=4, dreamers=4)
+    with pytest.raises(InputError, match="A trial needs 8 CPUs and 0 GPUs, but the cluster has 6 CPUs and 0 GPUs"):
+        big.concurrent_trials({"CPU": 6})
+
+
+def test_tune_sets_the_dreamers_part_aside_and_never_nothing() -> None:
+    assert plan(cpus=2).resources.bundles == [{"CPU": 0.5}]
+    assert plan(cpus=8, workers=2, dreamers=2).resources.bundles == [{"memory": 1.0}, {"CPU": 1.0}, {"CPU": 1.0}]
+    assert plan(cpus=2, workers=2).resources.bundles == [{"memory": 1.0}]
+
+
+def test_a_point_has_a_name_of_its_own() -> None:
+    point = Point({"sleep.steps": 5, "sleep.lr": 0.1}, 0, 0.2)
+    assert point.name == Point({"sleep.lr": 0.1, "sleep.steps": 5}, 0, 0.2).name
+    others = [
+        dataclasses.replace(point, seed=1),
+        dataclasses.replace(point, validation_share=0.0),
+        dataclasses.replace(point, settings={"sleep.steps": 5}),
+    ]
+    assert len({point.name, *(other.name for other in others)}) == 4
+
+
+def test_a_trial_on_test_images_has_another_stream_than_one_on_validation_images() -> None:
+    point = Point({"sleep.steps": 5}, 7, 0.2)
+    tried = plan(cpus=2).experiment(point)
+    assert (tried.config.life.sleep.steps, tried.config.life.seed, tried.config.validation_share) == (5, 7, 0.2)
+    assert tried.stream != plan(cpus=2).experiment(dataclasses.replace(point, validation_share=0.0)).stream
+
+
+def test_a_trial_that_was_stopped_early_does_not_look_better_than_one_that_lived_on() -> None:
+    early, late = metrics_of([1.0, 1.0], 5), metrics_of([0.8, 0.7, 0.8, 0.7, 0.8], 5)
+    assert early["class_il"] > late["class_il"]
+    assert early["score"] < late["score"] == pytest.approx(late["class_il"])

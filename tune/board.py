@@ -1,0 +1,179 @@
+"""What a person sees of a sweep while it runs, and what is written down of each trial."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import ray.tune
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from torch.utils.tensorboard import SummaryWriter
+from torch.utils.tensorboard.summary import hparams
+
+from mygo.storage import read_json, write_json
+from tune.trial import Plan, Point
+
+Status = Literal["running", "finished", "stopped", "failed", "cut"]
+"""A stopped trial was weak; a cut one lost its time, and ``--resume`` goes on with it."""
+
+
+@dataclass
+class TrialRecord:
+    """One trial so far: ``class_il`` is the mean over the tasks so far, as a fraction, after each of them."""
+
+    number: int
+    point: Point
+    status: Status = "running"
+    class_il: list[float] = field(default_factory=list)
+    started: float = field(default_factory=time.monotonic)
+    seconds: float = 0.0
+    error: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the record as plain values."""
+        return {
+            "number": self.number,
+            "name": self.point.name,
+            "settings": dict(self.point.settings),
+            "seed": self.point.seed,
+            "validation_share": self.point.validation_share,
+            "status": self.status,
+            "class_il": self.class_il,
+            "seconds": self.seconds,
+            "error": self.error,
+        }
+
+
+class TrialBoard(ray.tune.Callback):
+    """Follows the trials of one stage: a live table, each one's ``trial.json`` and row in TensorBoard's HParams."""
+
+    def __init__(
+        self,
+        title: str,
+        plan: Plan,
+        console: Console,
+        point_of: Callable[[dict[str, Any]], Point],
+        deadline: float = float("inf"),
+    ) -> None:
+        """Follow trials whose configuration ``point_of`` turns into points; those ended after ``deadline`` were cut."""
+        self.title = title
+        self.plan = plan
+        self.console = console
+        self.records: dict[str, TrialRecord] = {}
+        self._point_of = point_of
+        self._deadline = deadline
+        self._live: Live | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return nothing: Tune pickles callbacks for a way of resuming that is not ours."""
+        return {}
+
+    def __enter__(self) -> "TrialBoard":
+        self._live = Live(self.table(), console=self.console, refresh_per_second=4, transient=True)
+        self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+        self.console.print(self.table())
+
+    # -- what Tune calls ----------------------------------------------------------------------------------------------
+
+    def on_trial_start(self, iteration: int, trials: Sequence[Any], trial: Any, **info: Any) -> None:
+        """Add a row, and note the trial for a sweep that goes on with it."""
+        record = TrialRecord(len(self.records) + 1, self._point_of(trial.config))
+        self.records[trial.trial_id] = record
+        if not self._ended_before(record):
+            write_json(self.plan.record_file(record.point), record.as_json())
+        self._show()
+
+    def on_trial_result(
+        self, iteration: int, trials: Sequence[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        """Fill in the newest task."""
+        record = self.records[trial.trial_id]
+        if result["tasks"] > len(record.class_il):
+            record.class_il.append(result["class_il"])
+        self._show()
+
+    def on_trial_complete(self, iteration: int, trials: Sequence[Any], trial: Any, **info: Any) -> None:
+        """Tell a finished trial from one that the scheduler stopped and one whose time was over."""
+        record = self.records[trial.trial_id]
+        if len(record.class_il) == self.plan.base.num_tasks:
+            self._end(record, "finished")
+        else:
+            self._end(record, "cut" if time.monotonic() >= self._deadline else "stopped")
+
+    def on_trial_error(self, iteration: int, trials: Sequence[Any], trial: Any, **info: Any) -> None:
+        """Say what went wrong; the sweep goes on."""
+        record = self.records[trial.trial_id]
+        file = self.plan.error_file(record.point)
+        record.error = read_json(file)["error"] if file.exists() else "its process died."
+        self._end(record, "failed")
+
+    # -- what is shown and written ------------------------------------------------------------------------------------
+
+    def _end(self, record: TrialRecord, status: Status) -> None:
+        record.status = status
+        if earlier := self._ended_before(record):
+            record.status, record.seconds = earlier["status"], earlier["seconds"]
+        else:
+            record.seconds = time.monotonic() - record.started
+            write_json(self.plan.record_file(record.point), record.as_json())
+            self._write_hparams(record)
+        self._show()
+
+    def _ended_before(self, record: TrialRecord) -> dict[str, Any] | None:
+        """Return what an interrupted sweep wrote down of this trial, if it ended there."""
+        file = self.plan.record_file(record.point)
+        earlier = read_json(file) if file.exists() else {"status": "unknown"}
+        return earlier if earlier["status"] in ("finished", "stopped") else None
+
+    def _write_hparams(self, record: TrialRecord) -> None:
+        settings = {name: "None" if value is None else value for name, value in record.point.settings.items()}
+        writer = SummaryWriter(str(self.plan.tensorboard(record.point)))
+        final = {
+            "hparam/class_il": record.class_il[-1] if record.class_il else 0.0,
+            "hparam/tasks": len(record.class_il),
+        }
+        for summary in hparams(settings | {"seed": record.point.seed}, final):
+            writer.file_writer.add_summary(summary)  # type: ignore[attr-defined]
+        for name, value in final.items():
+            writer.add_scalar(name, value)
+        writer.close()
+
+    def _show(self) -> None:
+        if self._live is not None:
+            self._live.update(self.table())
+
+    def table(self) -> Table:
+        """Return the trials so far, one a row."""
+        table = Table(title=self.title, box=SIMPLE, show_edge=False, padding=(0, 1, 0, 0))
+        names = sorted({name for record in self.records.values() for name in record.point.settings})
+        seeds = len({record.point.seed for record in self.records.values()}) > 1
+        short = [name.rpartition(".")[2].replace("_", "\n") for name in names]
+        for header in ("#", "status", "tasks", "class-IL", *(["seed"] if seeds else []), *short, "seconds"):
+            table.add_column(header, justify="left" if header == "status" else "right", vertical="bottom")
+        for record in self.records.values():
+            settings = [shown(record.point.settings.get(name)) for name in names]
+            table.add_row(
+                str(record.number),
+                {"failed": "[red]failed", "finished": "[green]finished"}.get(record.status, record.status),
+                str(len(record.class_il)),
+                f"{record.class_il[-1]:.3f}" if record.class_il else "",
+                *([str(record.point.seed)] if seeds else []),
+                *settings,
+                f"{record.seconds:.0f}" if record.seconds else "",
+            )
+        failures = [f"Trial {r.number} failed: {r.error}" for r in self.records.values() if r.error]
+        table.caption = "\n".join(failures) or None
+        return table
+
+
+def shown(value: Any) -> str:
+    """Return ``value`` as the table shows it."""
+    return f"{value:.3g}" if isinstance(value, float) else "–" if value is None else str(value)

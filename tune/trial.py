@@ -1,0 +1,207 @@
+"""One trial: a whole life with settings of its own, on the code of the main command."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import ray
+import ray.tune
+import torch
+from ray.tune import PlacementGroupFactory
+
+from distributed.placement import Placement
+from distributed.train import run_on_ray
+from mygo.cache import MemoryCache
+from mygo.crew import Crew
+from mygo.dreams import OwnDreams
+from mygo.errors import InputError, MygoError
+from mygo.experiment import Experiment, ExperimentConfig
+from mygo.journal import Evaluated, Event, tee
+from mygo.life import Life
+from mygo.settings import change
+from mygo.storage import read_json, write_json
+from mygo.team import Solo
+from mygo.tensorboard import TensorBoardJournal
+from mygo.wake import memory_key, trained_memory
+
+STRATEGY = "mygo"
+TRIALS_PER_CORE = 2
+"""Trials that share a core or a GPU, of those that live in one process: at first most wait for memories."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """What one trial tries: settings by their dotted names, with a seed, on validation or test images."""
+
+    settings: Mapping[str, Any]
+    seed: int
+    validation_share: float
+
+    @property
+    def name(self) -> str:
+        """A name that is the same for the same trial, also in another process."""
+        parts = json.dumps([dict(self.settings), self.seed, self.validation_share], sort_keys=True)
+        return hashlib.sha256(parts.encode()).hexdigest()[:10]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What all trials of a sweep share."""
+
+    base: ExperimentConfig
+    """The defaults that settings change."""
+    out: Path
+    memory_cache: Path | None
+    """The store of memories, or None where every trial trains its own."""
+    placement: Placement
+    """What one trial gets."""
+
+    def experiment(self, point: Point) -> Experiment:
+        """Return the life that ``point`` tries.
+
+        Raises:
+            InputError: its settings do not exist or cannot be.
+        """
+        life = change(self.base.life, {**point.settings, "seed": point.seed})
+        config = replace(self.base, life=life, validation_share=point.validation_share, strategies=(STRATEGY,))
+        return Experiment(config, self.folder(point), memory_cache=self.memory_cache)
+
+    def folder(self, point: Point) -> Path:
+        """Return the folder of the trial of ``point``."""
+        return self.out / "trials" / point.name
+
+    def record_file(self, point: Point) -> Path:
+        """Return the file in which the sweep writes down what became of the trial of ``point``."""
+        return self.folder(point) / "trial.json"
+
+    def error_file(self, point: Point) -> Path:
+        """Return the file in which a trial of ``point`` that fails says why."""
+        return self.folder(point) / "error.json"
+
+    def tensorboard(self, point: Point) -> Path:
+        """Return the TensorBoard run of the trial of ``point``."""
+        return self.out / "tensorboard" / point.name
+
+    @property
+    def resources(self) -> PlacementGroupFactory:
+        """What Tune sets aside for one trial.
+
+        A life in the trial's own process takes a core or a GPU. With several workers Ray Train sets the workers' part
+        aside itself, so this is the dreamers' part, behind a token for the trial's process (a bundle cannot be empty).
+        """
+        place = self.placement
+        if place.num_workers == 1:
+            return PlacementGroupFactory([{"CPU": self.cpus, "GPU": self.gpus}])
+        dreamers = [{"CPU": place.cpus_per_dreamer}] * place.num_dreamers if place.cpus_per_dreamer else []
+        return PlacementGroupFactory([{"memory": 1.0}, *dreamers])
+
+    @property
+    def cpus(self) -> float:
+        """CPUs that one trial takes, all of its parts counted."""
+        place = self.placement
+        if place.num_workers == 1:
+            return 1 / TRIALS_PER_CORE
+        return place.num_workers * place.cpus_per_worker + place.num_dreamers * place.cpus_per_dreamer
+
+    @property
+    def gpus(self) -> float:
+        """GPUs that one trial takes."""
+        place = self.placement
+        if place.num_workers == 1:
+            return place.use_gpu / TRIALS_PER_CORE
+        return place.num_workers * place.use_gpu
+
+    def concurrent_trials(self, resources: Mapping[str, float]) -> int:
+        """Return how many trials a cluster with ``resources`` holds at once.
+
+        Raises:
+            InputError: not even one.
+        """
+        cpus, gpus = resources.get("CPU", 0.0), resources.get("GPU", 0.0)
+        fitting = min(cpus // self.cpus, gpus // self.gpus if self.gpus else float("inf"))
+        if fitting < 1:
+            raise InputError(
+                f"A trial needs {self.cpus:g} CPUs and {self.gpus:g} GPUs, but the cluster has {cpus:g} CPUs and "
+                f"{gpus:g} GPUs: ask for fewer workers or dreamers, or add nodes."
+            )
+        return int(fitting)
+
+
+def run_trial(point: Point, plan: Plan) -> None:
+    """Live the life of ``point`` as a trial of Tune; what goes wrong is also written down for the person."""
+    file = plan.error_file(point)
+    file.unlink(missing_ok=True)
+    try:
+        live_and_report(point, plan)
+    except Exception as error:
+        write_json(file, {"error": str(error) if isinstance(error, MygoError) else f"{type(error).__name__}: {error}"})
+        raise
+
+
+def live_and_report(point: Point, plan: Plan) -> None:
+    """Live the life of ``point``, from where an interrupted sweep left it, and report to Tune after each task."""
+    experiment = plan.experiment(point)
+    num_tasks = experiment.config.num_tasks
+
+    def report(rows: Sequence[Sequence[float]]) -> None:
+        for tasks, row in enumerate(rows, start=1):
+            if tasks > reported[0]:
+                reported[0] = tasks
+                ray.tune.report(metrics_of(row, num_tasks))
+
+    reported = [0]
+    life = plan.folder(point) / "life" / STRATEGY
+    if Life.exists(life):
+        report(Life.open(life).record.class_il)
+    if reported[0] == num_tasks or was_stopped(plan.record_file(point)):
+        return
+
+    def tell(event: Event) -> None:
+        if isinstance(event, Evaluated):
+            report(event.class_il)
+
+    board = TensorBoardJournal(plan.tensorboard(point).parent, run=point.name)
+    try:
+        if plan.placement.num_workers > 1:
+            run_on_ray(experiment, plan.placement, tee(board, tell))
+        else:
+            torch.set_num_threads(plan.placement.threads_per_worker)
+            experiment.run(Solo("cuda" if plan.placement.use_gpu else "cpu"), journal=tee(board, tell))
+    finally:
+        board.close()
+
+
+def metrics_of(row: Sequence[float], num_tasks: int) -> dict[str, Any]:
+    """Return what a trial reports after the tasks whose class-IL accuracies are ``row``.
+
+    ``score`` counts tasks still to come as wrong. Trials at the same task compare by it as by class-IL, and one that
+    was stopped early, with fewer and so easier classes, does not look better to the searcher than one that lived on.
+    """
+    return {"tasks": len(row), "class_il": sum(row) / len(row), "score": sum(row) / num_tasks}
+
+
+def was_stopped(record: Path) -> bool:
+    """Tell whether the trial of this ``record`` was stopped for being weak."""
+    return record.exists() and bool(read_json(record)["status"] == "stopped")
+
+
+def train_memories(point: Point, plan: Plan) -> None:
+    """Train the memories that all trials of a search share, one after another, while trials begin with the first.
+
+    They are the ones that `mygo.wake.memorise` would train at first. Whether one is good enough is for the trials to
+    judge, which have fast learners.
+    """
+    if plan.memory_cache is None:
+        return
+    torch.set_num_threads(1)
+    config = plan.experiment(point).config
+    stream = Experiment(config).open_stream()
+    life = Life(STRATEGY, config.life, stream.image_shape)
+    device = "cuda" if plan.placement.use_gpu else "cpu"
+    crew = Crew(Solo(device), OwnDreams(), cache=MemoryCache(plan.memory_cache))
+    for task in stream.tasks:
+        key = memory_key(life, task)
+        life.memories.append(trained_memory(life, task, stream.hand_out(task), key, crew))
