@@ -18,6 +18,11 @@ class Placement:
     threads_per_worker: int
     threads_per_dreamer: int
 
+    @property
+    def worker(self) -> dict[str, float]:
+        """The resources of one training worker, as Ray names them."""
+        return {"CPU": self.cpus_per_worker} | ({"GPU": 1.0} if self.use_gpu else {})
+
 
 def place(resources: Mapping[str, float], num_workers: int | None = None, num_dreamers: int | None = None) -> Placement:
     """Return the placement on a cluster with ``resources`` (as `ray.cluster_resources` gives them).

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from mygo.journal import Event, Journal
 
@@ -48,7 +49,9 @@ class RelayedJournal:
 @contextmanager
 def relay(journal: Journal) -> Iterator[Any]:
     """Start a mailbox and pass what arrives on to ``journal`` in this process; yields the mailbox for a worker."""
-    mailbox: Any = ray.remote(Mailbox).options(num_cpus=0).remote()
+    # On this node: what the driver waits for must not be lost with another.
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    mailbox: Any = ray.remote(Mailbox).options(num_cpus=0, scheduling_strategy=here).remote()
     done = threading.Event()
 
     def fetch_until_done() -> None:

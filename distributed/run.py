@@ -55,6 +55,13 @@ class Arguments:
     training images looked like, so such a folder is as private as the data was."""
     resume: bool = False
     """Go on with the lives in --out, from the last whole phase. Needs the same settings as before."""
+    max_failures: int = 3
+    """How often training workers that are lost, with a machine or otherwise, start again from the last saved phase."""
+    cluster: Path | None = None
+    """Cluster file that `ray up` was given: run there as a job, with the code of this working tree, and bring the
+    results back. --out, --data-root and --config are folders there."""
+    attach: str | None = None
+    """With --cluster: come back to this job instead of starting one."""
     verbose: bool = False
     """Show Ray's own log."""
     life: Annotated[LifeConfig, tyro.conf.arg(name="")] = field(default_factory=LifeConfig)
@@ -129,38 +136,56 @@ def run(arguments: Arguments, console: Console) -> None:
     load_dataset(config.dataset, config.data_root)  # missing or damaged data is found before anything is started
     if arguments.resume and arguments.out is None:
         raise InputError("--resume needs --out with the folder of the life to go on with.")
+    if arguments.attach is not None:
+        raise InputError("--attach needs --cluster with the cluster file of the job.")
+    if arguments.max_failures < 0:
+        raise InputError(f"--max-failures must be at least 0, not {arguments.max_failures}.")
     out = (arguments.out or Path("runs") / time.strftime(f"{config.dataset}-%Y%m%d-%H%M%S")).resolve()
     cache = arguments.memory_cache and arguments.memory_cache.resolve()
     experiment = Experiment(config, out, memory_cache=cache)
     experiment.check_out(resume=arguments.resume)
 
     console.print(f"[dim]Starting Ray; results go to {out}")
+    from distributed.nodes import resources_in_reach, wait_for_nodes
     from distributed.placement import place
     from distributed.session import ray_session
     from distributed.train import run_on_ray
     from mygo.tensorboard import TensorBoardJournal
 
     with ray_session(verbose=arguments.verbose):
-        import ray
-
         num_workers = 1 if arguments.num_workers is None and config.dataset == "digits" else arguments.num_workers
-        placement = place(ray.cluster_resources(), num_workers, arguments.num_dreamers)
+        wait_for_nodes(num_workers, lambda text: console.print(f"[dim]{text}"))
+        placement = place(resources_in_reach(), num_workers, arguments.num_dreamers)
         console.print(f"[dim]Training workers: {placement.num_workers}, dreamers: {placement.num_dreamers}")
         board = TensorBoardJournal(out / "tensorboard")
         try:
             with ConsoleJournal(console) as bars:
-                results = run_on_ray(experiment, placement, tee(bars, board))
+                results = run_on_ray(experiment, placement, tee(bars, board), max_failures=arguments.max_failures)
         finally:
             board.close()
     console.print(results_table(results))
     console.print(f"Results: {out / 'results.json'}. Curves: tensorboard --logdir {out / 'tensorboard'}")
 
 
+def run_on_cluster(arguments: Arguments, cluster: Path, argv: list[str]) -> None:
+    """Run the same command on ``cluster``."""
+    from distributed.remote import run_there
+
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for flag in ("--cluster", "--attach"):
+        parser.add_argument(flag)
+    run_there(cluster, parser.parse_known_args(argv)[1], arguments.out, arguments.attach)
+
+
 def main(argv: list[str]) -> int:
     """Run the command and return its exit code."""
     console = Console()
     try:
-        run(parse(argv), console)
+        arguments = parse(argv)
+        if arguments.cluster is not None:
+            run_on_cluster(arguments, arguments.cluster, argv)
+        else:
+            run(arguments, console)
     except MygoError as error:
         print(f"run.py: {error}", file=sys.stderr)
         return error.exit_code

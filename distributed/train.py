@@ -5,19 +5,24 @@ import shutil
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import ray
 import torch
+import torch.distributed as dist
 from ray import train
 from ray.train import RunConfig, ScalingConfig
+from ray.train.backend import Backend
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
 
 from distributed.dreamers import PooledDreams, start_dreamers
-from distributed.placement import Placement
+from distributed.nodes import check_nodes, use_rays_interface, wait_for_room
+from distributed.placement import Placement, place
 from distributed.relay import RelayedJournal, relay
 from mygo.errors import InputError, MygoError
 from mygo.experiment import Experiment
-from mygo.journal import Journal, silent
+from mygo.journal import Journal, Notice, silent
 from mygo.team import Ranks
 
 
@@ -31,11 +36,22 @@ class WorkerTask:
     threads: int
 
 
-def run_on_ray(experiment: Experiment, placement: Placement, journal: Journal = silent) -> dict[str, Any]:
+class WorkersLostError(MygoError):
+    """Training workers failed more often than was allowed."""
+
+
+def run_on_ray(
+    experiment: Experiment, placement: Placement, journal: Journal = silent, *, max_failures: int = 0
+) -> dict[str, Any]:
     """Run ``experiment`` on the Ray that this process is connected to, and return its results.
 
+    When workers are lost, with a node or otherwise, all start again where the cluster has room, up to ``max_failures``
+    times, and go on from the last saved phase. What a worker raises for a person to know ends the run at once: it would
+    only come again. Ray Train's own restarts cannot tell the two apart, and are left off.
+
     Raises:
-        MygoError: what a worker raised for a person to know.
+        WorkersLostError: workers were lost once more than ``max_failures``.
+        MygoError: what a worker raised for a person to know, or the cluster cannot run this experiment.
         ray.train.TrainingFailedError: anything else that ended the workers.
     """
     smallest = experiment.config.life.smallest_batch
@@ -44,40 +60,115 @@ def run_on_ray(experiment: Experiment, placement: Placement, journal: Journal = 
     if experiment.out is None or not experiment.out.is_absolute():
         raise ValueError(f"workers need an absolute folder that all of them see, not {experiment.out}")
     ray_folder = experiment.out / "ray"
+    failures = 0
+    with relay(journal) as mailbox:
+        while True:
+            wait_for_room(placement, journal)
+            check_nodes(experiment, placement)
+            if failures:
+                placement = place(ray.cluster_resources(), placement.num_workers, placement.num_dreamers)
+            try:
+                results = fit(experiment, placement, mailbox, ray_folder)
+                break
+            except train.WorkerGroupError as failure:
+                raise_what_is_for_a_person(failure)
+                failures += 1
+                if failures > max_failures:
+                    raise_when_used_up(failure, max_failures)
+                journal(Notice(f"{reason(failure)} Restart {failures} of {max_failures}, from the last saved phase."))
+    shutil.rmtree(ray_folder)
+    return results
+
+
+def fit(experiment: Experiment, placement: Placement, mailbox: Any, ray_folder: Path) -> dict[str, Any]:
+    """Start the workers and dreamers, let the workers run ``experiment`` once, and return their results.
+
+    Raises:
+        ray.train.TrainingFailedError: the workers did not come to the end.
+    """
     dreamers = start_dreamers(
         placement.num_dreamers, cpus_each=placement.cpus_per_dreamer, threads=placement.threads_per_dreamer
     )
-    with relay(journal) as mailbox:
-        task = WorkerTask(experiment, dreamers, mailbox, threads=placement.threads_per_worker)
-        trainer = TorchTrainer(
-            # Ray's annotation does not know that a training function may return something.
-            functools.partial(live_on_worker, task),  # type: ignore[arg-type]
-            torch_config=TorchConfig(backend="nccl" if placement.use_gpu else "gloo"),
-            scaling_config=ScalingConfig(
-                num_workers=placement.num_workers,
-                use_gpu=placement.use_gpu,
-                resources_per_worker={"CPU": placement.cpus_per_worker},
-            ),
-            # Lives resume from their own folders; a fresh name keeps Ray from resuming anything of its own.
-            run_config=RunConfig(name=f"fit-{uuid.uuid4().hex[:8]}", storage_path=str(ray_folder)),
-        )
-        try:
-            result: Any = trainer.fit()
-        except train.WorkerGroupError as failure:
-            for error in failure.worker_failures.values():
-                if isinstance(error, MygoError):
-                    raise error from failure
-            raise
-    shutil.rmtree(ray_folder)
+    task = WorkerTask(experiment, dreamers, mailbox, threads=placement.threads_per_worker)
+    trainer = TorchTrainer(
+        # Ray's annotation does not know that a training function may return something.
+        functools.partial(live_on_worker, task),  # type: ignore[arg-type]
+        torch_config=OwnInterface(backend="nccl" if placement.use_gpu else "gloo"),
+        scaling_config=ScalingConfig(
+            num_workers=placement.num_workers,
+            use_gpu=placement.use_gpu,
+            resources_per_worker={"CPU": placement.cpus_per_worker},
+        ),
+        # Lives resume from their own folders; a fresh name keeps Ray from resuming anything of its own.
+        run_config=RunConfig(name=f"fit-{uuid.uuid4().hex[:8]}", storage_path=str(ray_folder)),
+    )
+    try:
+        result: Any = trainer.fit()
+    finally:
+        for dreamer in dreamers:
+            ray.kill(dreamer)
     results: dict[str, Any] = result.return_value
     return results
+
+
+class OwnInterface(TorchConfig):
+    """Torch's process group, over the network interface that Ray uses."""
+
+    @property
+    def backend_cls(self) -> type[Backend]:
+        """The class that sets the group up."""
+        return OwnInterfaceBackend
+
+
+class OwnInterfaceBackend(TorchConfig().backend_cls):  # type: ignore[misc]
+    """Sets the process group up after its network interface was chosen."""
+
+    def on_start(self, worker_group: Any, backend_config: Any) -> None:
+        """Prepare the workers before the training function runs on them."""
+        worker_group.execute(use_rays_interface)
+        super().on_start(worker_group, backend_config)
+
+
+def raise_what_is_for_a_person(failure: train.WorkerGroupError) -> None:
+    """Raise what a worker raised on purpose, if that is why the group failed."""
+    for error in failure.worker_failures.values():
+        if isinstance(error, MygoError):
+            raise error from failure
+
+
+def raise_when_used_up(failure: train.WorkerGroupError, max_failures: int) -> None:
+    """End a run whose workers have failed too often; without any restart allowed, as they failed."""
+    if not max_failures:
+        raise failure
+    raise WorkersLostError(
+        f"{reason(failure)} That was failure {max_failures + 1} and --max-failures is {max_failures}: "
+        "see why, then run again with --resume."
+    ) from failure
+
+
+def reason(failure: train.WorkerGroupError) -> str:
+    """Return a sentence that says which workers failed and how the first of them did."""
+    rank, error = min(failure.worker_failures.items())
+    lines = str(error).strip().splitlines() or [""]
+    return f"Worker {rank} of the training workers failed ({type(error).__name__}: {lines[0][:120]})."
 
 
 def live_on_worker(task: WorkerTask) -> dict[str, Any]:
     """Run the experiment as one of the training workers."""
     torch.set_num_threads(task.threads)
     journal = RelayedJournal(task.mailbox)
+    team = Ranks(get_device())
+    addresses = addresses_of(team)
+    if team.rank == 0 and len(set(addresses)) > 1:
+        journal(Notice(f"Training workers on {', '.join(addresses)}"))
     try:
-        return task.experiment.run(Ranks(get_device()), PooledDreams(task.dreamers), journal)
+        return task.experiment.run(team, PooledDreams(task.dreamers), journal)
     finally:
         journal.flush()
+
+
+def addresses_of(team: Ranks) -> list[str]:
+    """Return the addresses of all ranks' nodes, in the order of ranks."""
+    addresses: list[str] = [""] * team.size
+    dist.all_gather_object(addresses, ray.util.get_node_ip_address())
+    return addresses

@@ -1,0 +1,280 @@
+"""What must be true of every node before a life is trusted to the cluster: room, the same code, the same storage.
+
+Each check ends in seconds and names the node, where training itself would hang, or fail far from the cause. On a
+cluster of one node there is nothing to compare, and nothing is checked.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import platform
+import socket
+import struct
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray
+import torch
+from ray._private import ray_constants
+from ray._private.state import state as cluster_state
+from ray.experimental.internal_kv import _internal_kv_get, _internal_kv_initialized
+from ray.util.placement_group import placement_group, remove_placement_group
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from distributed.placement import Placement
+from distributed.session import REPOSITORY
+from mygo.data import DatasetName, load_dataset
+from mygo.errors import InputError
+from mygo.experiment import Experiment
+from mygo.journal import Journal, Notice
+
+PATIENCE_SECONDS = 900.0
+"""How long to wait for nodes that autoscaling starts, or that come back."""
+SETUP_SECONDS = 180.0
+"""How long to wait for machines that exist and on which Ray is being started."""
+NOTICE_AFTER_SECONDS = 5.0
+ANSWER_SECONDS = 120.0
+"""How long a node may take to answer: it starts a process that imports torch, perhaps from a network disk."""
+
+SIOCGIFADDR = 0x8915
+"""Linux's request for an interface's IPv4 address (netdevice(7))."""
+
+
+# -- room -------------------------------------------------------------------------------------------------------------
+
+
+def living_nodes() -> list[Mapping[str, Any]]:
+    """Return the nodes that Ray believes alive, as `ray.nodes` describes them."""
+    return [node for node in ray.nodes() if node["Alive"]]
+
+
+def resources_in_reach() -> dict[str, float]:
+    """Return what the cluster has or, where autoscaling can add nodes, the most that it can grow to."""
+    resources: dict[str, float] = dict(ray.cluster_resources())
+    for name, most in (cluster_state.get_max_resources_from_cluster_config() or {}).items():
+        resources[name] = max(resources.get(name, 0.0), float(most))
+    return resources
+
+
+def nodes_being_set_up() -> list[str]:
+    """Return the addresses of the machines on which the autoscaler of provider ``local`` is just starting Ray."""
+    if not _internal_kv_initialized():
+        return []
+    report = _internal_kv_get(ray_constants.DEBUG_AUTOSCALING_STATUS)
+    pending = json.loads(report)["autoscaler_report"]["pending_nodes"] if report else []
+    return [address for address, _, _ in pending]
+
+
+def wait_for_nodes(num_workers: int | None, tell: Callable[[str], None]) -> None:
+    """Wait for machines that `ray up` is still setting up, unless those that are there have room for ``num_workers``.
+
+    ``tell`` is told when there are any. One that fails to start is not waited for longer than `SETUP_SECONDS`.
+    """
+    deadline = time.monotonic() + SETUP_SECONDS
+    told = False
+    while (pending := nodes_being_set_up()) and time.monotonic() < deadline:
+        if num_workers is not None and ray.cluster_resources().get("CPU", 0) >= num_workers:
+            return
+        if not told:
+            tell(f"Waiting for nodes that are being set up: {', '.join(pending)}")
+            told = True
+        time.sleep(1)
+
+
+def wait_for_room(placement: Placement, journal: Journal) -> None:
+    """Wait until living nodes have room for all training workers, which asks the autoscaler for what is missing.
+
+    A placement group asks, since it goes with this process, whatever ends it; a lasting request would keep machines.
+
+    Raises:
+        InputError: there is no room within `PATIENCE_SECONDS`.
+    """
+    wanted = f"{placement.num_workers} workers with {' and '.join(f'{n:g} {k}' for k, n in placement.worker.items())}"
+    group = placement_group([dict(placement.worker)] * placement.num_workers)
+    try:
+        if group.wait(NOTICE_AFTER_SECONDS):
+            return
+        journal(Notice(f"Waiting for room for {wanted}: the cluster has {describe(ray.cluster_resources())} now."))
+        if not group.wait(PATIENCE_SECONDS):
+            raise InputError(
+                f"There was no room for {wanted} in {PATIENCE_SECONDS / 60:.0f} minutes: the cluster has "
+                f"{describe(ray.cluster_resources())}; ask for fewer, or add nodes and --resume."
+            )
+    finally:
+        remove_placement_group(group)
+
+
+def describe(resources: Mapping[str, float]) -> str:
+    """Return the CPUs and GPUs of ``resources`` in words."""
+    return f"{resources.get('CPU', 0):g} CPUs and {resources.get('GPU', 0):g} GPUs"
+
+
+# -- what nodes have --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one node has."""
+
+    versions: Mapping[str, str]
+    unseen: list[str]
+    """Those of the files it was asked for that it does not see."""
+    dataset_error: str | None
+
+
+def check_nodes(experiment: Experiment, placement: Placement) -> None:
+    """Make sure that every node sees the experiment's folders and data, and runs the code of this process.
+
+    Raises:
+        InputError: a node does not; the message names it.
+    """
+    nodes = living_nodes()
+    if len(nodes) < 2:
+        return
+    config = experiment.config
+    trains_on = "GPU" if placement.use_gpu else "CPU"
+    readers = {node["NodeID"] for node in nodes if node["Resources"].get(trains_on, 0) and config.dataset != "digits"}
+    folders = [folder for folder in (experiment.out, experiment.memory_cache) if folder is not None]
+    with ExitStack() as stack:
+        markers = {stack.enter_context(marker_in(folder)): folder for folder in folders}
+        answers = ask(nodes, list(markers), lambda node: config.dataset if node in readers else None, config.data_root)
+    for address, found in answers.items():
+        complain_about_versions(address, found.versions)
+        for marker in found.unseen:
+            raise InputError(f"Node {address} does not see {markers[marker]}: choose a folder that all nodes share.")
+        if found.dataset_error is not None:
+            raise InputError(f"Node {address} cannot load {config.dataset}: {found.dataset_error}")
+
+
+def complain_about_versions(address: str, versions: Mapping[str, str]) -> None:
+    """Compare the ``versions`` at the node ``address`` with those here.
+
+    Raises:
+        InputError: one differs.
+    """
+    for package, here in versions_here().items():
+        if versions[package] != here:
+            raise InputError(
+                f"Node {address} has {package} {versions[package]}, but this process has {here}: "
+                "run `ray up` again, which brings code and packages to all nodes."
+            )
+
+
+@contextmanager
+def marker_in(folder: Path) -> Iterator[str]:
+    """Write a file into ``folder`` that other nodes must see; yields its path, and removes it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=".seen-by-all-nodes-") as file:
+        yield file.name
+
+
+def answer(files: Sequence[str], dataset: DatasetName | None, data_root: Path) -> Answer:
+    """Answer for the node that this runs on: does it see ``files``, and can it load ``dataset``, if one is given?"""
+    dataset_error = None
+    if dataset is not None:
+        try:
+            load_dataset(dataset, data_root)
+        except InputError as error:
+            dataset_error = str(error)
+    return Answer(versions_here(), [file for file in files if not Path(file).exists()], dataset_error)
+
+
+def versions_here() -> dict[str, str]:
+    """Return the versions of what must be the same on all nodes; builds for different accelerators may be mixed."""
+    return {
+        "Python": platform.python_version(),
+        "Ray": ray.__version__,
+        "torch": torch.__version__.partition("+")[0],
+        "numpy": np.__version__,
+        "MyGO's source": source_digest(REPOSITORY),
+    }
+
+
+def source_digest(repository: Path) -> str:
+    """Return a short hash of the Python files that run on nodes."""
+    digest = hashlib.sha256()
+    for file in sorted(file for package in ("mygo", "distributed") for file in (repository / package).rglob("*.py")):
+        digest.update(f"{file.relative_to(repository)}\n".encode() + file.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def ask(
+    nodes: Sequence[Mapping[str, Any]],
+    files: Sequence[str],
+    dataset_of: Callable[[str], DatasetName | None],
+    data_root: Path,
+) -> dict[str, Answer]:
+    """Return the `answer` of each of ``nodes``, by its address; ``dataset_of`` says what the node with an id loads.
+
+    A node that turns out to be dead is left out: it takes Ray half a minute to notice.
+
+    Raises:
+        InputError: a node does not answer, or cannot import MyGO.
+    """
+
+    # Defined here so that it travels whole: a function of a module would have to be importable to say that it is not.
+    @ray.remote(num_cpus=0, max_retries=0)
+    def answer_there(files: Sequence[str], dataset: DatasetName | None, data_root: Path) -> Any:
+        try:
+            from distributed.nodes import answer
+        except ImportError as error:
+            return str(error)
+        return answer(files, dataset, data_root)
+
+    asked = {
+        node["NodeID"]: answer_there.options(
+            scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+        ).remote(files, dataset_of(node["NodeID"]), data_root)
+        for node in nodes
+    }
+    ray.wait(list(asked.values()), num_returns=len(asked), timeout=ANSWER_SECONDS)
+    living = {node["NodeID"] for node in living_nodes()}
+    answers = {}
+    for node in nodes:
+        address = node["NodeManagerAddress"]
+        try:
+            found = ray.get(asked[node["NodeID"]], timeout=0)
+        except ray.exceptions.RayError as error:
+            if node["NodeID"] not in living:
+                continue
+            raise InputError(f"Node {address} does not answer ({type(error).__name__}): see `ray status`.") from error
+        if isinstance(found, str):
+            raise InputError(f"Node {address} cannot import MyGO from {REPOSITORY} ({found}): run `ray up` again.")
+        answers[address] = found
+    return answers
+
+
+# -- the network ------------------------------------------------------------------------------------------------------
+
+
+def use_rays_interface() -> None:
+    """Make gloo, in this process, use the network interface that Ray uses.
+
+    By itself it takes the address that the machine's name resolves to, which Debian's installer makes 127.0.1.1: the
+    workers of several machines would each wait for themselves.
+    """
+    if "GLOO_SOCKET_IFNAME" not in os.environ:
+        name = interface_with(ray.util.get_node_ip_address())
+        if name is not None:
+            os.environ["GLOO_SOCKET_IFNAME"] = name
+
+
+def interface_with(address: str) -> str | None:
+    """Return the name of this machine's network interface with the IPv4 ``address``; None if there is none."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        for _, name in socket.if_nameindex():
+            request = struct.pack("256s", name.encode()[:15])
+            try:
+                reply = fcntl.ioctl(any_socket.fileno(), SIOCGIFADDR, request)
+            except OSError:  # an interface without an IPv4 address
+                continue
+            if socket.inet_ntoa(reply[20:24]) == address:
+                return name
+    return None

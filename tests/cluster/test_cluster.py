@@ -1,0 +1,193 @@
+"""A digits life on a real cluster: three hosts, started with `ray up`, through ssh and rsync, on one machine.
+
+The tests share the cluster and run in the order in which they stand: its start and its end are tests as well.
+"""
+
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import IO, Any
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent.parent
+HEAD = "10.77.0.11"
+ADDRESSES = (HEAD, "10.77.0.12", "10.77.0.13")
+SHARED = "/srv/shared"
+RayCluster = Any
+"""What the fixture `ray_cluster_on_hosts` of conftest.py returns; test modules cannot import it."""
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+
+SMALL = (
+    "--strategies mygo --num-tasks 2 --wake.head-steps 20 --wake.adapt-steps 20 --memory.gan.steps 60 "
+    "--memory.fidelity-floor 0 --memory.diversity-floor 0"
+)
+WHAT_COUNTS = ("accuracy_matrix", "label_fidelity", "diversity", "memory_bytes")
+
+
+def mygo_of(results: Path) -> dict[str, Any]:
+    entry = json.loads(results.read_text())["strategies"]["mygo"]
+    return {key: entry[key] for key in WHAT_COUNTS}
+
+
+def here(flags: str, out: Path) -> dict[str, Any]:
+    """Run the main command on this machine alone, and return what counts of its results."""
+    command = [sys.executable, "distributed/run.py", *flags.split(), "--out", str(out)]
+    ended = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=300)
+    assert ended.returncode == 0, ended.stderr
+    return mygo_of(out / "results.json")
+
+
+def assert_close(some: Any, others: Any) -> None:
+    """Compare nested lists and dicts of numbers, up to rounding."""
+    if isinstance(some, dict):
+        assert some.keys() == others.keys()
+        some, others = list(some.values()), list(others.values())
+    if isinstance(some, list):
+        assert len(some) == len(others)
+        for one, other in zip(some, others, strict=True):
+            assert_close(one, other)
+    else:
+        assert some == pytest.approx(others, abs=1e-6)
+
+
+def workers_in(output: str) -> list[list[str]]:
+    """Return the addresses of the training workers, one list for every start of them."""
+    told = re.findall(r"Training workers on ([\d., \r\n]+?\d)\s*\r?\n", output)
+    return [re.split(r",\s*", addresses.strip()) for addresses in told]
+
+
+def test_ray_up_to_a_digits_life_on_three_hosts_in_five_minutes(
+    ray_cluster_on_hosts: RayCluster, tmp_path: Path
+) -> None:
+    cluster = ray_cluster_on_hosts
+    flags = "--strategies mygo --num-workers 2 --num-dreamers 1"
+    ended = cluster.run(f"{flags} --out {SHARED}/whole", timeout=400)
+    seconds = time.monotonic() - cluster.started
+    assert "ended with 0" in ended.stdout, ended.stdout[-3000:]
+    (workers,) = workers_in(ended.stdout)
+    assert len(set(workers)) == 2
+    assert set(workers) <= set(ADDRESSES)
+    lived = mygo_of(cluster.shared / "whole" / "results.json")
+    print(f"ray up to results: {seconds:.0f} s, class-IL {lived['accuracy_matrix']['class_il'][-1]}")
+    assert seconds < 300
+    assert_close(lived, here(flags, tmp_path / "whole"))
+
+
+def test_an_unauthenticated_client_is_refused(ray_cluster_on_hosts: RayCluster) -> None:
+    hosts = ray_cluster_on_hosts.hosts
+    connect = f"python -c 'import ray; ray.init(\"{HEAD}:6379\", log_to_driver=False); print(len(ray.nodes()))'"
+    assert hosts.on(2, connect).stdout.strip() == "3"
+    for stranger in ("RAY_AUTH_MODE=disabled", "RAY_AUTH_TOKEN=0123456789abcdef0123456789abcdef"):
+        ended = hosts.on(2, f"{stranger} {connect}", timeout=120)
+        assert ended.returncode != 0, stranger
+        assert "uthenticat" in ended.stderr, ended.stderr[-2000:]
+        assert ended.stdout.strip() == ""
+    ours = f"cd mygo && RAY_AUTH_MODE=disabled python distributed/run.py --out {SHARED}/stranger"
+    ended = hosts.on(1, f"RAY_ADDRESS={HEAD}:6379; export RAY_ADDRESS; {ours}", timeout=120)
+    assert ended.returncode == 2, ended.stderr[-2000:]
+    assert "RAY_AUTH_MODE" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_the_dashboard_answers_on_the_head_alone_and_asks_for_the_token(ray_cluster_on_hosts: RayCluster) -> None:
+    hosts = ray_cluster_on_hosts.hosts
+    ask = (
+        "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1] + ':8265/api/jobs/', timeout=10).status)"
+    )
+    elsewhere = hosts.on(2, f'python -c "{ask}" http://{HEAD}')
+    assert "Connection refused" in elsewhere.stderr
+    there = hosts.on(1, f'python -c "{ask}" http://127.0.0.1')
+    assert re.search("HTTP Error 40[13]", there.stderr), there.stderr[-1000:]
+
+
+def test_what_cannot_work_is_found_before_training_and_the_node_is_named(ray_cluster_on_hosts: RayCluster) -> None:
+    cluster = ray_cluster_on_hosts
+    too_many = cluster.run(f"--num-workers 9 --out {SHARED}/many")
+    assert re.search(r"--num-workers 9 needs 9\s+CPUs .* the cluster has 3\s+CPUs", too_many.stdout, re.DOTALL)
+    assert "ended with 2" in too_many.stdout
+    private = cluster.run("--num-workers 2 --out /tmp/private")
+    assert re.search(r"Node 10\.77\.0\.1[23] does not see /tmp/private", private.stdout), private.stdout[-2000:]
+    assert "ended with 2" in private.stdout
+    changed = cluster.hosts.home(3) / "mygo" / "mygo" / "metrics.py"
+    original = changed.read_bytes()
+    try:
+        changed.write_bytes(original + b"\n# another version\n")
+        other = cluster.run(f"--num-workers 2 --out {SHARED}/other")
+    finally:
+        changed.write_bytes(original)
+    assert "Node 10.77.0.13 has MyGO's source" in other.stdout, other.stdout[-2000:]
+    assert "ended with 2" in other.stdout
+
+
+def test_a_job_from_ones_own_machine_brings_its_results_back(ray_cluster_on_hosts: RayCluster) -> None:
+    """From the launcher, with its working tree: `--cluster`, an interruption, `--attach`."""
+    hosts, config = ray_cluster_on_hosts.hosts, ray_cluster_on_hosts.config
+    start = (
+        f"cd ~ && python {REPOSITORY}/distributed/run.py --cluster {config} {SMALL} --sleep.steps 20 --num-workers 3 "
+        f"--out {SHARED}/job"
+    )
+    told = hosts.on(0, f"timeout --signal INT 25 bash -c '{start}'").stdout
+    job = re.search(r"Job (\S+) is on the cluster", told)
+    assert job is not None, told
+    again = hosts.launch(f"cd ~ && python {REPOSITORY}/distributed/run.py --cluster {config} --attach {job[1]}")
+    (workers,) = workers_in(again)
+    assert len(set(workers)) == 3
+    brought = hosts.home(0) / "runs" / job[1]
+    assert mygo_of(brought / "results.json") == mygo_of(ray_cluster_on_hosts.shared / "job" / "results.json")
+    assert list((brought / "tensorboard").rglob("events*"))
+
+
+def output_of(process: "subprocess.Popen[str]") -> IO[str]:
+    assert process.stdout is not None
+    return process.stdout
+
+
+def read_until(lines: Iterable[str], pattern: str, seen: list[str]) -> None:
+    """Read ``lines`` up to the first that ``pattern`` is found in, and add what was read to ``seen``."""
+    for line in lines:
+        seen.append(line)
+        if re.search(pattern, line):
+            return
+    raise AssertionError(f"no {pattern!r} in:\n{''.join(seen)}")
+
+
+def test_a_host_that_is_lost_in_the_middle_of_a_sleep_changes_nothing_but_the_time(
+    ray_cluster_on_hosts: RayCluster, tmp_path: Path
+) -> None:
+    cluster = ray_cluster_on_hosts
+    # Two workers and dreamers that take no CPU: the two hosts that are left have room for all.
+    flags = f"{SMALL} --sleep.steps 800 --num-workers 2 --num-dreamers 2"
+    out = cluster.shared / "killed"
+    line = cluster.exec(f"python distributed/run.py {flags} --out {SHARED}/killed; echo ended with $?")
+    seen: list[str] = []
+    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as running:
+        read_until(output_of(running), "task 2, memorise: .* s", seen)
+        (workers,) = workers_in("".join(seen))
+        victim = next(host for host, address in enumerate(ADDRESSES, start=1) if address in workers and address != HEAD)
+        time.sleep(2)
+        assert json.loads((out / "life" / "mygo" / "manifest.json").read_text())["phases_done"][-1] == "memorise"
+        subprocess.run(cluster.hosts.script("kill", victim), check=True)
+        read_until(output_of(running), "ended with", seen)
+    output = "".join(seen)
+    assert "ended with 0" in output, output[-3000:]
+    assert "Restart 1 of 3, from the last saved phase" in re.sub(r"\s+", " ", output)
+    assert ADDRESSES[victim - 1] not in workers_in(output)[-1]
+    assert_close(mygo_of(out / "results.json"), here(flags, tmp_path / "undisturbed"))
+
+
+def test_ray_down_leaves_nothing_running(ray_cluster_on_hosts: RayCluster) -> None:
+    hosts = ray_cluster_on_hosts.hosts
+    living = [host for host in (1, 2, 3) if hosts.on(host, "true").returncode == 0]
+    assert len(living) >= 2
+    assert all(hosts.ray_processes(host) for host in living)
+    hosts.launch(f"ray down -y {ray_cluster_on_hosts.config}")
+    deadline = time.monotonic() + 90
+    while left := [line for host in living for line in hosts.ray_processes(host)]:
+        assert time.monotonic() < deadline, left
+        time.sleep(1)
