@@ -24,7 +24,7 @@ import ray
 import torch
 from ray._private import ray_constants
 from ray._private.state import state as cluster_state
-from ray.experimental.internal_kv import _internal_kv_get, _internal_kv_initialized
+from ray.experimental.internal_kv import _internal_kv_get
 from ray.util.placement_group import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -35,6 +35,8 @@ from mygo.errors import InputError
 from mygo.experiment import Experiment
 from mygo.journal import Journal, Notice
 
+HEAD_CONFIG = Path("~/ray_bootstrap_config.yaml").expanduser()
+"""Where `ray up` leaves the cluster file, as JSON, on the head."""
 PATIENCE_SECONDS = 900.0
 """How long to wait for nodes that autoscaling starts, or that come back."""
 SETUP_SECONDS = 180.0
@@ -63,13 +65,15 @@ def resources_in_reach() -> dict[str, float]:
     return resources
 
 
-def nodes_being_set_up() -> list[str]:
-    """Return the addresses of the machines on which the autoscaler of provider ``local`` is just starting Ray."""
-    if not _internal_kv_initialized():
+def nodes_being_set_up(config: Path = HEAD_CONFIG) -> list[str]:
+    """Return the machines of a cluster of provider ``local`` that `ray up` named but that have not joined or failed."""
+    provider = json.loads(config.read_bytes())["provider"] if config.exists() else {}
+    if provider.get("type") != "local":
         return []
-    report = _internal_kv_get(ray_constants.DEBUG_AUTOSCALING_STATUS)
-    pending = json.loads(report)["autoscaler_report"]["pending_nodes"] if report else []
-    return [address for address, _, _ in pending]
+    report = json.loads(_internal_kv_get(ray_constants.DEBUG_AUTOSCALING_STATUS) or "{}").get("autoscaler_report", {})
+    settled = {address for address, _ in report.get("failed_nodes", [])}
+    settled |= {node["NodeManagerAddress"] for node in living_nodes()}
+    return [address for address in provider["worker_ips"] if address not in settled]
 
 
 def wait_for_nodes(num_workers: int | None, tell: Callable[[str], None]) -> None:

@@ -5,12 +5,13 @@ import os
 import socket
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import ray
+from ray.exceptions import AuthenticationError
 
 from mygo.errors import InputError
 
@@ -45,7 +46,7 @@ def ray_session(*, num_cpus: int | None = None, verbose: bool = False) -> Iterat
     (all, by default) and ends it afterwards. Unless ``verbose``, Ray's own log stays in its files.
 
     Raises:
-        InputError: ``RAY_ADDRESS`` names a cluster that does not answer.
+        InputError: ``RAY_ADDRESS`` names a cluster that does not answer, or the cluster refuses this client.
     """
     for name, value in TRAIN_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
@@ -60,16 +61,32 @@ def ray_session(*, num_cpus: int | None = None, verbose: bool = False) -> Iterat
         # One thread per process unless it asks for more: oversubscribed processes run many times slower.
         "runtime_env": {"env_vars": {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}},
     }
-    if os.environ.get("RAY_ADDRESS"):
-        check_address(os.environ["RAY_ADDRESS"])
-        ray.init(**common)
-    else:
-        try:
-            ray.init("auto", **common)
-        except ConnectionError:
-            ray.init("local", num_cpus=num_cpus or os.cpu_count(), include_dashboard=False, **common)
+    connect(num_cpus, common)
     try:
         yield
     finally:
         sys.stdout.flush()
         ray.shutdown()
+
+
+def connect(num_cpus: int | None, options: Mapping[str, Any]) -> None:
+    """Connect with ``options`` to the cluster that is there, else start one here with ``num_cpus`` cores.
+
+    Raises:
+        InputError: ``RAY_ADDRESS`` names a cluster that does not answer, or the cluster refuses this client.
+    """
+    address = os.environ.get("RAY_ADDRESS")
+    if address:
+        check_address(address)
+    try:
+        try:
+            ray.init(address or "auto", **options)
+        except ConnectionError:
+            if address:
+                raise
+            ray.init("local", num_cpus=num_cpus or os.cpu_count(), include_dashboard=False, **options)
+    except AuthenticationError as error:
+        raise InputError(
+            "The Ray cluster refuses this client: set RAY_AUTH_MODE=token and put the cluster's token into "
+            "~/.ray/auth_token."
+        ) from error

@@ -3,12 +3,14 @@ import shutil
 from pathlib import Path
 
 import pytest
+from ray.train import WorkerGroupError
 
+from distributed import train
 from distributed.placement import place
-from distributed.train import run_on_ray
+from distributed.train import WorkersLostError, run_on_ray
 from mygo.errors import InputError, MemoryQualityError
 from mygo.experiment import Experiment, ExperimentConfig
-from mygo.journal import Dreamt, Evaluated, Event, PhaseEnded, Progress
+from mygo.journal import Dreamt, Evaluated, Event, Notice, PhaseEnded, Progress
 from mygo.life import LifeConfig
 from mygo.memory import MemoryConfig
 from mygo.presets import preset
@@ -119,3 +121,55 @@ def test_more_workers_than_a_batch_has_examples_are_refused(tiny_experiment: Exp
 def test_a_relative_out_is_refused(tiny_experiment: Experiment) -> None:
     with pytest.raises(ValueError, match="absolute"):
         run_on_ray(dataclasses.replace(tiny_experiment, out=Path("out")), place({"CPU": 2}))
+
+
+class Fits:
+    """Stands in for `distributed.train.fit`, and fails as often as it is told to."""
+
+    def __init__(self, *failures: Exception) -> None:
+        self.failures = list(failures)
+        self.calls = 0
+
+    def __call__(self, experiment: Experiment, *_: object) -> dict:
+        self.calls += 1
+        if self.failures:
+            raise WorkerGroupError("workers failed", {1: self.failures.pop(0)})
+        assert experiment.out is not None
+        (experiment.out / "ray").mkdir(parents=True)
+        return {"lived": True}
+
+
+def test_lost_workers_start_again_and_the_person_is_told(
+    ray_cluster: None, tiny_experiment: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fits = Fits(RuntimeError("Connection closed by peer"), RuntimeError("again"))
+    monkeypatch.setattr(train, "fit", fits)
+    events: list[Event] = []
+    results = run_on_ray(tiny_experiment, place({"CPU": 2}, 2, 1), events.append, max_failures=2)
+    assert results == {"lived": True}
+    assert fits.calls == 3
+    assert [event.text for event in events if isinstance(event, Notice)] == [
+        "Worker 1 of the training workers failed (RuntimeError: Connection closed by peer). "
+        "Restart 1 of 2, from the last saved phase.",
+        "Worker 1 of the training workers failed (RuntimeError: again). Restart 2 of 2, from the last saved phase.",
+    ]
+
+
+def test_workers_that_are_lost_too_often_end_the_run_with_what_to_do(
+    ray_cluster: None, tiny_experiment: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fits = Fits(RuntimeError("first"), RuntimeError("second"))
+    monkeypatch.setattr(train, "fit", fits)
+    with pytest.raises(WorkersLostError, match=r"second\). That was failure 2 and --max-failures is 1: .* --resume"):
+        run_on_ray(tiny_experiment, place({"CPU": 2}, 1, 1), max_failures=1)
+    assert fits.calls == 2
+
+
+def test_what_a_worker_raises_for_a_person_is_not_tried_again(
+    ray_cluster: None, tiny_experiment: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fits = Fits(MemoryQualityError("hopeless"))
+    monkeypatch.setattr(train, "fit", fits)
+    with pytest.raises(MemoryQualityError, match="hopeless"):
+        run_on_ray(tiny_experiment, place({"CPU": 2}, 1, 1), max_failures=3)
+    assert fits.calls == 1
