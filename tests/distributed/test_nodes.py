@@ -1,3 +1,4 @@
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -59,28 +60,27 @@ def test_a_request_without_room_waits_with_a_message_and_ends_with_both_numbers(
     told: list[Event] = []
     wait_for_room(place({"CPU": 2}, 2, 1), told.append)
     assert told == []
-    with pytest.raises(InputError, match="no room for 3 workers with 1 CPU .* has 2 CPUs and 0 GPUs"):
+    with pytest.raises(InputError, match=r"no room for 3 workers with 1 CPU .* has 2 CPUs and 0 GPUs"):
         wait_for_room(place({"CPU": 3}, 3, 1), told.append)
     (notice,) = told
     assert isinstance(notice, Notice)
     assert "Waiting for room for 3 workers with 1 CPU: the cluster has 2 CPUs" in notice.text
 
 
-class FakeNode:
-    """What `ray.nodes` says of a node that is not there."""
-
-    entry = {"NodeID": "f" * 56, "NodeManagerAddress": "192.0.2.7", "Alive": True, "Resources": {"CPU": 1.0}}
+def absent_node() -> dict[str, Any]:
+    """Return what `ray.nodes` might say of a node that is not there."""
+    return {"NodeID": "f" * 56, "NodeManagerAddress": "192.0.2.7", "Alive": True, "Resources": {"CPU": 1.0}}
 
 
 def test_a_node_that_does_not_answer_is_named_and_a_dead_one_left_out(
     ray_cluster: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def asked() -> dict[str, Any]:
-        return ask([*ray.nodes(), FakeNode.entry], [], lambda node: None, tmp_path)
+        return ask([*ray.nodes(), absent_node()], [], lambda node: None, tmp_path)
 
     (here,) = asked().values()
     assert here.versions == versions_here()
-    real = [*nodes.living_nodes(), FakeNode.entry]
+    real = [*nodes.living_nodes(), absent_node()]
     monkeypatch.setattr(nodes, "living_nodes", lambda: real)
     with pytest.raises(InputError, match=r"Node 192\.0\.2\.7 does not answer"):
         asked()
@@ -107,3 +107,19 @@ def test_a_folder_that_a_node_does_not_see_and_data_that_it_cannot_load_are_name
         monkeypatch.setattr(nodes, "ask", answers)
         with pytest.raises(InputError, match=rf"Node 192\.0\.2\.7 {complaint}"):
             check_nodes(tiny_experiment, placement)
+
+
+def test_machines_that_ray_up_named_are_waited_for_until_they_join_or_fail(
+    ray_cluster: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    config = tmp_path / "ray_bootstrap_config.yaml"
+    assert nodes.nodes_being_set_up(config) == []
+    here = nodes.living_nodes()[0]["NodeManagerAddress"]
+    provider = {"type": "local", "head_ip": here, "worker_ips": [here, "192.0.2.8", "192.0.2.9"]}
+    config.write_text(json.dumps({"provider": provider}))
+    assert nodes.nodes_being_set_up(config) == ["192.0.2.8", "192.0.2.9"]
+    report = {"autoscaler_report": {"failed_nodes": [["192.0.2.8", "local.cluster.node"]]}}
+    monkeypatch.setattr(nodes, "_internal_kv_get", lambda key: json.dumps(report).encode())
+    assert nodes.nodes_being_set_up(config) == ["192.0.2.9"]
+    config.write_text(json.dumps({"provider": {"type": "aws"}}))
+    assert nodes.nodes_being_set_up(config) == []
