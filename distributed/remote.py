@@ -29,6 +29,12 @@ class ConnectionLostError(MygoError):
     """The cluster cannot be reached; the job there goes on."""
 
 
+class DetachedError(MygoError):
+    """The person went away; the job on the cluster goes on."""
+
+    exit_code = 130
+
+
 class JobFailedError(MygoError):
     """The command on the cluster ended with an error, which its output says."""
 
@@ -42,17 +48,20 @@ def run_there(cluster: Path, flags: Sequence[str], out: Path | None, job: str | 
         InputError: there is no such file, job or token, or ``out`` is not a folder of the cluster's storage.
         JobFailedError: the command ended with an error; the exit code is the command's.
         ConnectionLostError: the cluster cannot be reached.
+        DetachedError: a person interrupted this, not the job.
     """
     check_before_connecting(cluster, out, job)
     if job is None:
-        with connected(cluster) as client:
-            job = submit(client, flags, out)
+        try:
+            with connected(cluster) as client:
+                job = submit(client, flags, out)
+        except ConnectionError as error:
+            raise ConnectionLostError(f"The cluster of {cluster} cannot be reached ({error}): is it up?") from error
         print(f"Job {job} is on the cluster; to come back to it: --cluster {cluster} --attach {job}", flush=True)
     try:
         ended = follow(cluster, job)
-    except KeyboardInterrupt:
-        print(f"\nJob {job} goes on; to come back to it: --cluster {cluster} --attach {job}", file=sys.stderr)
-        raise
+    except KeyboardInterrupt as interrupt:
+        raise DetachedError(f"Job {job} goes on; to come back: --cluster {cluster} --attach {job}") from interrupt
     if ended.status.value != "SUCCEEDED":
         failed = JobFailedError(f"Job {job} on the cluster ended as {ended.status.value}; its output says why.")
         failed.exit_code = ended.driver_exit_code or JobFailedError.exit_code

@@ -55,8 +55,8 @@ def test_the_source_digest_tells_any_change(tmp_path: Path) -> None:
 def test_a_request_without_room_waits_with_a_message_and_ends_with_both_numbers(
     ray_cluster: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(nodes, "NOTICE_AFTER_SECONDS", 0.5)
-    monkeypatch.setattr(nodes, "PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(nodes, "NOTICE_AFTER_SECONDS", 2.0)
+    monkeypatch.setattr(nodes, "PATIENCE_SECONDS", 1.0)
     told: list[Event] = []
     wait_for_room(place({"CPU": 2}, 2, 1), told.append)
     assert told == []
@@ -69,7 +69,7 @@ def test_a_request_without_room_waits_with_a_message_and_ends_with_both_numbers(
 
 def absent_node() -> dict[str, Any]:
     """Return what `ray.nodes` might say of a node that is not there."""
-    return {"NodeID": "f" * 56, "NodeManagerAddress": "192.0.2.7", "Alive": True, "Resources": {"CPU": 1.0}}
+    return {"NodeID": "7" * 56, "NodeManagerAddress": "192.0.2.7", "Alive": True, "Resources": {"CPU": 1.0}}
 
 
 def test_a_node_that_does_not_answer_is_named_and_a_dead_one_left_out(
