@@ -72,7 +72,7 @@ class Hosts:
 
     def ray_processes(self, host: int) -> list[str]:
         """Return the command lines of all processes on ``host`` that have to do with Ray."""
-        return [line for line in self.on(host, "ps -eo args").stdout.splitlines() if "ray" in line]
+        return self.on(host, "pgrep --full --list-full '[r]ay'").stdout.splitlines()
 
 
 def for_these_hosts(config: dict[str, Any]) -> dict[str, Any]:
