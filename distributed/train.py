@@ -47,8 +47,8 @@ def run_on_ray(
 
     When workers are lost, with a node or otherwise, all start again where the cluster has room, up to ``max_failures``
     times, and go on from the last saved phase. What a worker raises for a person to know ends the run at once: it would
-    only come again. Ray Train's own restarts cannot tell the two apart, and are left off, except where the cloud announces
-    that it takes a machine away.
+    only come again. Ray Train's own restarts cannot tell the two apart, and are left off, except those for machines
+    that a cloud announces to take away.
 
     Raises:
         WorkersLostError: workers were lost once more than ``max_failures``.
