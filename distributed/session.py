@@ -79,14 +79,13 @@ def connect(num_cpus: int | None, options: Mapping[str, Any]) -> None:
     if address:
         check_address(address)
     try:
-        try:
-            ray.init(address or "auto", **options)
-        except ConnectionError:
-            if address:
-                raise
-            ray.init("local", num_cpus=num_cpus or os.cpu_count(), include_dashboard=False, **options)
-    except AuthenticationError as error:
-        raise InputError(
-            "The Ray cluster refuses this client: set RAY_AUTH_MODE=token and put the cluster's token into "
-            "~/.ray/auth_token."
-        ) from error
+        ray.init(address or "auto", **options)
+    except ConnectionError as error:
+        if isinstance(error.__cause__, AuthenticationError):  # there is a cluster: never start another beside it
+            raise InputError(
+                "The Ray cluster refuses this client: set RAY_AUTH_MODE=token and put the cluster's token into "
+                "~/.ray/auth_token."
+            ) from error
+        if address:
+            raise
+        ray.init("local", num_cpus=num_cpus or os.cpu_count(), include_dashboard=False, **options)

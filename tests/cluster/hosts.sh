@@ -36,7 +36,7 @@ init_of() {
 kill_init() { kill -9 "$1"; while [ -d "/proc/$1" ]; do sleep 0.1; done; }
 
 # Nothing of the caller's environment reaches a host.
-bare_env() { env -i HOME=/root USER=root LOGNAME=root SHELL=/bin/bash LANG=C.UTF-8 TERM=dumb PATH="$PATH" "$@"; }
+BARE_ENV=(env -i HOME=/root USER=root LOGNAME=root SHELL=/bin/bash LANG=C.UTF-8 TERM=dumb PATH="$PATH")
 
 make_disk() {  # host, number of hosts
   local disk i; disk=$(disk_of "$1")
@@ -102,7 +102,7 @@ __init() {  # PID 1 of host $1
 boot() {  # host
   local host=$1 disk unshared init= launcher; disk=$(disk_of "$host")
   rm -rf "$disk/ready" "$disk/tmp"; mkdir -m 1777 "$disk/tmp"
-  bare_env HOSTS_STATE="$STATE" HOSTS_VISIBLE="$VISIBLE" HOSTS_HIDDEN="$HIDDEN" \
+  "${BARE_ENV[@]}" HOSTS_STATE="$STATE" HOSTS_VISIBLE="$VISIBLE" HOSTS_HIDDEN="$HIDDEN" \
     setsid unshare --net --pid --ipc --uts --mount --fork --kill-child --mount-proc \
     bash "$SELF" __init "$host" </dev/null >"$disk/init.log" 2>&1 &
   unshared=$!
@@ -132,7 +132,7 @@ case "${1:-}" in
   on)
     init=$(init_of "$2") || die "$(name_of "$2") is not up"
     shift 2
-    bare_env nsenter -t "$init" -n -p -m -u -i --wd="${HOSTS_FOLDER:-/root}" -- "$@" ;;
+    "${BARE_ENV[@]}" nsenter -t "$init" -n -p -m -u -i --wd="${HOSTS_FOLDER:-/root}" -- "$@" ;;
   kill) init=$(init_of "$2") || die "$(name_of "$2") is not up"; kill_init "$init" ;;
   restore) init_of "$2" >/dev/null && die "$(name_of "$2") is up"; boot "$2" ;;
   down)
