@@ -38,11 +38,12 @@ def check_address(address: str) -> None:
 
 
 @contextmanager
-def ray_session(*, num_cpus: int | None = None, verbose: bool = False) -> Iterator[None]:
+def ray_session(*, num_cpus: int | None = None, dashboard: bool = False, verbose: bool = False) -> Iterator[None]:
     """Be connected to Ray inside the block.
 
     Uses the cluster that ``RAY_ADDRESS`` names or that runs on this machine; else starts one with ``num_cpus`` cores
-    (all, by default) and ends it afterwards. Unless ``verbose``, Ray's own log stays in its files.
+    (all, by default), and its ``dashboard`` where asked for, and ends it afterwards. Unless ``verbose``, Ray's own log
+    stays in its files.
 
     Raises:
         InputError: ``RAY_ADDRESS`` names a cluster that does not answer.
@@ -67,7 +68,7 @@ def ray_session(*, num_cpus: int | None = None, verbose: bool = False) -> Iterat
         try:
             ray.init("auto", **common)
         except ConnectionError:
-            ray.init("local", num_cpus=num_cpus or os.cpu_count(), include_dashboard=False, **common)
+            ray.init("local", num_cpus=num_cpus or os.cpu_count(), include_dashboard=dashboard, **common)
     try:
         yield
     finally:

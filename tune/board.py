@@ -114,6 +114,9 @@ class TrialBoard(ray.tune.Callback):
         file = self.plan.error_file(record.point)
         record.error = read_json(file)["error"] if file.exists() else "its process died."
         self._end(record, "failed")
+        self.console.print(
+            f"Trial {record.number} failed: {record.error}", style="red", highlight=False, soft_wrap=True
+        )
 
     # -- what is shown and written ------------------------------------------------------------------------------------
 
@@ -169,8 +172,6 @@ class TrialBoard(ray.tune.Callback):
                 *settings,
                 f"{record.seconds:.0f}" if record.seconds else "",
             )
-        failures = [f"Trial {r.number} failed: {r.error}" for r in self.records.values() if r.error]
-        table.caption = "\n".join(failures) or None
         return table
 
 

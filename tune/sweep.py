@@ -67,11 +67,12 @@ class Arguments:
     validation_share: float = 0.2
     """Share of each class's training images that trials are compared on."""
     finalists: int = 3
-    """Best trials that are compared with the defaults again, on further seeds."""
+    """Best trials that are compared with the defaults again, on further seeds; with 0 the best one wins at once."""
     finalist_seeds: int = 2
     """Number of those further seeds."""
     test_seeds: int = 3
-    """Number of fresh seeds with which the winner and the defaults are tested, on test images, at the very end."""
+    """Number of fresh seeds with which the winner and the defaults are tested, on test images, at the very end; with 0
+    the test images are left alone."""
     num_workers: int = 1
     """Training workers of each trial. One lives in the trial's own process; several train under Ray Train."""
     num_dreamers: int | None = None
@@ -93,9 +94,10 @@ class Arguments:
     life: Annotated[LifeConfig, tyro.conf.arg(name="")] = field(default_factory=LifeConfig)
 
     def __post_init__(self) -> None:
-        for name in ("num_samples", "finalists", "finalist_seeds", "test_seeds", "num_workers"):
-            if getattr(self, name) < 1:
-                raise InputError(f"--{name.replace('_', '-')} must be at least 1, not {getattr(self, name)}.")
+        lowest = {"num_samples": 1, "finalists": 0, "finalist_seeds": 1, "test_seeds": 0, "num_workers": 1}
+        for name, least in lowest.items():
+            if getattr(self, name) < least:
+                raise InputError(f"--{name.replace('_', '-')} must be at least {least}, not {getattr(self, name)}.")
         if self.num_tasks < 2:
             raise InputError("--num-tasks must be at least 2: with one task there is nothing to reconcile in sleep.")
         if not 0 < self.validation_share < 1:
@@ -162,6 +164,8 @@ class Sweep:
         from tune.pictures import draw
         from tune.trial import Plan
 
+        if self.arguments.num_workers > 1:
+            check_dashboard()
         resources = ray.cluster_resources()
         placement = place(resources, self.arguments.num_workers, self.arguments.num_dreamers)
         cache = None if self.arguments.own_memories else self.arguments.memory_cache or self.out / "memories"
@@ -171,9 +175,9 @@ class Sweep:
         write_json(self.out / "sweep.json", self.settings())
 
         searched = self.search()
-        finalists = self.compare_again(searched)
+        finalists = self.compare_again(searched) if self.arguments.finalists else ranked(searched)[:1]
         winner = finalists[0]["settings"]
-        tested = self.test(winner)
+        tested = self.test(winner) if self.arguments.test_seeds else None
         results = {
             "schema": RESULTS_SCHEMA,
             "dataset": self.base.dataset,
@@ -287,9 +291,7 @@ class Sweep:
         """
         from tune.trial import Point
 
-        finished = [record for record in searched if record.status == "finished"]
-        ranked = sorted(finished, key=lambda record: record.class_il[-1], reverse=True)
-        others = [dict(r.point.settings) for r in ranked if dict(r.point.settings) != self.defaults]
+        others = [entry["settings"] for entry in ranked(searched) if entry["settings"] != self.defaults]
         candidates = [self.defaults, *others[: self.arguments.finalists]]
         first = self.base.life.seed
         seeds = range(first + 1, first + 1 + self.arguments.finalist_seeds)
@@ -372,6 +374,34 @@ class Sweep:
         return list(board.records.values())
 
 
+def ranked(records: "Iterable[TrialRecord]") -> list[dict[str, Any]]:
+    """Return the settings and scores of the finished trials, the best first."""
+    finished = [record for record in records if record.status == "finished"]
+    entries = [
+        {"settings": dict(record.point.settings), "class_il": record.class_il[-1:], "mean": record.class_il[-1]}
+        for record in finished
+    ]
+    return sorted(entries, key=lambda entry: -entry["mean"])
+
+
+def check_dashboard() -> None:
+    """Make sure that a stopped trial of several workers frees them: Ray Train asks the dashboard who is still alive.
+
+    Raises:
+        InputError: the cluster runs without.
+    """
+    from ray.util.state import list_nodes
+    from ray.util.state.exception import RayStateApiException
+
+    try:
+        list_nodes(limit=1, timeout=10)
+    except RayStateApiException as error:
+        raise InputError(
+            "Trials of several workers need Ray's dashboard, or stopped ones would keep their cores: start Ray with "
+            "--include-dashboard=true, or leave out --num-workers."
+        ) from error
+
+
 def scores_of(records: "Iterable[TrialRecord]", settings: Mapping[str, Any]) -> list[float]:
     """Return the final class-IL accuracies of the finished trials that tried ``settings``."""
     return [
@@ -399,10 +429,10 @@ def run(arguments: Arguments, console: Console) -> None:
 
     for name, value in TUNE_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    with ray_session(verbose=arguments.verbose):
+    with ray_session(dashboard=arguments.num_workers > 1, verbose=arguments.verbose):
         results = sweep.run()
     console.print(f"Winner: {results['winner'] if results['winner'] != results['defaults'] else 'the defaults'}")
-    for name in ("defaults", "winner"):
+    for name in ("defaults", "winner") if results["test"] else ():
         found = results["test"][name]
         scores = "  ".join(f"{score:.3f}" for score in found["class_il"])
         console.print(f"Test class-IL of the {name}: [bold]{found['mean']:.3f}[/bold]  ({scores})", highlight=False)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,6 +29,9 @@ from mygo.tensorboard import TensorBoardJournal
 from mygo.wake import memory_key, trained_memory
 
 STRATEGY = "mygo"
+NICENESS = 10
+"""How far trials give way to the training of memories, on Unix's scale to 19."""
+
 TRIALS_PER_CORE = 2
 """Trials that share a core or a GPU, of those that live in one process: at first most wait for memories."""
 
@@ -168,7 +172,9 @@ def live_and_report(point: Point, plan: Plan) -> None:
         if plan.placement.num_workers > 1:
             run_on_ray(experiment, plan.placement, tee(board, tell))
         else:
-            torch.set_num_threads(plan.placement.threads_per_worker)
+            torch.set_num_threads(1)
+            # The memories that all trials wait for come first.
+            os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
             experiment.run(Solo("cuda" if plan.placement.use_gpu else "cpu"), journal=tee(board, tell))
     finally:
         board.close()
