@@ -123,7 +123,7 @@ class TrialBoard(ray.tune.Callback):
     def _end(self, record: TrialRecord, status: Status) -> None:
         record.status = status
         if earlier := self._ended_before(record):
-            record.status, record.seconds = earlier["status"], earlier["seconds"]
+            record.status, record.seconds, record.class_il = (earlier[key] for key in ("status", "seconds", "class_il"))
         else:
             record.seconds = time.monotonic() - record.started
             write_json(self.plan.record_file(record.point), record.as_json())
