@@ -39,11 +39,12 @@ def check_address(address: str) -> None:
 
 
 @contextmanager
-def ray_session(*, num_cpus: int | None = None, verbose: bool = False) -> Iterator[None]:
+def ray_session(*, num_cpus: int | None = None, dashboard: bool = False, verbose: bool = False) -> Iterator[None]:
     """Be connected to Ray inside the block.
 
     Uses the cluster that ``RAY_ADDRESS`` names or that runs on this machine; else starts one with ``num_cpus`` cores
-    (all, by default) and ends it afterwards. Unless ``verbose``, Ray's own log stays in its files.
+    (all, by default), and its ``dashboard`` where asked for, and ends it afterwards. Unless ``verbose``, Ray's own log
+    stays in its files.
 
     Raises:
         InputError: ``RAY_ADDRESS`` names a cluster that does not answer, or the cluster refuses this client.
@@ -61,7 +62,7 @@ def ray_session(*, num_cpus: int | None = None, verbose: bool = False) -> Iterat
         # One thread per process unless it asks for more: oversubscribed processes run many times slower.
         "runtime_env": {"env_vars": {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}},
     }
-    connect(num_cpus, common)
+    connect(num_cpus, dashboard, common)
     try:
         yield
     finally:
@@ -69,8 +70,8 @@ def ray_session(*, num_cpus: int | None = None, verbose: bool = False) -> Iterat
         ray.shutdown()
 
 
-def connect(num_cpus: int | None, options: Mapping[str, Any]) -> None:
-    """Connect with ``options`` to the cluster that is there, else start one here with ``num_cpus`` cores.
+def connect(num_cpus: int | None, dashboard: bool, options: Mapping[str, Any]) -> None:
+    """Connect with ``options`` to the cluster that is there, else start one here with ``num_cpus`` cores and ``dashboard``.
 
     Raises:
         InputError: ``RAY_ADDRESS`` names a cluster that does not answer, or the cluster refuses this client.
@@ -88,4 +89,4 @@ def connect(num_cpus: int | None, options: Mapping[str, Any]) -> None:
             ) from error
         if address:
             raise
-        ray.init("local", num_cpus=num_cpus or os.cpu_count(), include_dashboard=False, **options)
+        ray.init("local", num_cpus=num_cpus or os.cpu_count(), include_dashboard=dashboard, **options)

@@ -54,5 +54,5 @@ def ray_cluster() -> Iterator[None]:
     """One small Ray for all tests: starting it takes seconds."""
     from distributed.session import ray_session
 
-    with ray_session(num_cpus=2):
+    with ray_session(num_cpus=2, dashboard=True):
         yield

@@ -114,13 +114,16 @@ class TrialBoard(ray.tune.Callback):
         file = self.plan.error_file(record.point)
         record.error = read_json(file)["error"] if file.exists() else "its process died."
         self._end(record, "failed")
+        self.console.print(
+            f"Trial {record.number} failed: {record.error}", style="red", highlight=False, soft_wrap=True
+        )
 
     # -- what is shown and written ------------------------------------------------------------------------------------
 
     def _end(self, record: TrialRecord, status: Status) -> None:
         record.status = status
         if earlier := self._ended_before(record):
-            record.status, record.seconds = earlier["status"], earlier["seconds"]
+            record.status, record.seconds, record.class_il = (earlier[key] for key in ("status", "seconds", "class_il"))
         else:
             record.seconds = time.monotonic() - record.started
             write_json(self.plan.record_file(record.point), record.as_json())
@@ -169,8 +172,6 @@ class TrialBoard(ray.tune.Callback):
                 *settings,
                 f"{record.seconds:.0f}" if record.seconds else "",
             )
-        failures = [f"Trial {r.number} failed: {r.error}" for r in self.records.values() if r.error]
-        table.caption = "\n".join(failures) or None
         return table
 
 

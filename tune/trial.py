@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import ray
 import ray.tune
 import torch
+from filelock import FileLock
 from ray.tune import PlacementGroupFactory
 
 from distributed.placement import Placement
@@ -28,6 +30,12 @@ from mygo.tensorboard import TensorBoardJournal
 from mygo.wake import memory_key, trained_memory
 
 STRATEGY = "mygo"
+GPU_SHARE_AHEAD = 0.1
+"""Share of a GPU that is left for the training of memories ahead of the trials."""
+
+NICENESS = 19
+"""How far trials give way to the training of memories, on a scale on which Ray starts all of its processes at 15."""
+
 TRIALS_PER_CORE = 2
 """Trials that share a core or a GPU, of those that live in one process: at first most wait for memories."""
 
@@ -111,7 +119,7 @@ class Plan:
         """GPUs that one trial takes."""
         place = self.placement
         if place.num_workers == 1:
-            return place.use_gpu / TRIALS_PER_CORE
+            return place.use_gpu * (1 - GPU_SHARE_AHEAD) / TRIALS_PER_CORE
         return place.num_workers * place.use_gpu
 
     def concurrent_trials(self, resources: Mapping[str, float]) -> int:
@@ -134,8 +142,11 @@ def run_trial(point: Point, plan: Plan) -> None:
     """Live the life of ``point`` as a trial of Tune; what goes wrong is also written down for the person."""
     file = plan.error_file(point)
     file.unlink(missing_ok=True)
+    plan.folder(point).mkdir(parents=True, exist_ok=True)
     try:
-        live_and_report(point, plan)
+        # A search may try the same settings twice at once: the second trial waits, and finds the first one's life.
+        with FileLock(plan.folder(point) / "lock"):
+            live_and_report(point, plan)
     except Exception as error:
         write_json(file, {"error": str(error) if isinstance(error, MygoError) else f"{type(error).__name__}: {error}"})
         raise
@@ -168,7 +179,9 @@ def live_and_report(point: Point, plan: Plan) -> None:
         if plan.placement.num_workers > 1:
             run_on_ray(experiment, plan.placement, tee(board, tell))
         else:
-            torch.set_num_threads(plan.placement.threads_per_worker)
+            torch.set_num_threads(1)
+            # The memories that all trials wait for come first.
+            os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
             experiment.run(Solo("cuda" if plan.placement.use_gpu else "cpu"), journal=tee(board, tell))
     finally:
         board.close()

@@ -1,12 +1,17 @@
 import dataclasses
+import time
 from pathlib import Path
 
 import pytest
+import ray
+import ray.tune
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from distributed.placement import place
 from mygo.errors import InputError
 from mygo.experiment import ExperimentConfig
-from tune.trial import Plan, Point, metrics_of
+from mygo.life import Life, LifeConfig
+from tune.trial import Plan, Point, metrics_of, run_trial
 
 
 def plan(cpus: int, workers: int = 1, dreamers: int | None = None, gpus: int = 0) -> Plan:
@@ -64,3 +69,34 @@ def test_a_trial_that_was_stopped_early_does_not_look_better_than_one_that_lived
     early, late = metrics_of([1.0, 1.0], 5), metrics_of([0.8, 0.7, 0.8, 0.7, 0.8], 5)
     assert early["class_il"] > late["class_il"]
     assert early["score"] < late["score"] == pytest.approx(late["class_il"])
+
+
+class StopAfterFirstTask(FIFOScheduler):
+    """Finds every trial weak."""
+
+    def on_trial_result(self, tune_controller, trial, result):
+        return TrialScheduler.STOP
+
+
+def test_a_stopped_trial_frees_its_workers_and_dreamers_for_the_next(
+    ray_cluster: None, tiny_life: LifeConfig, tmp_path: Path
+) -> None:
+    base = ExperimentConfig(num_tasks=2, life=tiny_life)
+    plan = Plan(base, tmp_path / "out", None, place(ray.cluster_resources(), 2))
+    points = [Point({"sleep.lr": lr}, 0, 0.2) for lr in (1e-3, 2e-3)]
+    # Each trial takes both cores, so the second one begins only when the first one's workers are gone.
+    tuner = ray.tune.Tuner(
+        ray.tune.with_resources(lambda config: run_trial(points[config["point"]], plan), plan.resources),
+        param_space={"point": ray.tune.grid_search([0, 1])},
+        tune_config=ray.tune.TuneConfig(
+            metric="score", mode="max", max_concurrent_trials=1, scheduler=StopAfterFirstTask()
+        ),
+        run_config=ray.tune.RunConfig(storage_path=str(tmp_path / "tune"), verbose=0),
+    )
+    results = tuner.fit()
+    assert [result.metrics["tasks"] for result in results] == [1, 1]
+    assert [Life.open(plan.folder(point) / "life" / "mygo").tasks_learned for point in points] == [1, 1]
+    deadline = time.monotonic() + 60
+    while ray.available_resources().get("CPU") != 2:
+        assert time.monotonic() < deadline, ray.available_resources()
+        time.sleep(0.5)
