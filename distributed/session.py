@@ -71,7 +71,7 @@ def ray_session(*, num_cpus: int | None = None, dashboard: bool = False, verbose
 
 
 def connect(num_cpus: int | None, dashboard: bool, options: Mapping[str, Any]) -> None:
-    """Connect with ``options`` to the cluster that is there, else start one here with ``num_cpus`` cores and ``dashboard``.
+    """Connect with ``options`` to the cluster that is there, else start one here with ``num_cpus`` cores.
 
     Raises:
         InputError: ``RAY_ADDRESS`` names a cluster that does not answer, or the cluster refuses this client.

@@ -18,5 +18,5 @@ def test_a_cluster_that_refuses_this_client_is_not_replaced_by_one_of_our_own(mo
     monkeypatch.setattr(ray, "init", refuse)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     with pytest.raises(InputError, match="RAY_AUTH_MODE=token"):
-        connect(1, {})
+        connect(1, False, {})
     assert asked == ["auto"]
