@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import ray
 import torch
 from ray import train
 from ray.train import RunConfig, ScalingConfig
@@ -68,6 +69,10 @@ def run_on_ray(experiment: Experiment, placement: Placement, journal: Journal = 
                 if isinstance(error, MygoError):
                     raise error from failure
             raise
+        finally:
+            # Not left to reference counting: an exception's traceback would keep them, and their cores.
+            for dreamer in dreamers:
+                ray.kill(dreamer)
     shutil.rmtree(ray_folder)
     results: dict[str, Any] = result.return_value
     return results
