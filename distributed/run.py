@@ -6,6 +6,7 @@ python distributed/run.py --dataset fashion-mnist --num-workers 2 --out runs/fas
 import argparse
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, cast
@@ -156,18 +157,25 @@ def run(arguments: Arguments, console: Console) -> None:
     console.print(f"Results: {out / 'results.json'}. Curves: tensorboard --logdir {out / 'tensorboard'}")
 
 
-def main(argv: list[str]) -> int:
-    """Run the command and return its exit code."""
-    console = Console()
+def exit_code_of(command: Callable[[], None], name: str, same: str) -> int:
+    """Run ``command`` and return its exit code; what a person must know of a failure goes to stderr.
+
+    ``same`` says which flags an interrupted command needs again, beside --resume.
+    """
     try:
-        run(parse(argv), console)
+        command()
     except MygoError as error:
-        print(f"run.py: {error}", file=sys.stderr)
+        print(f"{name}: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("run.py: interrupted; run again with the same --out and --resume to go on.", file=sys.stderr)
+        print(f"{name}: interrupted; run again with the same {same} and --resume to go on.", file=sys.stderr)
         return 130
     return 0
+
+
+def main(argv: list[str]) -> int:
+    """Run the command and return its exit code."""
+    return exit_code_of(lambda: run(parse(argv), Console()), "run.py", "--out")
 
 
 if __name__ == "__main__":
