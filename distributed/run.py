@@ -6,6 +6,7 @@ python distributed/run.py --dataset fashion-mnist --num-workers 2 --out runs/fas
 import argparse
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, cast
@@ -177,22 +178,33 @@ def run_on_cluster(arguments: Arguments, cluster: Path, argv: list[str]) -> None
     run_there(cluster, parser.parse_known_args(argv)[1], arguments.out, arguments.attach)
 
 
-def main(argv: list[str]) -> int:
-    """Run the command and return its exit code."""
-    console = Console()
+def exit_code_of(command: Callable[[], None], name: str, same: str) -> int:
+    """Run ``command`` and return its exit code; what a person must know of a failure goes to stderr.
+
+    ``same`` says which flags an interrupted command needs again, beside --resume.
+    """
     try:
+        command()
+    except MygoError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print(f"{name}: interrupted; run again with the same {same} and --resume to go on.", file=sys.stderr)
+        return 130
+    return 0
+
+
+def main(argv: list[str]) -> int:
+    """Run the command, here or on the cluster that it names, and return its exit code."""
+
+    def command() -> None:
         arguments = parse(argv)
         if arguments.cluster is not None:
             run_on_cluster(arguments, arguments.cluster, argv)
         else:
-            run(arguments, console)
-    except MygoError as error:
-        print(f"run.py: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("run.py: interrupted; run again with the same --out and --resume to go on.", file=sys.stderr)
-        return 130
-    return 0
+            run(arguments, Console())
+
+    return exit_code_of(command, "run.py", "--out")
 
 
 if __name__ == "__main__":

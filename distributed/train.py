@@ -106,6 +106,7 @@ def fit(experiment: Experiment, placement: Placement, mailbox: Any, ray_folder: 
     try:
         result: Any = trainer.fit()
     finally:
+        # Not left to reference counting: an exception's traceback would keep them, and their cores.
         for dreamer in dreamers:
             ray.kill(dreamer)
     results: dict[str, Any] = result.return_value

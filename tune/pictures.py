@@ -14,7 +14,6 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.visualization.matplotlib import plot_parallel_coordinate, plot_param_importances
 
-from mygo.errors import MygoError
 from tune.board import TrialRecord
 from tune.space import Choice, Range, Space
 
@@ -52,8 +51,6 @@ def study_of(records: Sequence[TrialRecord], space: Space) -> optuna.Study:
             study.add_trial(
                 optuna.trial.create_trial(params=params, distributions=distributions, value=record.class_il[-1])
             )
-    if not study.trials:
-        raise MygoError("No trial came to its end, so there is nothing to draw.")
     return study
 
 

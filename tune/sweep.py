@@ -17,9 +17,9 @@ if __name__ == "__main__":  # started as a script: import from the repository in
 import tyro
 from rich.console import Console
 
-from distributed.run import class_order, dataset_named
+from distributed.run import class_order, dataset_named, exit_code_of
 from mygo.data import DatasetName, load_dataset
-from mygo.errors import InputError, MygoError
+from mygo.errors import InputError
 from mygo.experiment import ExperimentConfig, check_writable, versions
 from mygo.life import LifeConfig
 from mygo.presets import preset
@@ -252,15 +252,7 @@ def run(arguments: Arguments, console: Console) -> None:
 
 def main(argv: list[str]) -> int:
     """Run the command and return its exit code."""
-    try:
-        run(parse(argv), Console())
-    except MygoError as error:
-        print(f"sweep.py: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("sweep.py: interrupted; run again with the same flags and --resume to go on.", file=sys.stderr)
-        return 130
-    return 0
+    return exit_code_of(lambda: run(parse(argv), Console()), "sweep.py", "flags")
 
 
 if __name__ == "__main__":

@@ -107,6 +107,11 @@ class Plan:
         return PlacementGroupFactory([{"memory": 1.0}, *dreamers])
 
     @property
+    def device(self) -> str:
+        """The device of a trial that lives in one process."""
+        return "cuda" if self.placement.use_gpu else "cpu"
+
+    @property
     def cpus(self) -> float:
         """CPUs that one trial takes, all of its parts counted."""
         place = self.placement
@@ -157,17 +162,18 @@ def live_and_report(point: Point, plan: Plan) -> None:
     experiment = plan.experiment(point)
     num_tasks = experiment.config.num_tasks
 
-    def report(rows: Sequence[Sequence[float]]) -> None:
-        for tasks, row in enumerate(rows, start=1):
-            if tasks > reported[0]:
-                reported[0] = tasks
-                ray.tune.report(metrics_of(row, num_tasks))
+    reported = 0
 
-    reported = [0]
+    def report(rows: Sequence[Sequence[float]]) -> None:
+        nonlocal reported
+        for row in rows[reported:]:
+            reported += 1
+            ray.tune.report(metrics_of(row, num_tasks))
+
     life = plan.folder(point) / "life" / STRATEGY
     if Life.exists(life):
         report(Life.open(life).record.class_il)
-    if reported[0] == num_tasks or was_stopped(plan.record_file(point)):
+    if reported == num_tasks or was_stopped(plan.record_file(point)):
         return
 
     def tell(event: Event) -> None:
@@ -182,7 +188,7 @@ def live_and_report(point: Point, plan: Plan) -> None:
             torch.set_num_threads(1)
             # The memories that all trials wait for come first.
             os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
-            experiment.run(Solo("cuda" if plan.placement.use_gpu else "cpu"), journal=tee(board, tell))
+            experiment.run(Solo(plan.device), journal=tee(board, tell))
     finally:
         board.close()
 
@@ -210,11 +216,10 @@ def train_memories(point: Point, plan: Plan) -> None:
     if plan.memory_cache is None:
         return
     torch.set_num_threads(1)
-    config = plan.experiment(point).config
-    stream = Experiment(config).open_stream()
-    life = Life(STRATEGY, config.life, stream.image_shape)
-    device = "cuda" if plan.placement.use_gpu else "cpu"
-    crew = Crew(Solo(device), OwnDreams(), cache=MemoryCache(plan.memory_cache))
+    experiment = plan.experiment(point)
+    stream = experiment.open_stream()
+    life = Life(STRATEGY, experiment.config.life, stream.image_shape)
+    crew = Crew(Solo(plan.device), OwnDreams(), cache=MemoryCache(plan.memory_cache))
     for task in stream.tasks:
         key = memory_key(life, task)
         life.memories.append(trained_memory(life, task, stream.hand_out(task), key, crew))

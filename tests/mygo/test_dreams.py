@@ -11,13 +11,19 @@ NIGHT = Night(
 )
 
 
-@pytest.fixture(scope="module")
-def dreamer() -> Dreamer:
+def two_teachers() -> tuple[NeocortexNet, NeocortexNet]:
+    """The neocortex and the fast learner, with a head of two and one of three classes each."""
     torch.manual_seed(0)
-    neocortex, fast_learner = NeocortexNet((1, 8, 8), "mlp"), NeocortexNet((1, 8, 8), "mlp")
-    for net in (neocortex, fast_learner):
+    teachers = NeocortexNet((1, 8, 8), "mlp"), NeocortexNet((1, 8, 8), "mlp")
+    for net in teachers:
         net.add_task_head(2)
         net.add_task_head(3)
+    return teachers
+
+
+@pytest.fixture(scope="module")
+def dreamer() -> Dreamer:
+    neocortex, fast_learner = two_teachers()
     # Memories may differ in the length of their noise.
     memories = [Generator(size, (1, 8, 8), latent_dim=dim, width=8) for size, dim in ((2, 4), (3, 6))]
     return Dreamer(memories, neocortex, fast_learner, torch.device("cpu"))
@@ -115,11 +121,7 @@ def test_dreaming_builds_no_graph_and_a_changing_student_changes_no_teacher(drea
 
 
 def test_teacher_features_are_what_its_heads_saw() -> None:
-    torch.manual_seed(0)
-    neocortex, fast_learner = NeocortexNet((1, 8, 8), "mlp"), NeocortexNet((1, 8, 8), "mlp")
-    for net in (neocortex, fast_learner):
-        net.add_task_head(2)
-        net.add_task_head(3)
+    neocortex, fast_learner = two_teachers()
     memories = [Generator(size, (1, 8, 8), latent_dim=6, width=8) for size in (2, 3)]
     dreams = Dreamer(memories, neocortex, fast_learner, torch.device("cpu"), with_features=True).dream(NIGHT.order(0))
     assert dreams.teacher_features.shape == (4 * 12, 400)
