@@ -15,6 +15,7 @@ import numpy.typing as npt
 import ray
 import torch
 
+from distributed.placement import Placement
 from mygo.dreams import Dreamer, Dreams, Night, by_step
 from mygo.life import Life
 from mygo.team import Team
@@ -39,8 +40,9 @@ class BlockRequest:
 class BlockDreamer:
     """Answers requests from saved lives; the actor's class, and usable without Ray."""
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, device: str = "cpu") -> None:
         torch.set_num_threads(threads)
+        self._device = torch.device(device)
         self._loaded: tuple[Path, int] | None = None
         self._dreamer: Dreamer
         self._night: Night
@@ -56,19 +58,24 @@ class BlockDreamer:
             life = Life.open(request.folder)
             if life.tasks_learned != request.tasks_learned:
                 raise RuntimeError(f"{request.folder} is at task {life.tasks_learned}, not {request.tasks_learned}")
-            self._dreamer = life.dreamer(torch.device("cpu"))
+            self._dreamer = life.dreamer(self._device)
             self._night = life.night(request.tasks_learned)
             self._loaded = wanted
         dreams = self._dreamer.dream(self._night.order(request.block, request.rank, request.size))
         return {field.name: getattr(dreams, field.name).numpy() for field in fields(Dreams)}
 
 
-def start_dreamers(count: int, *, cpus_each: float, threads: int) -> list[Any]:
-    """Start ``count`` dreamer actors that come back when they die, wherever the cluster has room."""
+def start_dreamers(placement: Placement) -> list[Any]:
+    """Start the dreamer actors of ``placement``, which come back when they die, wherever the cluster has room."""
     actor = ray.remote(BlockDreamer).options(
-        num_cpus=cpus_each, max_restarts=-1, max_task_retries=3, scheduling_strategy="SPREAD"
+        num_cpus=placement.cpus_per_dreamer,
+        num_gpus=placement.gpus_per_dreamer,
+        max_restarts=-1,
+        max_task_retries=3,
+        scheduling_strategy="SPREAD",
     )
-    return [actor.remote(threads) for _ in range(count)]
+    device = "cuda" if placement.use_gpu else "cpu"
+    return [actor.remote(placement.threads_per_dreamer, device) for _ in range(placement.num_dreamers)]
 
 
 class PooledDreams:

@@ -14,7 +14,7 @@ import struct
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -173,10 +173,16 @@ def complain_about_versions(address: str, versions: Mapping[str, str]) -> None:
 
 @contextmanager
 def marker_in(folder: Path) -> Iterator[str]:
-    """Write a file into ``folder`` that other nodes must see; yields its path, and removes it."""
+    """Write a file into ``folder`` that other nodes must see; yields its path, and leaves nothing behind."""
+    missing = [part for part in (folder, *folder.parents) if not part.exists()]
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=folder, prefix=".seen-by-all-nodes-") as file:
-        yield file.name
+    try:
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".seen-by-all-nodes-") as file:
+            yield file.name
+    finally:
+        for part in missing:
+            with suppress(OSError):  # others may use it by now
+                part.rmdir()
 
 
 def answer(files: Sequence[str], dataset: DatasetName | None, data_root: Path) -> Answer:

@@ -5,6 +5,10 @@ from dataclasses import dataclass
 
 from mygo.errors import InputError
 
+DREAMERS_SHARE = 0.25
+"""Share of a training worker's GPU that is set aside for dreamers, where no GPU is left over for them. A worker keeps
+more than half, so that no two workers ever share a GPU, which NCCL cannot."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Placement:
@@ -12,23 +16,40 @@ class Placement:
 
     num_workers: int
     num_dreamers: int
-    use_gpu: bool
     cpus_per_worker: float
     cpus_per_dreamer: float
+    gpus_per_worker: float
+    gpus_per_dreamer: float
     threads_per_worker: int
     threads_per_dreamer: int
 
     @property
+    def use_gpu(self) -> bool:
+        """Whether workers train, and dreamers dream, on GPUs."""
+        return self.gpus_per_worker > 0
+
+    @property
     def worker(self) -> dict[str, float]:
         """The resources of one training worker, as Ray names them."""
-        return {"CPU": self.cpus_per_worker} | ({"GPU": 1.0} if self.use_gpu else {})
+        return {"CPU": self.cpus_per_worker} | ({"GPU": self.gpus_per_worker} if self.use_gpu else {})
+
+    @property
+    def cpus(self) -> float:
+        """The CPUs of all workers and dreamers."""
+        return self.num_workers * self.cpus_per_worker + self.num_dreamers * self.cpus_per_dreamer
+
+    @property
+    def gpus(self) -> float:
+        """The GPUs of all workers and dreamers."""
+        return self.num_workers * self.gpus_per_worker + self.num_dreamers * self.gpus_per_dreamer
 
 
 def place(resources: Mapping[str, float], num_workers: int | None = None, num_dreamers: int | None = None) -> Placement:
     """Return the placement on a cluster with ``resources`` (as `ray.cluster_resources` gives them).
 
-    By default one worker trains on each GPU or, without any, on each core, up to four. Dreamers get the cores that are
-    left; where none are left they share the workers' cores, since trainers and dreamers mostly take turns.
+    By default one worker trains on each GPU or, without any, on each core, up to four. Dreamers use GPUs where workers
+    do: those that are left over or, where none are, a share of the workers'. They get the cores that are left; where
+    none are left they share the workers' cores, since trainers and dreamers mostly take turns.
 
     Raises:
         InputError: the cluster can never hold what was asked for.
@@ -47,14 +68,31 @@ def place(resources: Mapping[str, float], num_workers: int | None = None, num_dr
             f"--num-workers {num_workers} needs {num_workers} {kind} and as many CPUs, "
             f"but the cluster has {slots} {kind} and {cpus} CPUs: ask for fewer, or add nodes."
         )
+    gpus_per_worker, gpus_per_dreamer = share_gpus(gpus, num_workers, num_dreamers)
     spare = cpus - num_workers
     cpus_per_dreamer = min(1.0, spare / num_dreamers)
     return Placement(
         num_workers=num_workers,
         num_dreamers=num_dreamers,
-        use_gpu=gpus > 0,
         cpus_per_worker=1,
         cpus_per_dreamer=cpus_per_dreamer if cpus_per_dreamer == 1 else 0,
+        gpus_per_worker=gpus_per_worker,
+        gpus_per_dreamer=gpus_per_dreamer,
         threads_per_worker=max(1, (cpus - num_dreamers) // num_workers) if cpus_per_dreamer == 1 else 1,
         threads_per_dreamer=1,
     )
+
+
+def share_gpus(gpus: int, num_workers: int, num_dreamers: int) -> tuple[float, float]:
+    """Return what each worker and each dreamer gets of ``gpus``, in GPUs."""
+    if not gpus:
+        return 0.0, 0.0
+    left_over = gpus - num_workers
+    if left_over:
+        return 1.0, part(1.0, -(-num_dreamers // left_over))
+    return 1 - DREAMERS_SHARE, part(DREAMERS_SHARE, -(-num_dreamers // num_workers))
+
+
+def part(share: float, parts: int) -> float:
+    """Return one of ``parts`` equal parts of ``share``, rounded down to the ten-thousandths that Ray counts in."""
+    return int(share / parts * 10_000) / 10_000

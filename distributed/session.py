@@ -82,7 +82,7 @@ def connect(num_cpus: int | None, dashboard: bool, options: Mapping[str, Any]) -
     try:
         ray.init(address or "auto", **options)
     except ConnectionError as error:
-        if isinstance(error.__cause__, AuthenticationError):  # there is a cluster: never start another beside it
+        if refused(error):  # there is a cluster: never start another beside it
             raise InputError(
                 "The Ray cluster refuses this client: set RAY_AUTH_MODE=token and put the cluster's token into "
                 "~/.ray/auth_token."
@@ -90,3 +90,9 @@ def connect(num_cpus: int | None, dashboard: bool, options: Mapping[str, Any]) -
         if address:
             raise
         ray.init("local", num_cpus=num_cpus or os.cpu_count(), include_dashboard=dashboard, **options)
+
+
+def refused(error: ConnectionError) -> bool:
+    """Tell whether Ray could not connect because the cluster does not accept this client's token."""
+    # Ray passes the reason on as the text of a traceback.
+    return isinstance(error.__cause__, AuthenticationError) or "AuthenticationError" in str(error.__cause__)

@@ -1,6 +1,7 @@
 """An experiment on Ray: all its lives inside one `TorchTrainer.fit()`, since starting a worker group takes long."""
 
 import functools
+import os
 import shutil
 import uuid
 from collections.abc import Sequence
@@ -87,9 +88,7 @@ def fit(experiment: Experiment, placement: Placement, mailbox: Any, ray_folder: 
     Raises:
         ray.train.TrainingFailedError: the workers did not come to the end.
     """
-    dreamers = start_dreamers(
-        placement.num_dreamers, cpus_each=placement.cpus_per_dreamer, threads=placement.threads_per_dreamer
-    )
+    dreamers = start_dreamers(placement)
     task = WorkerTask(experiment, dreamers, mailbox, threads=placement.threads_per_worker)
     trainer = TorchTrainer(
         # Ray's annotation does not know that a training function may return something.
@@ -98,7 +97,7 @@ def fit(experiment: Experiment, placement: Placement, mailbox: Any, ray_folder: 
         scaling_config=ScalingConfig(
             num_workers=placement.num_workers,
             use_gpu=placement.use_gpu,
-            resources_per_worker={"CPU": placement.cpus_per_worker},
+            resources_per_worker=placement.worker,
         ),
         # Lives resume from their own folders; a fresh name keeps Ray from resuming anything of its own.
         run_config=RunConfig(name=f"fit-{uuid.uuid4().hex[:8]}", storage_path=str(ray_folder)),
@@ -157,10 +156,12 @@ def reason(failure: train.WorkerGroupError) -> str:
 
 def live_on_worker(task: WorkerTask) -> dict[str, Any]:
     """Run the experiment as one of the training workers."""
-    torch.set_num_threads(task.threads)
     journal = RelayedJournal(task.mailbox)
     team = Ranks(get_device())
     addresses = addresses_of(team)
+    # A node may be smaller than the average one, or hold more workers: never more threads than it has cores.
+    here = addresses[team.rank]
+    torch.set_num_threads(max(1, min(task.threads, (os.cpu_count() or 1) // addresses.count(here))))
     if team.rank == 0 and len(set(addresses)) > 1:
         journal(Notice(f"Training workers on {', '.join(addresses)}"))
     try:

@@ -20,7 +20,7 @@ from rich.console import Console
 from distributed.run import class_order, dataset_named, exit_code_of
 from mygo.data import DatasetName, load_dataset
 from mygo.errors import InputError
-from mygo.experiment import ExperimentConfig, check_writable, versions
+from mygo.experiment import Experiment, ExperimentConfig, check_writable, versions
 from mygo.life import LifeConfig
 from mygo.presets import preset
 from mygo.settings import change
@@ -154,11 +154,12 @@ def run_stages(
     """Run all stages on the Ray that this process is connected to, write what came of them, and return it.
 
     Raises:
-        InputError: the cluster cannot hold a trial.
+        InputError: the cluster cannot hold a trial, or a node of it cannot run one.
         MygoError: trials that must not fail did.
     """
     import ray
 
+    from distributed.nodes import check_nodes
     from distributed.placement import place
     from tune.pictures import draw
     from tune.stages import Stages, ranked
@@ -170,6 +171,7 @@ def run_stages(
     placement = place(resources, arguments.num_workers, arguments.num_dreamers)
     cache = None if arguments.own_memories else (arguments.memory_cache or out / "memories").resolve()
     plan = Plan(base, out, cache, placement)
+    check_nodes(Experiment(base, out, memory_cache=cache), placement)
     stages = Stages(plan, space, plan.concurrent_trials(resources), console)
     console.print(f"[dim]Trials at a time: {stages.concurrent}")
     write_json(out / "sweep.json", settings_of_sweep(arguments))

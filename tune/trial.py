@@ -103,7 +103,8 @@ class Plan:
         place = self.placement
         if place.num_workers == 1:
             return PlacementGroupFactory([{"CPU": self.cpus, "GPU": self.gpus}])
-        dreamers = [{"CPU": place.cpus_per_dreamer}] * place.num_dreamers if place.cpus_per_dreamer else []
+        dreamer = {"CPU": place.cpus_per_dreamer, "GPU": place.gpus_per_dreamer}
+        dreamers = [dreamer] * place.num_dreamers if any(dreamer.values()) else []
         return PlacementGroupFactory([{"memory": 1.0}, *dreamers])
 
     @property
@@ -117,7 +118,7 @@ class Plan:
         place = self.placement
         if place.num_workers == 1:
             return 1 / TRIALS_PER_CORE
-        return place.num_workers * place.cpus_per_worker + place.num_dreamers * place.cpus_per_dreamer
+        return place.cpus
 
     @property
     def gpus(self) -> float:
@@ -125,7 +126,7 @@ class Plan:
         place = self.placement
         if place.num_workers == 1:
             return place.use_gpu * (1 - GPU_SHARE_AHEAD) / TRIALS_PER_CORE
-        return place.num_workers * place.use_gpu
+        return place.gpus
 
     def concurrent_trials(self, resources: Mapping[str, float]) -> int:
         """Return how many trials a cluster with ``resources`` holds at once.

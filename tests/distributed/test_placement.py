@@ -36,6 +36,27 @@ def test_what_is_reserved_always_fits_and_threads_do_not_crowd_the_cores(
     assert placement.num_workers * placement.threads_per_worker <= cpus
 
 
+@pytest.mark.parametrize(("gpus", "workers"), [(1, 1), (2, 1), (4, 4), (4, 3), (8, 2)])
+@pytest.mark.parametrize("dreamers", [1, 2, 3, 16])
+def test_every_worker_has_a_gpu_of_its_own_and_all_dreamers_fit_beside_them(
+    gpus: int, workers: int, dreamers: int
+) -> None:
+    placement = place({"CPU": 32, "GPU": gpus}, workers, dreamers)
+    assert 0.5 < placement.gpus_per_worker <= 1
+    assert placement.gpus_per_dreamer > 0
+    shared = 1 - placement.gpus_per_worker
+    rooms = [shared] * workers if shared else [1.0] * (gpus - workers)
+    assert sum(int(room / placement.gpus_per_dreamer + 1e-9) for room in rooms) >= dreamers
+    assert placement.gpus <= gpus
+    assert placement.worker == {"CPU": 1, "GPU": placement.gpus_per_worker}
+
+
+def test_without_a_gpu_nobody_asks_for_one() -> None:
+    placement = place({"CPU": 8}, 2, 2)
+    assert placement.gpus == 0
+    assert placement.worker == {"CPU": 1}
+
+
 def test_what_the_cluster_cannot_hold_is_refused_with_both_numbers() -> None:
     with pytest.raises(InputError, match=r"--num-workers 3 needs 3 CPUs .* has 2 CPUs"):
         place({"CPU": 2}, 3)
