@@ -146,7 +146,7 @@ def run(arguments: Arguments, console: Console) -> None:
     experiment = Experiment(config, out, memory_cache=cache)
     experiment.check_out(resume=arguments.resume)
 
-    console.print(f"[dim]Starting Ray; results go to {out}")
+    console.print(f"Starting Ray; results go to {out}", style="dim", markup=False)
     from distributed.nodes import resources_in_reach, wait_for_nodes
     from distributed.placement import place
     from distributed.session import ray_session
@@ -155,7 +155,7 @@ def run(arguments: Arguments, console: Console) -> None:
 
     with ray_session(verbose=arguments.verbose):
         num_workers = 1 if arguments.num_workers is None and config.dataset == "digits" else arguments.num_workers
-        wait_for_nodes(num_workers, lambda text: console.print(f"[dim]{text}"))
+        wait_for_nodes(num_workers, lambda text: console.print(text, style="dim", markup=False))
         placement = place(resources_in_reach(), num_workers, arguments.num_dreamers)
         console.print(f"[dim]Training workers: {placement.num_workers}, dreamers: {placement.num_dreamers}")
         board = TensorBoardJournal(out / "tensorboard")
@@ -165,7 +165,7 @@ def run(arguments: Arguments, console: Console) -> None:
         finally:
             board.close()
     console.print(results_table(results))
-    console.print(f"Results: {out / 'results.json'}. Curves: tensorboard --logdir {out / 'tensorboard'}")
+    console.print(f"Results: {out / 'results.json'}. Curves: tensorboard --logdir {out / 'tensorboard'}", markup=False)
 
 
 def run_on_cluster(arguments: Arguments, cluster: Path, argv: list[str]) -> None:

@@ -58,7 +58,7 @@ class ConsoleJournal:
             case Evaluated():
                 self._show_row(event)
             case Notice(text):
-                self._bars.console.print(f"[yellow]{text}")
+                self._bars.console.print(text, style="yellow", markup=False)
             case Dreamt(place, _, _, label_fidelity, diversity):
                 measured = f"label fidelity {label_fidelity:.3f}, diversity {diversity:.3f}"
                 self._bars.console.print(f"[dim]{place}: {measured}", highlight=False)

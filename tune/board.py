@@ -115,7 +115,7 @@ class TrialBoard(ray.tune.Callback):
         record.error = read_json(file)["error"] if file.exists() else "its process died."
         self._end(record, "failed")
         self.console.print(
-            f"Trial {record.number} failed: {record.error}", style="red", highlight=False, soft_wrap=True
+            f"Trial {record.number} failed: {record.error}", style="red", highlight=False, markup=False, soft_wrap=True
         )
 
     # -- what is shown and written ------------------------------------------------------------------------------------

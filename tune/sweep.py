@@ -236,20 +236,21 @@ def run(arguments: Arguments, console: Console) -> None:
     only = tuple(name.strip() for name in arguments.only.split(",") if name.strip())
     space = search_space(arguments.space, base.life, only)
     check_out(out, arguments)
-    console.print(f"[dim]Starting Ray; results go to {out}")
+    console.print(f"Starting Ray; results go to {out}", style="dim", markup=False)
     from distributed.session import ray_session
 
     for name, value in TUNE_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     with ray_session(dashboard=arguments.num_workers > 1, verbose=arguments.verbose):
         results = run_stages(arguments, base, space, out, console)
-    console.print(f"Winner: {results['winner'] if results['winner'] != results['defaults'] else 'the defaults'}")
+    winner = results["winner"] if results["winner"] != results["defaults"] else "the defaults"
+    console.print(f"Winner: {winner}", markup=False)
     for name in ("defaults", "winner") if results["test"] else ():
         found = results["test"][name]
         scores = "  ".join(f"{score:.3f}" for score in found["class_il"])
         console.print(f"Test class-IL of the {name}: [bold]{found['mean']:.3f}[/bold]  ({scores})", highlight=False)
-    console.print(f"Live with it: python distributed/run.py --config {out / 'best.json'}")
-    console.print(f"Results: {out / 'results.json'}. Trials: tensorboard --logdir {out / 'tensorboard'}")
+    console.print(f"Live with it: python distributed/run.py --config {out / 'best.json'}", markup=False)
+    console.print(f"Results: {out / 'results.json'}. Trials: tensorboard --logdir {out / 'tensorboard'}", markup=False)
 
 
 def main(argv: list[str]) -> int:

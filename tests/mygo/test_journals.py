@@ -23,7 +23,7 @@ def lived(tmp_path_factory: pytest.TempPathFactory, tiny_life) -> tuple[dict, Pa
     config = ExperimentConfig(num_tasks=2, strategies=("mygo", "finetune"), life=tiny_life)
     with ConsoleJournal(console) as bars:
         results = Experiment(config).run(journal=tee(bars, board))
-        bars(Notice("A sentence to see."))
+        bars(Notice("A sentence to see [/path/in.cc:7]."))
     board.close()
     console.print(results_table(results))
     return results, folder, console.export_text()
@@ -36,7 +36,7 @@ def test_the_terminal_shows_phases_rows_notices_and_the_table(lived) -> None:
         "label fidelity",
         "mygo after task 2: class-IL",
         "finetune after task 1: task-IL",
-        "A sentence to see.",
+        "A sentence to see [/path/in.cc:7].",
         "strategy",
         "forget-",
         "raw data",
