@@ -266,7 +266,7 @@ def run_phase(name: str, config: LifeConfig, shape: SHAPE) -> None:
 
 def measure_step(name: str, config: LifeConfig, shape: SHAPE) -> Step:
     """Measure one training step of the phase ``name``: from two batch sizes, and with two numbers of steps."""
-    few, many = 4, 24
+    few, many = 4, 44
 
     def seconds_a_step(batch: int) -> float:
         took = [

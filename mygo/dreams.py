@@ -143,7 +143,8 @@ class Dreamer:
         images = torch.empty(count, *self.neocortex.image_shape, dtype=torch.uint8)
         logits = torch.empty(count, sum(self.neocortex.head_sizes))
         features = torch.empty(count, self.feature_dim)
-        for task, memory in enumerate(self.memories):
+        for task in order.tasks.unique().tolist():
+            memory = self.memories[task]
             teacher = self.fast_learner if task == newest else self.neocortex
             for rows in (order.tasks == task).nonzero().squeeze(1).split(DREAM_CHUNK):
                 noise = order.noise[rows, : memory.latent_dim].to(self.device)

@@ -69,24 +69,19 @@ def workers_in(output: str) -> list[list[str]]:
     return [addresses.split(", ") for addresses in told]
 
 
-def test_ray_up_to_a_digits_life_on_three_hosts_in_five_minutes(ray_cluster_on_hosts: RayCluster) -> None:
-    cluster = ray_cluster_on_hosts
-    ended = cluster.run(f"{WHOLE} --out {SHARED}/whole", timeout=400)
-    seconds = time.monotonic() - cluster.started
+def assert_lived_on_two_hosts(ended: "subprocess.CompletedProcess[str]") -> None:
     assert "ended with 0" in ended.stdout, ended.stdout[-3000:]
     (workers,) = workers_in(ended.stdout)
     assert len(set(workers)) == 2
     assert set(workers) <= set(ADDRESSES)
-    print(f"ray up to results: {seconds:.0f} s")
-    assert seconds < 300
 
 
-@pytest.mark.figures
-def test_the_default_life_is_that_of_one_host(ray_cluster_on_hosts: RayCluster, tmp_path: Path) -> None:
-    """With the default settings; shorter lives are compared below."""
-    lived = mygo_of(ray_cluster_on_hosts.shared / "whole" / "results.json")
-    print(f"class-IL on three hosts: {lived['accuracy_matrix']['class_il'][-1]}")
-    assert_close(lived, here(WHOLE, tmp_path / "whole"))
+def test_ray_up_to_a_digits_life_on_three_hosts(ray_cluster_on_hosts: RayCluster) -> None:
+    """Two tasks with the default settings; all five take too long for every run of the tests, and are below."""
+    cluster = ray_cluster_on_hosts
+    assert_lived_on_two_hosts(cluster.run(f"{WHOLE} --num-tasks 2 --out {SHARED}/first"))
+    assert time.monotonic() - cluster.started < 200
+    assert min(mygo_of(cluster.shared / "first" / "results.json")["accuracy_matrix"]["class_il"][-1]) > 0.8
 
 
 def test_an_unauthenticated_client_is_refused(ray_cluster_on_hosts: RayCluster) -> None:
@@ -219,11 +214,19 @@ def test_ray_down_leaves_nothing_running(ray_cluster_on_hosts: RayCluster) -> No
 
 
 @pytest.mark.figures
-def test_what_was_stopped_starts_again_at_once(ray_cluster_on_hosts: RayCluster) -> None:
+def test_ray_up_to_the_default_life_in_five_minutes_with_the_results_of_one_host(
+    ray_cluster_on_hosts: RayCluster, tmp_path: Path
+) -> None:
+    """Right after `ray down`, on hosts of which one was lost and came back."""
     cluster = ray_cluster_on_hosts
+    for host in {1, 2, 3} - set(living_hosts(cluster)):
+        subprocess.run(cluster.hosts.script("restore", host), check=True)
+    began = time.monotonic()
     cluster.hosts.launch(f"ray up -y {cluster.config}")
-    ended = cluster.run(f"{SMALL} --sleep.steps 20 --num-workers 2 --num-dreamers 1 --out {SHARED}/again")
-    assert "ended with 0" in ended.stdout, ended.stdout[-3000:]
-    (workers,) = workers_in(ended.stdout)
-    assert len(set(workers)) == 2
-    assert_ray_down_leaves_nothing_running(cluster, living_hosts(cluster))
+    assert_lived_on_two_hosts(cluster.run(f"{WHOLE} --out {SHARED}/whole", timeout=400))
+    seconds = time.monotonic() - began
+    lived = mygo_of(cluster.shared / "whole" / "results.json")
+    print(f"ray up to the end of the default life: {seconds:.0f} s; {lived['accuracy_matrix']['class_il'][-1]}")
+    assert seconds < 300
+    assert_ray_down_leaves_nothing_running(cluster, [1, 2, 3])
+    assert_close(lived, here(WHOLE, tmp_path / "whole"))

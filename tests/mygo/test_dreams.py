@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 import torch
 
@@ -93,6 +95,15 @@ def test_the_teacher_is_the_old_network_for_old_tasks_and_the_fast_learner_for_t
         rows = dreams.tasks == task
         assert torch.allclose(dreams.teacher_logits[rows], teacher(images[rows]), atol=1e-5)
     assert not torch.allclose(dreamer.neocortex(images), dreamer.fast_learner(images), atol=1e-2)
+
+
+def test_a_block_may_be_too_small_to_hold_a_dream_of_every_task() -> None:
+    net = NeocortexNet((1, 8, 8), "conv")
+    for size in NIGHT.head_sizes:
+        net.add_task_head(size)
+    memories = [Generator(size, (1, 8, 8), latent_dim=6, width=8) for size in NIGHT.head_sizes]
+    order = dataclasses.replace(NIGHT, batch_size=1, steps_per_block=1).order(0)
+    assert len(Dreamer(memories, net, net, torch.device("cpu")).dream(order)) == 1
 
 
 def test_labels_count_over_all_heads_and_images_come_from_the_tasks_own_generator(dreamer: Dreamer) -> None:
