@@ -25,11 +25,11 @@ DREAM_CHUNK = 256
 
 @dataclass(frozen=True)
 class Dreams:
-    """N dreams: ``images`` uint8 [N, C, H, W], ``tasks`` [N], ``labels`` [N] and ``teacher_logits`` [N, K].
+    """N dreams: ``images`` uint8 [N, C, H, W], ``tasks`` [N], ``labels`` [N] and ``teacher_logits`` [N, H].
 
-    Labels count over all heads side by side, K outputs in all. Of the logits only those of a dream's own task (and, for
-    dreams of earlier tasks, of all earlier tasks) come from a teacher who learned those classes. ``teacher_features``
-    [N, F] are what the teacher's heads saw; where sleep does not distil them they are left out, [N, 0].
+    Labels count over all heads side by side. The logits are those of the head of a dream's own task; heads with fewer
+    outputs than the largest, H, are filled up with 0. So a dream's bytes do not grow with the classes that are known.
+    ``teacher_features`` [N, F] are what the head saw; where sleep does not distil them they are left out, [N, 0].
     """
 
     images: Tensor
@@ -141,7 +141,7 @@ class Dreamer:
         newest = len(self.memories) - 1
         count = len(order.tasks)
         images = torch.empty(count, *self.neocortex.image_shape, dtype=torch.uint8)
-        logits = torch.empty(count, sum(self.neocortex.head_sizes))
+        logits = torch.zeros(count, max(self.neocortex.head_sizes))
         features = torch.empty(count, self.feature_dim)
         for task in order.tasks.unique().tolist():
             memory = self.memories[task]
@@ -152,7 +152,8 @@ class Dreamer:
                 pixels = to_pixels(shifted(recalled, order.shifts[rows].to(self.device)))
                 images[rows] = pixels.cpu()
                 seen = teacher.features(to_unit_range(pixels))
-                logits[rows] = teacher.classify(seen).cpu()
+                answers = teacher.classifiers[task](seen).cpu()
+                logits[rows, : answers.shape[1]] = answers
                 features[rows] = seen[:, : self.feature_dim].cpu()
         labels = order.labels + torch.tensor(self.first_class)[order.tasks]
         return Dreams(images, order.tasks, labels, logits, features)

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from mygo.crew import Crew, Losses, train
 from mygo.data import to_unit_range
@@ -61,13 +60,13 @@ def consolidate(life: "Life", task: Task, crew: Crew) -> None:
         return
     config = life.config.sleep
     night = life.night(task.index)
-    own_head = own_head_mask(life.neocortex.head_sizes).to(crew.team.device)
+    outputs = own_outputs(life.neocortex.head_sizes, crew.team.device)
     dreams_by_step = crew.dreams.dreams(life, night, crew.team)
 
     def losses_at(student: nn.Module, step: int) -> Losses:
         dreams = next(dreams_by_step)
         features, logits = student(to_unit_range(dreams.images.to(crew.team.device)))
-        losses = distillation_losses(logits, dreams, own_head, config, crew.team)
+        losses = distillation_losses(logits, dreams, outputs, config, crew.team)
         return losses | feature_losses(features, dreams, config, crew.team)
 
     train(Student(life.neocortex), losses_at, steps=config.steps, lr=config.lr, crew=crew)
@@ -86,15 +85,28 @@ class Student(nn.Module):
         return features, self.net.classify(features)
 
 
-def centred(values: Tensor, own: Tensor) -> Tensor:
-    """Return ``values`` [N, K] less each row's mean over its ``own`` outputs (bool [N, K])."""
-    return values - (values * own).sum(1, keepdim=True) / own.sum(1, keepdim=True)
+@dataclass(frozen=True)
+class OwnOutputs:
+    """Which of the outputs of all heads side by side are each task's own.
+
+    ``positions`` [tasks, H] are their places; ``real`` (bool) [tasks, H] is False where a head is smaller than H.
+    """
+
+    positions: Tensor
+    real: Tensor
 
 
-def own_head_mask(head_sizes: list[int]) -> Tensor:
-    """Return for each task which of the K outputs of all heads side by side are its own: bool [tasks, K]."""
-    task_of_output = torch.repeat_interleave(torch.arange(len(head_sizes)), torch.tensor(head_sizes))
-    return task_of_output.unsqueeze(0) == torch.arange(len(head_sizes)).unsqueeze(1)
+def own_outputs(head_sizes: list[int], device: torch.device | str = "cpu") -> OwnOutputs:
+    """Return every task's own outputs for heads of ``head_sizes``."""
+    sizes = torch.tensor(head_sizes, device=device)[:, None]
+    columns = torch.arange(max(head_sizes), device=device)
+    real = columns < sizes
+    return OwnOutputs((sizes.cumsum(0) - sizes + columns) * real, real)
+
+
+def centred(values: Tensor, real: Tensor) -> Tensor:
+    """Return ``values`` [N, H] less each row's mean over what is ``real`` (bool [N, H])."""
+    return values - (values * real).sum(1, keepdim=True) / real.sum(1, keepdim=True)
 
 
 def feature_losses(features: Tensor, dreams: Dreams, config: SleepConfig, team: Team) -> dict[str, Tensor]:
@@ -110,7 +122,7 @@ def feature_losses(features: Tensor, dreams: Dreams, config: SleepConfig, team: 
 
 
 def distillation_losses(
-    logits: Tensor, dreams: Dreams, own_head: Tensor, config: SleepConfig, team: Team
+    logits: Tensor, dreams: Dreams, outputs: OwnOutputs, config: SleepConfig, team: Team
 ) -> dict[str, Tensor]:
     """Return the two weighted terms of sleep's loss for the student's ``logits`` [N, K] on this rank's ``dreams``.
 
@@ -120,11 +132,13 @@ def distillation_losses(
     is the teacher's probabilities within the dream's own task and 0 elsewhere: which task a dream belongs to is known,
     since its generator was asked for it.
     """
+    tasks = dreams.tasks.to(logits.device)
+    own, real = outputs.positions[tasks], outputs.real[tasks]
     teacher = dreams.teacher_logits.to(logits.device)
-    own = own_head[dreams.tasks.to(logits.device)]
-    squared = (centred(logits - teacher, own).square() * own).sum(1) / own.sum(1)
-    target = torch.softmax((teacher / config.temperature).masked_fill(~own, -torch.inf), dim=1)
-    crossed = F.cross_entropy(logits / config.temperature, target, reduction="none") * config.temperature**2
+    squared = (centred(logits.gather(1, own) - teacher, real).square() * real).sum(1) / real.sum(1)
+    target = torch.softmax((teacher / config.temperature).masked_fill(~real, -torch.inf), dim=1)
+    log_probabilities = torch.log_softmax(logits / config.temperature, dim=1).gather(1, own)
+    crossed = -(target * log_probabilities).sum(1) * config.temperature**2
     return {
         "own_head": config.own_head_weight * batch_mean(squared, config.batch_size, team),
         "all_heads": config.all_heads_weight * batch_mean(crossed, config.batch_size, team),

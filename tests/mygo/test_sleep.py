@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from mygo.dreams import Dreams
-from mygo.sleep import SleepConfig, distillation_losses, feature_losses, own_head_mask
+from mygo.sleep import SleepConfig, distillation_losses, feature_losses, own_outputs
 from mygo.team import Solo
 
 
@@ -13,15 +13,17 @@ def dreams_of(teacher_logits: list[list[float]], tasks: list[int]) -> Dreams:
     return Dreams(images, torch.tensor(tasks), labels, torch.tensor(teacher_logits), torch.zeros(count, 3))
 
 
-def test_each_outputs_own_head() -> None:
-    assert own_head_mask([1, 2]).tolist() == [[True, False, False], [False, True, True]]
+def test_each_tasks_own_outputs() -> None:
+    outputs = own_outputs([1, 2, 3])
+    assert outputs.real.tolist() == [[True, False, False], [True, True, False], [True, True, True]]
+    assert outputs.positions.tolist() == [[0, 0, 0], [1, 2, 0], [3, 4, 5]]
 
 
 def test_losses_computed_by_hand() -> None:
     config = SleepConfig(batch_size=2, own_head_weight=0.5, all_heads_weight=2.0, temperature=1.0)
-    dreams = dreams_of([[1.0, 3.0, 50.0, -50.0], [-9.0, 9.0, 0.0, 0.0]], [0, 1])
+    dreams = dreams_of([[1.0, 3.0], [0.0, 0.0]], [0, 1])
     logits = torch.tensor([[2.0, 2.0, 0.0, 0.0], [0.0, 0.0, 1.0, 3.0]])
-    losses = distillation_losses(logits, dreams, own_head_mask([2, 2]), config, Solo())
+    losses = distillation_losses(logits, dreams, own_outputs([2, 2]), config, Solo())
     # Off by (1, -1) and (1, 3) on their own heads, so by (1, -1) and (-1, 1) once centred; other heads do not count.
     assert float(losses["own_head"]) == pytest.approx(0.5 * ((1 + 1) / 2 + (1 + 1) / 2) / 2)
     log_probs = torch.log_softmax(logits, 1)
@@ -32,7 +34,7 @@ def test_losses_computed_by_hand() -> None:
 def test_a_student_that_equals_its_teacher_within_tasks_still_learns_across_them() -> None:
     config = SleepConfig(batch_size=1, temperature=2.0)
     logits = torch.tensor([[4.0, 0.0, 9.0, 0.0]], requires_grad=True)
-    losses = distillation_losses(logits, dreams_of([[4.0, 0.0, 0.0, 0.0]], [0]), own_head_mask([2, 2]), config, Solo())
+    losses = distillation_losses(logits, dreams_of([[4.0, 0.0]], [0]), own_outputs([2, 2]), config, Solo())
     assert losses["own_head"].item() == 0
     losses["all_heads"].backward()
     assert logits.grad is not None
@@ -41,10 +43,18 @@ def test_a_student_that_equals_its_teacher_within_tasks_still_learns_across_them
 
 def test_a_task_of_one_class_can_be_distilled() -> None:
     losses = distillation_losses(
-        torch.zeros(1, 2), dreams_of([[3.0, 0.0]], [0]), own_head_mask([1, 1]), SleepConfig(batch_size=1), Solo()
+        torch.zeros(1, 2), dreams_of([[3.0]], [0]), own_outputs([1, 1]), SleepConfig(batch_size=1), Solo()
     )
     assert float(losses["own_head"]) == 0  # nothing to tell apart within the task
     assert float(losses["all_heads"]) == pytest.approx(0.6931, abs=1e-3)
+
+
+def test_heads_of_different_sizes_are_distilled_as_they_would_be_alone() -> None:
+    config = SleepConfig(batch_size=1, temperature=2.0)
+    logits = torch.tensor([[1.0, -2.0, 0.5, 3.0, -1.0]])
+    padded = distillation_losses(logits, dreams_of([[2.0, 1.0, 0.0]], [0]), own_outputs([2, 3]), config, Solo())
+    alone = distillation_losses(logits, dreams_of([[2.0, 1.0]], [0]), own_outputs([2, 2, 1]), config, Solo())
+    assert padded == alone
 
 
 def test_features_are_distilled_only_where_they_weigh_something() -> None:
