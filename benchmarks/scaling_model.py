@@ -9,6 +9,7 @@ nodes that Ray simulates. docs/scaling.md says what the tables mean.
 """
 
 import dataclasses
+import math
 import multiprocessing
 import os
 import sys
@@ -18,7 +19,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -40,11 +40,22 @@ from mygo.memory import Quality  # noqa: E402
 from mygo.metrics import accuracy_rows  # noqa: E402
 from mygo.neocortex import NeocortexNet  # noqa: E402
 from mygo.presets import preset  # noqa: E402
+from mygo.settings import change  # noqa: E402
 from mygo.stream import Task  # noqa: E402
-from mygo.team import Solo, Team  # noqa: E402
+from mygo.team import Ranks, Solo, Team  # noqa: E402
 
 SHAPE = tuple[int, int, int]
 PHASES = ("head", "fit", "gan", "sleep")
+PARTS_OF_A_LIFE = (
+    "start",
+    "wake",
+    "wake's all-reduce",
+    "sleep",
+    "sleep's all-reduce",
+    "dreams",
+    "memories",
+    "evaluate",
+)
 GPU_FLOPS = 10e12
 """Assumed: floating-point operations per second that small networks reach on one GPU, far below its peak."""
 GPU_LATENCY, GPU_BANDWIDTH = 20e-6, 10e9
@@ -62,6 +73,8 @@ class Step:
     per_example: float
     flops_per_example: float
     gradient_bytes: int
+    reductions: int
+    """How often a step averages gradients over the workers; together they are `gradient_bytes`."""
 
 
 @dataclass(frozen=True)
@@ -71,13 +84,17 @@ class Parts:
     steps: dict[str, Step]
     """By phase: ``head`` (features frozen), ``fit`` (whole network), ``gan``, ``sleep``."""
     latency: float
-    """Of one hop of an all-reduce."""
+    """Of one hop of an all-reduce, the work of DDP around it included."""
     bandwidth: float
     """Bytes per second of an all-reduce, through each process."""
+    contention: float
+    """How many times longer a process computes when all cores are busy."""
     dream_call: float
     """One call of a generator and of its teacher, whatever they make."""
     dream_each: float
     """One dream."""
+    dream_flops: float
+    """Operations of one dream."""
     dream_bytes: int
     """One dream, with what its teacher answered."""
     read_memory: float
@@ -107,13 +124,13 @@ class LifePlan:
     """Of one task."""
 
 
-def all_reduce_seconds(gradient_bytes: float, workers: int, parts: Parts) -> float:
-    """Return the seconds of one ring all-reduce.
+def all_reduce_seconds(step: Step, workers: int, parts: Parts) -> float:
+    """Return the seconds that a step spends in ring all-reduces.
 
     Source: Patarasuk & Yuan 2009, Bandwidth optimal all-reduce algorithms for clusters of workstations, section 3.
     """
     hops = 2 * (workers - 1)
-    return hops * (parts.latency + gradient_bytes / workers / parts.bandwidth)
+    return hops * (step.reductions * parts.latency + step.gradient_bytes / workers / parts.bandwidth)
 
 
 def dream_calls(dreams: float, memories: int, chunk: int = 256) -> float:
@@ -123,18 +140,23 @@ def dream_calls(dreams: float, memories: int, chunk: int = 256) -> float:
     return memories * max(1.0, dreams / memories / chunk)
 
 
+def crowding(workers: int, parts: Parts) -> float:
+    """Return how many times longer a worker computes than it would alone."""
+    return max(1.0, workers / parts.cores) * (parts.contention if workers >= parts.cores else 1.0)
+
+
 def predict(plan: LifePlan, parts: Parts, workers: int, dreamers: int) -> dict[str, float]:
     """Return the seconds of each part of a life with ``workers`` and ``dreamers``; their sum is the life's."""
     config = plan.config
-    crowded = max(1.0, workers / parts.cores)
+    crowded = crowding(workers, parts)
 
     def phase(name: str, batch: int) -> tuple[float, float]:
         """Return the seconds that one step of a phase computes, and those that it reduces gradients."""
         step = parts.steps[name]
         computing = crowded * (step.fixed + batch / workers * step.per_example)
-        return computing, crowded * all_reduce_seconds(step.gradient_bytes, workers, parts)
+        return computing, max(1.0, workers / parts.cores) * all_reduce_seconds(step, workers, parts)
 
-    total = dict.fromkeys(("start", "wake", "sleep", "all-reduce", "dreams", "memories", "evaluate"), 0.0)
+    total = dict.fromkeys(PARTS_OF_A_LIFE, 0.0)
     total["start"] = parts.start + (workers - 1) * parts.start_worker / min(workers, parts.cores)
     for task in range(plan.tasks):
         first = task == 0
@@ -144,7 +166,7 @@ def predict(plan: LifePlan, parts: Parts, workers: int, dreamers: int) -> dict[s
         for name, steps, batch in waking:
             computing, reducing = phase(name, batch)
             total["wake"] += steps * computing
-            total["all-reduce"] += steps * reducing
+            total["wake's all-reduce"] += steps * reducing
         total["wake"] += 0 if first else crowded * plan.train_images * parts.evaluate_each  # features, on every rank
         # Every phase ends with a save, which looks at every memory.
         total["memories"] += 5 * task * parts.save_memory
@@ -157,9 +179,9 @@ def predict(plan: LifePlan, parts: Parts, workers: int, dreamers: int) -> dict[s
         calls = workers * dream_calls(batch * block / workers, task + 1) / block
         dreaming = calls * parts.dream_call + batch * parts.dream_each
         trainers = computing + reducing
-        together = (trainers / crowded * workers + dreaming) / parts.cores
+        together = parts.contention * (computing / crowded * workers + dreaming) / parts.cores
         total["sleep"] += steps * computing
-        total["all-reduce"] += steps * reducing
+        total["sleep's all-reduce"] += steps * reducing
         total["dreams"] += steps * (max(trainers, dreaming / dreamers, together) - trainers)
         total["memories"] += (task + 1) * parts.read_memory * max(1.0, dreamers / parts.cores)
     return total
@@ -170,15 +192,14 @@ def on_gpus(parts: Parts) -> Parts:
 
     What a step costs whatever its batch stays as it is here, since that is Python and the starting of kernels.
     """
-    steps = {n: replace(s, per_example=s.flops_per_example / GPU_FLOPS) for n, s in parts.steps.items()}
-    factor = GPU_FLOPS * parts.steps["sleep"].per_example / parts.steps["sleep"].flops_per_example
     return replace(
         parts,
-        steps=steps,
+        steps={name: replace(s, per_example=s.flops_per_example / GPU_FLOPS) for name, s in parts.steps.items()},
         latency=GPU_LATENCY,
         bandwidth=GPU_BANDWIDTH,
-        dream_each=parts.dream_each / factor,
-        evaluate_each=parts.evaluate_each / factor,
+        contention=1.0,
+        dream_each=parts.dream_flops / GPU_FLOPS,
+        evaluate_each=parts.steps["sleep"].flops_per_example / 3 / GPU_FLOPS,
         cores=float("inf"),
     )
 
@@ -269,14 +290,20 @@ def measure_step(name: str, config: LifeConfig, shape: SHAPE) -> Step:
         ]
         return (took[1] - took[0]) / (many - few)
 
+    small, large = 16, 128
+    slow, fast = seconds_a_step(large), seconds_a_step(small)
+    per_example = max(0.0, slow - fast) / (large - small)
+    return count_step(name, config, shape, max(0.0, fast - small * per_example), per_example)
+
+
+def count_step(name: str, config: LifeConfig, shape: SHAPE, fixed: float, per_example: float) -> Step:
+    """Return a step of these costs, with its operations and its gradients counted."""
+
     def flops(steps: int) -> int:
         with FlopCounterMode(display=False) as counter:
             run_phase(name, with_batch(config, 32, steps), shape)
         return counter.get_total_flops()
 
-    small, large = 16, 128
-    slow, fast = seconds_a_step(large), seconds_a_step(small)
-    per_example = (slow - fast) / (large - small)
     net = NeocortexNet(shape, config.backbone)
     head = net.add_task_head(2)
     gan = config.memory.gan
@@ -287,49 +314,64 @@ def measure_step(name: str, config: LifeConfig, shape: SHAPE) -> Step:
         "gan": [config.build_generator(2, shape), Discriminator(2, shape, width=gan.discriminator_width)],
     }[name]
     gradient_bytes = sum(4 * p.numel() for module in modules for p in module.parameters())
-    return Step(max(0.0, fast - small * per_example), per_example, (flops(3) - flops(1)) / 2 / 32, gradient_bytes)
+    return Step(fixed, per_example, (flops(3) - flops(1)) / 2 / 32, gradient_bytes, len(modules))
 
 
-def time_all_reduce(rank: int, size: int, file: str, answers: Any) -> None:
-    """Be one process of an all-reduce, and put the seconds of a small and of a large one into ``answers``."""
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{file}", rank=rank, world_size=size)
-    found = []
-    for count in (1, 1_000_000):
-        values = torch.zeros(count)
-        found.append(seconds_of(lambda values=values: dist.all_reduce(values), 20))
-    if rank == 0:
-        answers.put(found)
-    dist.barrier()
-    dist.destroy_process_group()
-
-
-def measure_all_reduce(size: int = 2) -> tuple[float, float]:
-    """Return latency and bandwidth of gloo between processes of this machine."""
-    context = multiprocessing.get_context("spawn")
-    answers = context.Queue()
+def in_processes(count: int, work: Callable[..., float], *arguments: object) -> float:
+    """Return the largest of the seconds that ``count`` processes at once have for ``work``, one thread each."""
     with tempfile.TemporaryDirectory() as folder:
-        arguments = [(rank, size, f"{folder}/group", answers) for rank in range(size)]
-        processes = [context.Process(target=time_all_reduce, args=each) for each in arguments]
-        for process in processes:
-            process.start()
-        small, large = answers.get()
-        for process in processes:
-            process.join()
-    hops = 2 * (size - 1)
-    return small / hops, hops * 4e6 / size / (large - small)
+        context = multiprocessing.get_context("spawn")
+        with context.Pool(count, torch.set_num_threads, (1,)) as pool:
+            return max(pool.starmap(work, [(rank, count, f"{folder}/group", *arguments) for rank in range(count)], 1))
+
+
+def time_backward(rank: int, size: int, file: str, width: int, shared: bool) -> float:
+    """Return the mean seconds of forward and backward of one layer as one of ``size`` processes, ``shared`` by DDP."""
+    net: torch.nn.Module = torch.nn.Linear(width, width)
+    if shared:
+        dist.init_process_group("gloo", init_method=f"file://{file}", rank=rank, world_size=size)
+        net = Ranks().wrap(net)
+    images = torch.ones(4, width)
+    for step in range(220):
+        if step == 20:
+            began = time.perf_counter()
+        net.zero_grad()
+        net(images).sum().backward()
+    took = (time.perf_counter() - began) / 200
+    if shared:
+        dist.barrier()
+        dist.destroy_process_group()
+    return took
+
+
+def time_work(rank: int, size: int, file: str) -> float:
+    """Return the seconds of some training steps."""
+    config = with_batch(preset("digits"), 64, 60)
+    return seconds_of(lambda: run_phase("gan", config, (1, 8, 8)), 3)
+
+
+def measure_all_reduce() -> tuple[float, float]:
+    """Return latency and bandwidth of an all-reduce of DDP with gloo between two processes of this machine."""
+    small, large = (
+        in_processes(2, time_backward, width, True) - in_processes(2, time_backward, width, False)
+        for width in (10, 1000)
+    )
+    return small / 2, 4 * 1000**2 / (large - small)
+
+
+def measure_contention() -> float:
+    """Return how many times longer a process computes when all cores are busy."""
+    return max(1.0, in_processes(os.cpu_count() or 1, time_work) / in_processes(1, time_work))
 
 
 def measure_parts(config: LifeConfig, shape: SHAPE, start: float, start_worker: float) -> Parts:
     """Measure all parts but the start-up on this machine, one thread a process."""
     latency, bandwidth = measure_all_reduce()
     life = life_of(config, 4, 2, shape)
-    features = config.sleep.feature_weight > 0
-    dreamer = Dreamer(life.memories, life.neocortex, life.neocortex, torch.device("cpu"), with_features=features)
+    dreamer = dreamer_of(life)
 
     def dream(count: int) -> float:
-        night = replace(life.night(3), steps=1, batch_size=count)
-        order = night.order(0)
+        order = replace(life.night(3), steps=1, batch_size=count).order(0)
         order = replace(order, tasks=torch.zeros_like(order.tasks))
         return seconds_of(lambda: dreamer.dream(order))
 
@@ -337,29 +379,65 @@ def measure_parts(config: LifeConfig, shape: SHAPE, start: float, start_worker: 
     dream_each = (many - few) / 255
     test = data_of(2000, 2, shape)
     evaluated = seconds_of(lambda: accuracy_rows(life.neocortex, [test], Solo()))
-    with tempfile.TemporaryDirectory() as folder:
-        small, large = (life_of(config, n, 2, shape, Path(folder) / str(n)) for n in (2, 34))
-        for each in (small, large):
+    few_memories, many_memories = 2, 34
+    with tempfile.TemporaryDirectory() as name:
+        lives = [life_of(config, n, 2, shape, Path(name) / str(n)) for n in (few_memories, many_memories)]
+        for each in lives:
             each.save()
-        read = (
-            seconds_of(lambda: Life.open(Path(folder) / "34")) - seconds_of(lambda: Life.open(Path(folder) / "2"))
-        ) / 32
-        saved = (seconds_of(large.save) - seconds_of(small.save)) / 32
+        read = [seconds_of(lambda folder=each.folder: Life.open(folder)) for each in lives]
+        saved = [seconds_of(each.save) for each in lives]
     one = dreamer.dream(replace(life.night(3), batch_size=1, steps_per_block=1).order(0))
-    dream_bytes = sum(getattr(one, f.name).nbytes for f in dataclasses.fields(Dreams))
     return Parts(
         steps={name: measure_step(name, config, shape) for name in PHASES},
         latency=latency,
         bandwidth=bandwidth,
+        contention=measure_contention(),
         dream_call=max(0.0, few - dream_each),
         dream_each=dream_each,
-        dream_bytes=dream_bytes,
-        read_memory=max(0.0, read),
-        save_memory=max(0.0, saved),
+        dream_flops=count_dream(life),
+        dream_bytes=sum(getattr(one, f.name).nbytes for f in dataclasses.fields(Dreams)),
+        read_memory=max(0.0, read[1] - read[0]) / (many_memories - few_memories),
+        save_memory=max(0.0, saved[1] - saved[0]) / (many_memories - few_memories),
         evaluate_each=evaluated / len(test),
         start=start,
         start_worker=start_worker,
         cores=float(os.cpu_count() or 1),
+    )
+
+
+def dreamer_of(life: Life) -> Dreamer:
+    """Return a dreamer of the life on this machine's CPU."""
+    features = life.config.sleep.feature_weight > 0
+    return Dreamer(life.memories, life.neocortex, life.neocortex, torch.device("cpu"), with_features=features)
+
+
+def count_dream(life: Life) -> float:
+    """Return the operations of one dream."""
+    order = replace(life.night(len(life.memories) - 1), steps=1, batch_size=32).order(0)
+    with FlopCounterMode(display=False) as counter:
+        dreamer_of(life).dream(order)
+    return counter.get_total_flops() / 32
+
+
+def of_large_networks(parts: Parts, config: LifeConfig, shape: SHAPE) -> Parts:
+    """Return ``parts`` for networks that are too large to train here: operations counted, not timed.
+
+    What a step costs whatever its batch is measured with one image of 8×8, on which these networks hardly compute.
+    """
+
+    def fixed(name: str) -> float:
+        def steps(count: int) -> float:
+            return seconds_of(lambda: run_phase(name, with_batch(config, 1, count), (shape[0], 8, 8)), 3)
+
+        return max(0.0, steps(9) - steps(1)) / 8
+
+    life = life_of(config, 2, 2, shape)
+    bytes_of_one = math.prod(shape) + parts.dream_bytes - math.prod((1, 28, 28))
+    return replace(
+        parts,
+        steps={name: count_step(name, config, shape, fixed(name), 0.0) for name in PHASES},
+        dream_flops=count_dream(life),
+        dream_bytes=bytes_of_one,
     )
 
 
@@ -405,11 +483,7 @@ def simulated(nodes: int, cpus: int, workers: tuple[int, ...]) -> list[list[obje
     from distributed.nodes import living_nodes
     from distributed.session import ray_session
 
-    config = ExperimentConfig(
-        num_tasks=2,
-        strategies=("mygo",),
-        life=replace(with_batch(preset("digits"), 64, 5), memory=floorless(with_batch(preset("digits"), 64, 5))),
-    )
+    config = momentary(ExperimentConfig(num_tasks=2, strategies=("mygo",), life=preset("digits")))
     began = time.perf_counter()
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
     rows: list[list[object]] = []
@@ -431,25 +505,27 @@ def simulated(nodes: int, cpus: int, workers: tuple[int, ...]) -> list[list[obje
     return rows
 
 
-def floorless(config: LifeConfig) -> Any:
-    """Return the memory's settings of ``config`` without its floors: what is trained for a moment is no memory."""
-    return replace(config.memory, fidelity_floor=0.0, diversity_floor=0.0)
+def floorless(config: LifeConfig) -> LifeConfig:
+    """Return ``config`` without floors for its memories: what is trained for a moment is no memory."""
+    return replace(config, memory=replace(config.memory, fidelity_floor=0.0, diversity_floor=0.0))
+
+
+def momentary(config: ExperimentConfig) -> ExperimentConfig:
+    """Return ``config`` with phases of five steps."""
+    return replace(config, life=floorless(with_batch(config.life, 64, 5)))
 
 
 # -- the report -------------------------------------------------------------------------------------------------------
 
 
-def checked_lives() -> tuple[Parts, LifePlan, list[list[object]]]:
-    """Measure the parts and three lives on this machine; returns parts, the lives' plan, and a table's rows."""
+def checked_lives() -> tuple[Parts, list[list[object]]]:
+    """Measure the parts and three lives on this machine; returns parts and a table's rows."""
     from distributed.session import ray_session
 
-    base = preset("digits")
-    life = replace(base, memory=replace(floorless(base), gan=replace(base.memory.gan, steps=400)))
+    life = change(floorless(preset("digits")), {"memory.gan.steps": 400})
     config = ExperimentConfig(num_tasks=4, strategies=("mygo",), life=life)
     with ray_session():
-        live_on_ray(
-            replace(config, life=replace(with_batch(life, 64, 5), memory=floorless(with_batch(life, 64, 5)))), 1, 1
-        )
+        live_on_ray(momentary(config), 1, 1)  # the first start reads all packages from disk
         lived = {workers: live_on_ray(config, workers, 1) for workers in (1, 2)}
     with ray_session(num_cpus=5):  # more than there are: the model knows how many share them
         lived[4] = live_on_ray(config, 4, 1)
@@ -459,20 +535,8 @@ def checked_lives() -> tuple[Parts, LifePlan, list[list[object]]]:
     rows: list[list[object]] = []
     for workers, found in lived.items():
         expected = predict(plan, parts, workers, 1)
-        reducing = {
-            phase: steps
-            * (plan.tasks - skipped)
-            * all_reduce_seconds(parts.steps[phase].gradient_bytes, workers, parts)
-            for phase, steps, skipped in (
-                ("fit", life.wake.adapt_steps, 0),
-                ("gan", life.memory.gan.steps, 0),
-                ("head", life.wake.head_steps, 1),
-                ("sleep", life.sleep.steps, 1),
-            )
-        }
-        crowded = max(1.0, workers / parts.cores)
-        sleeping = expected["sleep"] + expected["dreams"] + crowded * reducing.pop("sleep")
-        waking = expected["wake"] + crowded * sum(reducing.values())
+        waking = expected["wake"] + expected["wake's all-reduce"]
+        sleeping = expected["sleep"] + expected["sleep's all-reduce"] + expected["dreams"]
         cells = [
             f"{predicted:.1f} / {measured:.1f}"
             for predicted, measured in (
@@ -483,7 +547,7 @@ def checked_lives() -> tuple[Parts, LifePlan, list[list[object]]]:
         ]
         both = sum((expected["start"], waking, sleeping)) / (found.start + found.wake + found.sleep)
         rows.append([workers, *cells, f"{both:.2f}"])
-    return parts, plan, rows
+    return parts, rows
 
 
 def shares(total: dict[str, float]) -> str:
@@ -496,20 +560,25 @@ def shares(total: dict[str, float]) -> str:
 def main() -> None:
     """Measure, predict, check, and write the report."""
     torch.set_num_threads(1)
-    parts, _, checks = checked_lives()
+    parts, checks = checked_lives()
     print(table(CHECK_HEADER, checks), flush=True)
     fashion = measure_parts(preset("fashion-mnist"), (1, 28, 28), parts.start, parts.start_worker)
-    gpus = on_gpus(fashion)
     small = LifePlan(preset("fashion-mnist"), tasks=5, classes_per_task=2, train_images=12_000, test_images=2_000)
-    large = replace(small, config=with_sizes(small.config, 1024))
+    large = replace(small, config=large_life(), train_images=5_000, test_images=1_000)
+    plans = {
+        "Fashion-MNIST's preset, batches of 64 and 128": (small, on_gpus(fashion)),
+        "32×32×3, ResNet-18, GAN width 128, batches of 1,024": (
+            large,
+            on_gpus(of_large_networks(fashion, large_life(), (3, 32, 32))),
+        ),
+    }
     counts, lengths = (1, 8, 64, 1000), (5, 50, 1000)
-    lives = []
-    for name, plan in (("as it ships (batches of 64 and 128)", small), ("batches of 1,024", large)):
-        for workers in counts:
-            if workers > plan.config.smallest_batch:
-                continue
-            cells = [shares(predict(replace(plan, tasks=tasks), gpus, workers, workers)) for tasks in lengths]
-            lives.append([name, workers, *cells])
+    lives = [
+        [name, workers, *(shares(predict(replace(plan, tasks=tasks), gpus, workers, workers)) for tasks in lengths)]
+        for name, (plan, gpus) in plans.items()
+        for workers in counts
+        if workers <= plan.config.smallest_batch
+    ]
     steps = [
         [
             name,
@@ -566,13 +635,15 @@ def main() -> None:
 CHECK_HEADER = ["workers", "start", "wake", "sleep", "all, predicted / measured"]
 
 
-def with_sizes(config: LifeConfig, batch: int) -> LifeConfig:
-    """Return ``config`` with its own steps and the same ``batch`` in every phase."""
+def large_life() -> LifeConfig:
+    """Return a life of networks that fill a GPU, with the default numbers of steps."""
+    config = LifeConfig(backbone="resnet18")
+    gan = replace(config.memory.gan, batch_size=1024, generator_width=128, discriminator_width=128)
     return replace(
         config,
-        wake=replace(config.wake, batch_size=batch),
-        memory=replace(config.memory, gan=replace(config.memory.gan, batch_size=batch)),
-        sleep=replace(config.sleep, batch_size=batch),
+        wake=replace(config.wake, batch_size=1024),
+        memory=replace(config.memory, gan=gan),
+        sleep=replace(config.sleep, batch_size=1024),
     )
 
 
