@@ -59,8 +59,8 @@ class ConsoleJournal:
                 self._show_row(event)
             case Notice(text):
                 self._bars.console.print(text, style="yellow", markup=False)
-            case Dreamt(place, _, _, label_fidelity, diversity):
-                measured = f"label fidelity {label_fidelity:.3f}, diversity {diversity:.3f}"
+            case Dreamt(place, _, _, quality):
+                measured = f"label fidelity {quality['label_fidelity']:.3f}, diversity {quality['diversity']:.3f}"
                 self._bars.console.print(f"[dim]{place}: {measured}", highlight=False)
 
     def _advance(self, event: Progress) -> None:

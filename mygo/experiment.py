@@ -234,6 +234,8 @@ def summary(life: Life) -> dict[str, Any]:
         "replaced_data_bytes": record.replaced_data_bytes,
         "label_fidelity": record.label_fidelity,
         "diversity": record.diversity,
+        "frechet_distance": record.frechet_distance,
+        "nearest_neighbour_ratio": record.nearest_neighbour_ratio,
     }
 
 

@@ -50,6 +50,8 @@ class GanConfig:
     """Adam's learning rate for the discriminator, which falls likewise."""
     ema_decay: float = 0.995
     """Decay per step of the moving average of the generator's weights, which is what is kept."""
+    warm_start: bool = True
+    """Begin with a copy of the memory before instead of with random weights."""
 
     def __post_init__(self) -> None:
         names = "latent_dim", "generator_width", "discriminator_width", "steps", "batch_size"

@@ -38,13 +38,15 @@ class PhaseEnded:
 
 @dataclass(frozen=True)
 class Dreamt:
-    """A memory was trained: sample dreams uint8 [N, C, H, W], as many per class, and how good they are."""
+    """A memory was trained: sample dreams uint8 [N, C, H, W], as many per class, and how good they are.
+
+    ``quality`` has the fields of `mygo.memory.Quality`.
+    """
 
     place: Place
     images: Tensor
     num_classes: int
-    label_fidelity: float
-    diversity: float
+    quality: Mapping[str, float]
 
 
 @dataclass(frozen=True)

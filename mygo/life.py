@@ -69,6 +69,8 @@ class Record:
     """Wall seconds per phase name, over all tasks."""
     label_fidelity: list[float] = field(default_factory=list)
     diversity: list[float] = field(default_factory=list)
+    frechet_distance: list[float] = field(default_factory=list)
+    nearest_neighbour_ratio: list[float] = field(default_factory=list)
     replaced_data_bytes: int = 0
     """Bytes of the raw training images that were handed out and are gone."""
 
@@ -121,8 +123,8 @@ class Life:
         """Keep ``generator`` as the newest task's memory, rounded to the precision in which it is stored."""
         as_stored(generator)
         self.memories.append(generator.eval().requires_grad_(False))
-        self.record.label_fidelity.append(quality.label_fidelity)
-        self.record.diversity.append(quality.diversity)
+        for name, value in asdict(quality).items():
+            getattr(self.record, name).append(value)
 
     def finish_cycle(self) -> None:
         """End the current task's cycle: the fast learner has passed on what it knew."""

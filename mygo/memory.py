@@ -1,7 +1,7 @@
 """A generator as a memory: how good its dreams are, and the form in which it is kept."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -37,10 +37,18 @@ class MemoryConfig:
 
 @dataclass(frozen=True)
 class Quality:
-    """How good dreams are: two ratios, 1 being as good as real images."""
+    """How good dreams are, as seen by a judge that learned the task's real images."""
 
     label_fidelity: float
+    """Share of dreams that the judge gives their conditioning label."""
     diversity: float
+    """Mean over classes of the total variance of the dreams' features, divided by that of the real images'."""
+    frechet_distance: float = 0.0
+    """Fréchet distance between the features of dreams and of real images, in units of the real ones' total variance, so
+    that judges can be compared; 0 is as good as real."""
+    nearest_neighbour_ratio: float = 1.0
+    """Median distance, in pixels, of a dream to the nearest training image of its class, divided by that of a training
+    image to the nearest other one. Clearly below 1, the memory repeats what it was trained on."""
 
     def reaches(self, floor: MemoryConfig) -> bool:
         """Tell whether both measures are at or above the floor."""
@@ -56,29 +64,72 @@ def measure_quality(
 ) -> Quality:
     """Return the quality of ``generator``'s dreams according to ``judge``, which was trained on the real ``data``.
 
-    Label fidelity is the share of dreams that the judge's head of ``task`` gives their conditioning label. Diversity is
-    the mean over classes of the total variance of the dreams' features, divided by that of the real images. Every rank
-    gets the same numbers, so that all decide alike.
+    Of every class, `QUALITY_SAMPLES` dreams are compared with as many real images. Every rank gets the same numbers, so
+    that all decide alike.
     """
     device = team.device
     judge.eval()
     labels = torch.arange(generator.num_classes, device=device).repeat_interleave(QUALITY_SAMPLES)
     noise = torch.randn(len(labels), generator.latent_dim, generator=seeding.stream(*key, "quality")).to(device)
     confirmed = 0
-    ratios = []
+    spreads, distances = [], []
+    features: dict[str, list[Tensor]] = {"dreamt": [], "real": []}
     for label in range(generator.num_classes):
         rows = (labels == label).nonzero().squeeze(1)
         # As they will be dreamt: through pixels.
         dreams = to_unit_range(to_pixels(generator(noise[rows], labels[rows])))
         dreamt = judge.features(dreams)
         confirmed += int((judge.classifiers[task](dreamt).argmax(1) == label).sum())
-        images = data.images[data.labels == label][:QUALITY_SAMPLES]
-        real = judge.features(to_unit_range(images.to(device)))
+        images = to_unit_range(data.images[data.labels == label].to(device))
+        real = judge.features(images[:QUALITY_SAMPLES])
         spread = real.var(0, correction=0).sum().clamp_min(1e-12)
-        ratios.append(float(dreamt.var(0, correction=0).sum() / spread))
-    measured = torch.tensor([confirmed / len(labels), sum(ratios) / len(ratios)], dtype=torch.float64)
-    fidelity, diversity = (team.sum(measured) / team.size).tolist()
-    return Quality(fidelity, diversity)
+        spreads.append(float(dreamt.var(0, correction=0).sum() / spread))
+        distances.append(nearest_neighbour_ratio(dreams, images))
+        features["dreamt"].append(dreamt)
+        features["real"].append(real)
+    measured = Quality(
+        label_fidelity=confirmed / len(labels),
+        diversity=sum(spreads) / len(spreads),
+        frechet_distance=frechet_distance(torch.cat(features["dreamt"]), torch.cat(features["real"])),
+        nearest_neighbour_ratio=sum(distances) / len(distances),
+    )
+    return Quality(*(team.sum(torch.tensor(astuple(measured), dtype=torch.float64)) / team.size).tolist())
+
+
+def frechet_distance(some: Tensor, real: Tensor) -> float:
+    """Return the Fréchet distance between ``some`` features [N, F] and ``real`` ones [M, F].
+
+    Heusel et al. 2017, arXiv:1706.08500, eq. 6, divided by the real features' total variance.
+    """
+    (mean, covariance), (real_mean, real_covariance) = (moments(features.double()) for features in (some, real))
+    values, vectors = torch.linalg.eigh(real_covariance)
+    root = vectors * values.clamp_min(0).sqrt() @ vectors.T
+    crossed = torch.linalg.eigvalsh(root @ covariance @ root).clamp_min(0).sqrt().sum()
+    total = real_covariance.trace()
+    distance = (mean - real_mean).square().sum() + covariance.trace() + total - 2 * crossed
+    return float(distance.clamp_min(0) / total.clamp_min(1e-12))
+
+
+def moments(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the mean [F] and the covariance [F, F] of ``features`` [N, F]."""
+    mean = features.mean(0)
+    centred = features - mean
+    return mean, centred.T @ centred / len(features)
+
+
+def nearest_neighbour_ratio(dreams: Tensor, images: Tensor) -> float:
+    """Return how far ``dreams`` [N, C, H, W] are from the nearest of ``images`` [M, C, H, W], against the images' own.
+
+    What an image that was not trained on would have is estimated by leaving one out: the distance of each of the first
+    N images to the nearest other one. A single image has no other; its ratio counts as 1.
+    """
+    if len(images) < 2:
+        return 1.0
+    flat = images.flatten(1)
+    of_dreams = torch.cdist(dreams.flatten(1), flat).amin(1)
+    among_images = torch.cdist(flat[: len(dreams)], flat)
+    among_images.fill_diagonal_(torch.inf)
+    return float(of_dreams.median() / among_images.amin(1).median().clamp_min(1e-12))
 
 
 @torch.no_grad()

@@ -39,11 +39,11 @@ class TensorBoardJournal:
                 self._progress(event)
             case PhaseEnded(place, seconds):
                 self._writer(place.strategy).add_scalar(f"seconds/{place.phase}", seconds, place.task + 1)
-            case Dreamt(place, images, num_classes, label_fidelity, diversity):
+            case Dreamt(place, images, num_classes, quality):
                 writer = self._writer(place.strategy)
                 writer.add_image(f"dreams/task_{place.task + 1}", tile(images, num_classes), place.task + 1)
-                writer.add_scalar("memory/label_fidelity", label_fidelity, place.task + 1)
-                writer.add_scalar("memory/diversity", diversity, place.task + 1)
+                for name, value in quality.items():
+                    writer.add_scalar(f"memory/{name}", value, place.task + 1)
             case Evaluated():
                 self._evaluated(event)
             case Notice(text):

@@ -2,7 +2,7 @@
 
 import copy
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -106,7 +106,7 @@ def memorise(life: "Life", task: Task, data: LabelledImages, crew: Crew) -> None
         generator = trained_memory(life, task, data, key, crew)
         quality = measure_quality(generator, life.fast_learner, task.index, data, key, crew.team)
         grid = sample_grid(generator, key, crew.team.device)
-        crew.tell(Dreamt(crew.place, grid, len(task.classes), quality.label_fidelity, quality.diversity))
+        crew.tell(Dreamt(crew.place, grid, len(task.classes), asdict(quality)))
         if quality.reaches(config):
             life.keep_memory(generator, quality)
             return
@@ -128,10 +128,10 @@ def memory_key(life: "Life", task: Task, attempt: int = 0) -> seeding.Key:
 def trained_memory(life: "Life", task: Task, data: LabelledImages, key: seeding.Key, crew: Crew) -> Generator:
     """Return a generator that was trained on ``data``, now or by an earlier run that left it in the crew's cache.
 
-    Its weights are rounded as they are stored. It starts from the memory before it, if there is one.
+    Its weights are rounded as they are stored.
     """
     gan, num_classes = life.config.memory.gan, len(task.classes)
-    start = life.memories[-1] if life.memories else None
+    start = life.memories[-1] if life.memories and gan.warm_start else None
 
     def train_now() -> Generator:
         generator = train_gan(data, num_classes, gan, key, crew, start)

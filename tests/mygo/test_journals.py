@@ -71,6 +71,8 @@ def test_tensorboard_has_losses_rates_accuracies_and_pictures_per_strategy(lived
         "consolidate/all_heads",
         "memory/label_fidelity",
         "memory/diversity",
+        "memory/frechet_distance",
+        "memory/nearest_neighbour_ratio",
         "seconds/memorise",
         "accuracy/class_il",
         "accuracy_class_il/task_1",

@@ -7,7 +7,15 @@ from mygo.data import LabelledImages
 from mygo.dreams import OwnDreams
 from mygo.errors import NonFiniteError
 from mygo.gan import Discriminator, GanConfig, Generator, train_gan
-from mygo.memory import MemoryConfig, Quality, as_stored, measure_quality, stored_bytes
+from mygo.memory import (
+    MemoryConfig,
+    Quality,
+    as_stored,
+    frechet_distance,
+    measure_quality,
+    nearest_neighbour_ratio,
+    stored_bytes,
+)
 from mygo.neocortex import NeocortexNet
 from mygo.team import Solo
 
@@ -59,6 +67,24 @@ def test_quality_tells_good_memories_from_bad(generator: Greys, fidelity: float,
     quality = measure_quality(generator, Judge(), 0, real_greys(), (0,), Solo())
     assert quality.label_fidelity == pytest.approx(fidelity, abs=0.01)
     assert quality.diversity == pytest.approx(diversity, abs=0.12)
+
+
+def test_the_frechet_distance_is_that_of_two_gaussians() -> None:
+    rng = torch.Generator().manual_seed(0)
+    real = torch.randn(200_000, 2, generator=rng) * torch.tensor([1.0, 2.0])
+    other = torch.randn(200_000, 2, generator=rng) * torch.tensor([3.0, 2.0]) + torch.tensor([0.0, 1.0])
+    # Means 1 apart, standard deviations 1 and 3 in one direction: 1 + (3 - 1)², over 1 + 4.
+    assert frechet_distance(other, real) == pytest.approx(1.0, abs=0.02)
+    turn = torch.tensor([[0.6, 0.8], [-0.8, 0.6]])
+    assert frechet_distance(other @ turn, real @ turn) == pytest.approx(frechet_distance(other, real), rel=1e-3)
+    assert frechet_distance(real, real) < 1e-6
+
+
+def test_a_memory_that_repeats_what_it_was_trained_on_is_told_from_one_that_does_not() -> None:
+    images, unseen = torch.randn(2, 300, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    assert nearest_neighbour_ratio(unseen, images) == pytest.approx(1.0, abs=0.02)
+    assert nearest_neighbour_ratio(images + 0.01, images) < 0.02
+    assert nearest_neighbour_ratio(unseen, images[:1]) == 1.0
 
 
 def test_the_floor_holds_for_both_measures() -> None:

@@ -1,0 +1,235 @@
+"""How accurate a life is: MyGO beside its baselines, on several streams and networks, and without each ingredient.
+
+python benchmarks/accuracy.py            Fashion-MNIST, three seeds; hours on two cores, writes results/accuracy.md
+python benchmarks/accuracy.py --quick    digits, one seed; minutes, prints the tables and writes nothing
+
+Every cell (one life of one strategy with one seed) runs in a process of its own, through plain `mygo`, and is kept in
+--cells: what was interrupted goes on from there. Lives whose memories are the same share them.
+"""
+
+import argparse
+import hashlib
+import inspect
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+import torch
+from rich.progress import Progress, TimeElapsedColumn
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+sys.path[0] = str(REPOSITORY)
+
+from benchmarks.report import table, write_report  # noqa: E402
+from mygo import baselines, cache, crew, dreams, memory, neocortex, sleep, strategies, wake  # noqa: E402
+from mygo.data import DatasetName  # noqa: E402
+from mygo.experiment import Experiment, ExperimentConfig  # noqa: E402
+from mygo.presets import preset  # noqa: E402
+from mygo.settings import change  # noqa: E402
+from mygo.storage import read_json, write_json  # noqa: E402
+from mygo.team import Solo  # noqa: E402
+
+CODE = (*cache.CODE, baselines, crew, dreams, memory, neocortex, sleep, strategies, wake)
+"""The modules whose source decides what a life becomes."""
+MIXED = {0: (3, 8, 1, 6, 0, 9, 4, 2, 7, 5), 1: (7, 2, 5, 0, 8, 4, 9, 1, 6, 3), 2: (4, 6, 9, 3, 2, 8, 1, 5, 0, 7)}
+"""A random class order for each seed; shirts and what looks like them fall into other tasks than in label order."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a table: a strategy on a stream, with settings changed from the data set's defaults."""
+
+    name: str
+    strategy: str
+    dataset: DatasetName = "fashion-mnist"
+    num_tasks: int = 5
+    mixed: bool = False
+    changes: dict[str, Any] = field(default_factory=dict)
+
+    def config(self, seed: int, data_root: Path) -> ExperimentConfig:
+        """Return the experiment of this row with ``seed``."""
+        life = change(preset(self.dataset), {**self.changes, "seed": seed})
+        return ExperimentConfig(
+            dataset=self.dataset,
+            num_tasks=self.num_tasks,
+            class_order=MIXED[seed] if self.mixed else None,
+            strategies=(self.strategy,),
+            data_root=data_root,
+            life=life,
+        )
+
+
+def with_baselines(name: str, strategies: Sequence[str], **stream: Any) -> list[Row]:
+    """Return a row for each of ``strategies`` on one stream."""
+    return [Row(f"{strategy}, {name}", strategy, **stream) for strategy in strategies]
+
+
+def ablations(dataset: DatasetName) -> list[Row]:
+    """Return rows that each leave one ingredient of the default life out."""
+    default = preset(dataset)
+    changes: dict[str, dict[str, Any]] = {
+        "no term over all heads": {"sleep.all_heads_weight": 0.0},
+        "no term over the own head": {"sleep.own_head_weight": 0.0},
+        "no features distilled": {"sleep.feature_weight": 0.0},
+        "temperature 1": {"sleep.temperature": 1.0},
+        "dreams not shifted": {"sleep.max_shift": 0},
+        "no warm start of generators": {"memory.gan.warm_start": False},
+        "no moving average of generators": {"memory.gan.ema_decay": 0.0},
+        "half the GAN steps": {"memory.gan.steps": default.memory.gan.steps // 2},
+    }
+    rows = [
+        Row(name, "mygo", dataset, changes=settings)
+        for name, settings in changes.items()
+        if change(default, settings) != default  # else the default has nothing to leave out
+    ]
+    return [Row("whole", "mygo", dataset), *rows, Row("no sleep", "mygo-nosleep", dataset)]
+
+
+def sections(quick: bool) -> dict[str, list[Row]]:
+    """Return the tables' rows by title; rows of like content share their cells."""
+    dataset: DatasetName = "digits" if quick else "fashion-mnist"
+    everyone = ("mygo", "joint", "replay", "lwf", "finetune")
+    pair = ("mygo", "joint")
+    mlp = {"backbone": "mlp"}
+    return {
+        f"Split {dataset}, 5 tasks of 2 classes": [
+            *with_baselines("conv", everyone, dataset=dataset),
+            *with_baselines("MLP 2×400", ("mygo", "joint", "replay"), dataset=dataset, changes=mlp),
+        ],
+        "Other streams, conv": [
+            *with_baselines(f"{dataset}, 2 tasks of 5", pair, dataset=dataset, num_tasks=2),
+            *with_baselines(f"{dataset}, 5 of 2, mixed class order", pair, dataset=dataset, mixed=True),
+            *with_baselines("digits, 10 tasks of 1", pair, dataset="digits", num_tasks=10),
+        ],
+        f"Without each ingredient, {dataset}, conv": ablations(dataset),
+    }
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One life: a row with one seed, lived on ``device``."""
+
+    config: ExperimentConfig
+    device: str
+    folder: Path
+
+    @property
+    def file(self) -> Path:
+        """Where the result is kept: another configuration, device kind, version of torch or code is another file."""
+        settings = asdict(self.config) | {"data_root": ""}
+        digest = hashlib.sha256(repr((settings, torch.device(self.device).type, torch.__version__)).encode())
+        for module in CODE:
+            digest.update(inspect.getsource(module).encode())
+        return self.folder / f"{digest.hexdigest()[:16]}.json"
+
+
+def run_cell(cell: Cell, threads: int) -> None:
+    """Live the life of ``cell`` in this process, and keep its results and what they took."""
+    torch.set_num_threads(threads)
+    began = time.perf_counter()
+    results = Experiment(cell.config, memory_cache=cell.folder / "memories").run(Solo(cell.device))
+    ((_, found),) = results["strategies"].items()
+    write_json(cell.file, found | {"wall_seconds": time.perf_counter() - began})
+
+
+def run_missing(cells: Sequence[Cell], processes: int, threads: int) -> None:
+    """Run those of ``cells`` that are not kept yet, ``processes`` at a time."""
+    missing = list({cell.file: cell for cell in cells if not cell.file.exists()}.values())
+    with Progress(*Progress.get_default_columns(), TimeElapsedColumn()) as bars:
+        bar = bars.add_task(f"{len(missing)} lives of {len({cell.file for cell in cells})}", total=len(missing))
+        with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
+            for future in as_completed([pool.submit(run_cell, cell, threads) for cell in missing]):
+                future.result()
+                bars.advance(bar)
+
+
+# -- tables -----------------------------------------------------------------------------------------------------------
+
+
+def spread(values: Sequence[float], digits: int = 3) -> str:
+    """Return the mean and, of several values, the standard deviation."""
+    return f"{mean(values):.{digits}f}" + (f" ± {stdev(values):.{digits}f}" if len(values) > 1 else "")
+
+
+def cells_of(found: Sequence[dict[str, Any]]) -> list[str]:
+    """Return the columns of one row, from its results with all seeds."""
+    accuracies = [[each["average_accuracy"][kind] for each in found] for kind in ("class_il", "task_il")]
+    quality = [
+        spread([mean(each[name]) for each in found]) if found[0][name] else ""
+        for name in ("label_fidelity", "diversity", "frechet_distance", "nearest_neighbour_ratio")
+    ]
+    kept = mean(each["memory_bytes"] for each in found)
+    share = f"1/{mean(each['replaced_data_bytes'] for each in found) / kept:.0f}" if kept else "0"
+    minutes = mean(each["wall_seconds"] for each in found) / 60
+    return [*map(spread, accuracies), share, *quality, f"{minutes:.0f}"]
+
+
+HEADER = [
+    "",
+    "class-IL",
+    "task-IL",
+    "kept",
+    "label fidelity",
+    "diversity",
+    "Fréchet",
+    "neighbours",
+    "minutes",
+]
+LEGEND = """Class-IL and task-IL: average accuracy on the test set after the last task, mean ± standard deviation over
+seeds {seeds}. Kept: bytes to remember with (generators, or real images) against those of the raw images. Label
+fidelity, diversity, Fréchet (distance) and neighbours: quality of the memories, mean over tasks, as in results.json.
+Minutes: of one life in one process with {threads} thread(s) on {device}, {processes} at a time; a life that found its
+memories trained by another (all but the first row of each stream) took that much less."""
+
+
+def report(rows: dict[str, list[tuple[str, list[dict[str, Any]]]]], legend: str) -> str:
+    """Return all tables; ``rows`` has the name and the results of each row that is complete, by title."""
+    parts = []
+    for title, lines in rows.items():
+        parts += [f"## {title}", table(HEADER, [[name, *cells_of(found)] for name, found in lines])]
+    return "\n\n".join([*parts, legend])
+
+
+def main() -> None:
+    """Run what is missing, and write the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--seeds", type=int, default=3, choices=(1, 2, 3))
+    parser.add_argument("--cells", type=Path, default=Path("runs/accuracy"), help="folder of finished cells, memories")
+    parser.add_argument("--data-root", type=Path, default=Path("data"))
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--processes", type=int, default=os.cpu_count(), help="lives at a time")
+    parser.add_argument("--threads", type=int, default=1, help="of each life")
+    parser.add_argument("--only", default="", help="run only rows whose name or title has this in it")
+    flags = parser.parse_args()
+    seeds = range(1 if flags.quick else flags.seeds)
+    cells = {
+        title: [
+            (row.name, [Cell(row.config(seed, flags.data_root), flags.device, flags.cells) for seed in seeds])
+            for row in rows
+            if flags.only in row.name or flags.only in title
+        ]
+        for title, rows in sections(flags.quick).items()
+    }
+    run_missing([cell for rows in cells.values() for _, row in rows for cell in row], flags.processes, flags.threads)
+    found = {
+        title: [(name, [read_json(cell.file) for cell in row]) for name, row in rows] for title, rows in cells.items()
+    }
+    legend = LEGEND.format(
+        seeds=", ".join(map(str, seeds)), threads=flags.threads, device=flags.device, processes=flags.processes
+    )
+    text = report({title: rows for title, rows in found.items() if rows}, legend)
+    print(text)
+    if not flags.quick and not flags.only:
+        write_report("accuracy", "Accuracy without stored data", "python benchmarks/accuracy.py", text)
+
+
+if __name__ == "__main__":
+    main()
