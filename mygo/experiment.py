@@ -192,7 +192,8 @@ def sleep(life: Life, strategy: Strategy, task: Task, crew: Crew) -> None:
 def evaluate(life: Life, task: Task, tests: Sequence[LabelledImages], crew: Crew) -> None:
     """Measure accuracy on held-out data of all tasks so far, and end the cycle."""
     with saved_phase(life, task, "evaluate", crew):
-        task_il, class_il = accuracy_rows(life.neocortex, tests, crew.team)
+        perceived = [life.perceived(test) for test in tests]
+        task_il, class_il = accuracy_rows(life.neocortex, perceived, crew.team)
         life.record.task_il.append(task_il)
         life.record.class_il.append(class_il)
         life.finish_cycle()

@@ -4,7 +4,7 @@ import functools
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 
@@ -14,13 +14,15 @@ from mygo.dreams import Dreamer, Night
 from mygo.errors import InputError
 from mygo.gan import Generator
 from mygo.memory import MemoryConfig, Quality, as_stored, stored_bytes, stored_tensors
-from mygo.neocortex import BackboneName, NeocortexNet
+from mygo.neocortex import BackboneName, Encoder, NeocortexNet, behind, split
 from mygo.settings import overlay
 from mygo.sleep import SleepConfig
 from mygo.stream import Task
 from mygo.wake import WakeConfig
 
-SCHEMA = 1
+DreamLevel = Literal["pixels", "features"]
+
+SCHEMA = 2
 """Version of the life folder."""
 
 
@@ -32,12 +34,21 @@ class LifeConfig:
     """Seed of every random draw."""
     backbone: BackboneName = "conv"
     """The network of features: mlp (2 × 400 units), conv (small) or resnet18."""
+    dream_level: DreamLevel = "pixels"
+    """What memories dream: images (pixels) or, with a convolutional front that is frozen after the first task, its
+    feature maps (features); then dreams are not shifted."""
     wake: WakeConfig = field(default_factory=WakeConfig)
     """Learning a new task."""
     memory: MemoryConfig = field(default_factory=MemoryConfig)
     """Remembering it."""
     sleep: SleepConfig = field(default_factory=SleepConfig)
     """Reconciling it with what was known."""
+
+    def __post_init__(self) -> None:
+        if self.dream_level not in get_args(DreamLevel):
+            raise InputError(f"--dream-level must be pixels or features, not {self.dream_level!r}.")
+        if self.dream_level == "features" and self.backbone == "mlp":
+            raise InputError("--dream-level features needs a backbone with a convolutional front: conv or resnet18.")
 
     @property
     def smallest_batch(self) -> int:
@@ -98,6 +109,8 @@ class Life:
         self.folder = folder
         with seeding.seeded(config.seed, "neocortex"):
             self.neocortex = NeocortexNet(image_shape, config.backbone)
+        self.encoder: Encoder | None = None
+        """The front of the network, once it is frozen; the neocortex then starts from its feature maps."""
         self.fast_learner: NeocortexNet | None = None
         self.memories: list[Generator] = []
         self.exemplars: list[LabelledImages] = []
@@ -109,15 +122,24 @@ class Life:
 
     def to(self, device: torch.device) -> None:
         """Move the networks that train to ``device``."""
-        self.neocortex.to(device)
-        if self.fast_learner is not None:
-            self.fast_learner.to(device)
+        for network in (self.neocortex, self.fast_learner, self.encoder):
+            if network is not None:
+                network.to(device)
 
     def begin(self, task: Task) -> None:
         """Grow the head for ``task``, unless a resumed cycle has it already."""
         if len(self.neocortex.classifiers) == task.index:
             with seeding.seeded(self.config.seed, "head", task.index):
                 self.neocortex.add_task_head(len(task.classes))
+
+    def perceived(self, data: LabelledImages) -> LabelledImages:
+        """Return ``data`` as the neocortex takes it: as it is or, behind a frozen front, as feature maps."""
+        return data if self.encoder is None else self.encoder.encoded(data)
+
+    def freeze_front(self, data: LabelledImages) -> None:
+        """Freeze the front, now that the first task's ``data`` was learned, if memories are to dream feature maps."""
+        if self.config.dream_level == "features":
+            self.encoder, self.neocortex = split(self.neocortex, data.images)
 
     def keep_memory(self, generator: Generator, quality: Quality) -> None:
         """Keep ``generator`` as the newest task's memory, rounded to the precision in which it is stored."""
@@ -142,7 +164,7 @@ class Life:
             steps=config.steps,
             batch_size=config.batch_size,
             steps_per_block=config.steps_per_block,
-            max_shift=config.max_shift,
+            max_shift=config.max_shift if self.encoder is None else 0,
             current_share=config.current_share,
         )
 
@@ -180,6 +202,7 @@ class Life:
             "phases_done": self.phases_done,
             "record": asdict(self.record),
             "files": {
+                "encoder": write("encoder", self.encoder.state_dict()) if self.encoder else None,
                 "neocortex": write("neocortex", self.neocortex.state_dict()),
                 "fast_learner": write("fast-learner", self.fast_learner.state_dict()) if self.fast_learner else None,
                 "memories": [
@@ -223,11 +246,14 @@ class Life:
         life = cls(manifest["strategy"], config, shape, folder, str(manifest["stream"]))
         files = manifest["files"]
         sizes = [int(size) for size in manifest["head_sizes"]]
+        if files["encoder"]:
+            life.encoder = Encoder(shape, config.backbone)
+            life.encoder.load_state_dict(storage.read_tensors(folder, files["encoder"]))
         life.neocortex = life._read_network(files["neocortex"], sizes)
         if files["fast_learner"]:
             life.fast_learner = life._read_network(files["fast_learner"], sizes)
         for name, size in zip(files["memories"], sizes, strict=False):
-            memory = life.config.build_generator(size, life.image_shape)
+            memory = life.config.build_generator(size, life.neocortex.image_shape)
             memory.load_state_dict(storage.read_tensors(folder, name))
             life.memories.append(memory.eval().requires_grad_(False))
         for name in files["exemplars"]:
@@ -241,7 +267,10 @@ class Life:
     def _read_network(self, file: str, head_sizes: list[int]) -> NeocortexNet:
         if self.folder is None:
             raise ValueError("a life without a folder has nothing to read")
-        net = NeocortexNet(self.image_shape, self.config.backbone)
+        if self.encoder is None:
+            net = NeocortexNet(self.image_shape, self.config.backbone)
+        else:
+            net = behind(self.encoder, self.image_shape, self.config.backbone)
         for size in head_sizes:
             net.add_task_head(size)
         net.load_state_dict(storage.read_tensors(self.folder, file))

@@ -134,10 +134,16 @@ def nearest_neighbour_ratio(dreams: Tensor, images: Tensor) -> float:
 
 @torch.no_grad()
 def sample_grid(generator: Generator, key: seeding.Key, device: torch.device, columns: int = 10) -> Tensor:
-    """Return dreams uint8 [classes * columns, C, H, W], class after class."""
+    """Return dreams to look at, uint8 [classes * columns, C, H, W], class after class.
+
+    Of feature maps, which have neither one nor three channels, it is the mean over channels.
+    """
     labels = torch.arange(generator.num_classes, device=device).repeat_interleave(columns)
     noise = torch.randn(len(labels), generator.latent_dim, generator=seeding.stream(*key, "grid")).to(device)
-    return to_pixels(generator(noise, labels)).cpu()
+    dreams = generator(noise, labels)
+    if dreams.shape[1] not in (1, 3):
+        dreams = dreams.mean(1, keepdim=True)
+    return to_pixels(dreams).cpu()
 
 
 @torch.no_grad()

@@ -1,24 +1,45 @@
 """The neocortex: one feature extractor shared by all tasks, and one classifier head per task."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
+from mygo.data import LabelledImages, to_unit_range
+from mygo.errors import InputError
 from mygo.layers import group_norm
+
+ENCODED_TOGETHER = 500
+"""Images that go through a front at once."""
 
 BackboneName = Literal["mlp", "conv", "resnet18"]
 BACKBONES: tuple[str, ...] = get_args(BackboneName)
 
 
-def mlp(image_shape: tuple[int, int, int]) -> tuple[nn.Module, int]:
+ImageShape = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """The layers of `NeocortexNet.features`, in order."""
+
+    layers: list[nn.Module]
+    feature_dim: int
+    """Size of what the last layer returns."""
+    front: int = 0
+    """How many of the first layers are a convolutional front that can be frozen and ends with a ReLU; 0 is none."""
+
+
+def mlp(image_shape: ImageShape) -> Backbone:
     """Return two hidden layers of 400 units, the network of van de Ven & Tolias 2019, and its feature size."""
     channels, height, width = image_shape
     layers = [nn.Flatten(), nn.Linear(channels * height * width, 400), nn.ReLU(), nn.Linear(400, 400), nn.ReLU()]
-    return nn.Sequential(*layers), 400
+    return Backbone(layers, 400)
 
 
-def conv(image_shape: tuple[int, int, int]) -> tuple[nn.Module, int]:
+def conv(image_shape: ImageShape) -> Backbone:
     """Return a small convolutional network for images from 8×8 to 32×32, and its feature size."""
     channels, height, width = image_shape
     layers = [
@@ -33,29 +54,33 @@ def conv(image_shape: tuple[int, int, int]) -> tuple[nn.Module, int]:
         nn.Linear(64 * (height // 4) * (width // 4), 256),
         nn.ReLU(),
     ]
-    return nn.Sequential(*layers), 256
+    return Backbone(layers, 256, front=7)
 
 
-def resnet18(image_shape: tuple[int, int, int]) -> tuple[nn.Module, int]:
+def resnet18(image_shape: ImageShape) -> Backbone:
     """Return torchvision's ResNet-18 for small images (3×3 stem, no pooling, group norm), and its feature size."""
     from mygo.vision import torchvision  # takes a second to import
 
     net = torchvision.models.resnet18(norm_layer=group_norm)
-    net.conv1 = nn.Conv2d(image_shape[0], 64, 3, padding=1, bias=False)
-    net.maxpool = nn.Identity()
-    net.fc = nn.Identity()
-    return net, 512
+    stem = nn.Conv2d(image_shape[0], 64, 3, padding=1, bias=False)
+    stages = [net.layer1, net.layer2, net.layer3, net.layer4]
+    return Backbone([stem, net.bn1, net.relu, *stages, net.avgpool, nn.Flatten()], 512, front=6)
+
+
+BUILDERS: dict[str, Callable[[ImageShape], Backbone]] = {"mlp": mlp, "conv": conv, "resnet18": resnet18}
 
 
 class NeocortexNet(nn.Module):
     """`features`, shared by all tasks, and `classifiers`, one linear head per task in the order they were learned."""
 
-    def __init__(self, image_shape: tuple[int, int, int], backbone: BackboneName = "conv") -> None:
+    def __init__(self, image_shape: ImageShape, backbone: BackboneName = "conv") -> None:
         super().__init__()
         self.image_shape = image_shape
+        """Shape of what `features` takes: images or, after `split`, the feature maps of an `Encoder`."""
         self.backbone = backbone
-        build = {"mlp": mlp, "conv": conv, "resnet18": resnet18}[backbone]
-        self.features, self.feature_dim = build(image_shape)
+        built = BUILDERS[backbone](image_shape)
+        self.features = nn.Sequential(*built.layers)
+        self.feature_dim = built.feature_dim
         self.classifiers = nn.ModuleList()
 
     def add_task_head(self, num_classes: int) -> nn.Linear:
@@ -76,3 +101,84 @@ class NeocortexNet(nn.Module):
     def classify(self, features: Tensor) -> Tensor:
         """Return the logits of all heads side by side, [N, sum(head_sizes)], for ``features`` [N, feature_dim]."""
         return torch.cat([head(features) for head in self.classifiers], dim=1)
+
+
+class Encoder(nn.Module):
+    """The front of a network, frozen: it turns images into feature maps that are kept and dreamt like images, as uint8.
+
+    Every channel is scaled by the largest value that it had on the images that it was made from.
+    """
+
+    scale: Tensor
+
+    def __init__(self, image_shape: ImageShape, backbone: BackboneName) -> None:
+        """Build the front of ``backbone`` with random weights and scale 1.
+
+        Raises:
+            InputError: this backbone has no convolutional front.
+        """
+        super().__init__()
+        built = BUILDERS[backbone](image_shape)
+        if not built.front:
+            raise InputError(f"--dream-level features needs a backbone with a convolutional front, not {backbone}.")
+        self.front = nn.Sequential(*built.layers[: built.front])
+        with torch.no_grad():
+            channels, height, width = self.front(torch.zeros(1, *image_shape)).shape[1:]
+        self.map_shape: ImageShape = (channels, height, width)
+        self.register_buffer("scale", torch.ones(channels, 1, 1))
+        self.eval().requires_grad_(False)
+
+    @torch.no_grad()
+    def forward(self, images: Tensor) -> Tensor:
+        """Return feature maps uint8 [N, *map_shape] of ``images`` uint8 [N, C, H, W]."""
+        maps: Tensor = self.front(to_unit_range(images)) / self.scale
+        return (maps * 255).round().clamp(0, 255).to(torch.uint8)
+
+    def encoded(self, data: LabelledImages) -> LabelledImages:
+        """Return ``data`` with feature maps in place of images, on the CPU."""
+        device = self.scale.device
+        maps = [self(images.to(device)).cpu() for images in data.images.split(ENCODED_TOGETHER)]
+        return LabelledImages(torch.cat(maps), data.labels)
+
+
+class Rescale(nn.Module):
+    """Turns feature maps in [-1, 1], as `to_unit_range` makes them of an `Encoder`'s, into what its front returned."""
+
+    scale: Tensor
+
+    def __init__(self, scale: Tensor) -> None:
+        """Take the encoder's ``scale`` [C, 1, 1]."""
+        super().__init__()
+        self.register_buffer("scale", scale.clone())
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Return features [N, C, H, W] for ``maps`` [N, C, H, W]."""
+        return (maps + 1) / 2 * self.scale
+
+
+def behind(encoder: Encoder, image_shape: ImageShape, backbone: BackboneName) -> NeocortexNet:
+    """Return a network without heads, of random weights, whose features start from the maps of ``encoder``."""
+    net = NeocortexNet(image_shape, backbone)
+    net.image_shape = encoder.map_shape
+    net.features = nn.Sequential(Rescale(encoder.scale), *list(net.features)[len(encoder.front) :])
+    return net
+
+
+@torch.no_grad()
+def split(net: NeocortexNet, images: Tensor) -> tuple[Encoder, NeocortexNet]:
+    """Cut ``net`` behind its convolutional front; returns the front, frozen, and the rest, which answers as before.
+
+    ``images`` uint8 [N, C, H, W] decide how the feature maps between the two are scaled.
+    """
+    device = next(net.parameters()).device
+    encoder = Encoder(net.image_shape, net.backbone)
+    layers, cut = list(net.features), len(encoder.front)
+    encoder.front = nn.Sequential(*layers[:cut])
+    encoder.to(device).eval().requires_grad_(False)
+    parts = images.split(ENCODED_TOGETHER)
+    peaks = torch.stack([encoder.front(to_unit_range(part.to(device))).amax(dim=(0, 2, 3)) for part in parts])
+    encoder.scale.copy_(peaks.amax(0).clamp_min(1e-6)[:, None, None])
+    rest = behind(encoder, net.image_shape, net.backbone)
+    rest.features = nn.Sequential(rest.features[0], *layers[cut:])
+    rest.classifiers = net.classifiers
+    return encoder, rest.to(device)

@@ -66,7 +66,9 @@ def learn(life: "Life", task: Task, data: LabelledImages, crew: Crew) -> None:
     key = (life.config.seed, "learn", task.index)
     if task.index == 0:
         fit_head(life.neocortex, task, data, crew, key, config.adapt_steps, config)
+        life.freeze_front(data)
         return
+    data = life.perceived(data)
     features = extract_features(life.neocortex, data, crew.team.device)
     head = life.neocortex.classifiers[task.index]
     batches = EpochBatches(len(data), config.batch_size, key)
@@ -89,7 +91,7 @@ def adapt(life: "Life", task: Task, data: LabelledImages, crew: Crew) -> None:
     life.fast_learner = copy.deepcopy(life.neocortex)
     if task.index > 0:
         key = (life.config.seed, "adapt", task.index)
-        fit_head(life.fast_learner, task, data, crew, key, config.adapt_steps, config)
+        fit_head(life.fast_learner, task, life.perceived(data), crew, key, config.adapt_steps, config)
 
 
 def memorise(life: "Life", task: Task, data: LabelledImages, crew: Crew) -> None:
@@ -101,6 +103,7 @@ def memorise(life: "Life", task: Task, data: LabelledImages, crew: Crew) -> None
     config = life.config.memory
     if life.fast_learner is None:
         raise RuntimeError("memorise needs the fast learner as a judge: run adapt first")
+    data = life.perceived(data)
     for attempt in range(config.attempts):
         key = memory_key(life, task, attempt)
         generator = trained_memory(life, task, data, key, crew)

@@ -214,10 +214,10 @@ def train_memories(point: Point, plan: Plan) -> None:
     They are the ones that `mygo.wake.memorise` would train at first. Whether one is good enough is for the trials to
     judge, which have fast learners.
     """
-    if plan.memory_cache is None:
-        return
-    torch.set_num_threads(1)
     experiment = plan.experiment(point)
+    if plan.memory_cache is None or experiment.config.life.dream_level == "features":
+        return  # nothing is shared, or what is dreamt depends on what the first task's features became
+    torch.set_num_threads(1)
     stream = experiment.open_stream()
     life = Life(STRATEGY, experiment.config.life, stream.image_shape)
     crew = Crew(Solo(plan.device), OwnDreams(), cache=MemoryCache(plan.memory_cache))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 from mygo import experiment as experiment_module
 from mygo import sleep
@@ -13,14 +14,19 @@ from mygo.data import LabelledImages, load_dataset
 from mygo.errors import InputError, MemoryQualityError
 from mygo.experiment import Experiment, ExperimentConfig
 from mygo.journal import Event, PhaseEnded, Progress
-from mygo.life import Life, LifeConfig
-from mygo.memory import MemoryConfig
+from mygo.life import DreamLevel, Life, LifeConfig
+from mygo.memory import MemoryConfig, stored_bytes
 from mygo.strategies import STRATEGIES, Strategy
 from mygo.stream import TaskStream
 
 
 def with_strategies(experiment: Experiment, *names: str) -> Experiment:
     return dataclasses.replace(experiment, config=dataclasses.replace(experiment.config, strategies=names))
+
+
+def at_level(experiment: Experiment, dream_level: DreamLevel) -> Experiment:
+    life = dataclasses.replace(experiment.config.life, dream_level=dream_level)
+    return dataclasses.replace(experiment, config=dataclasses.replace(experiment.config, life=life))
 
 
 def losses_of(events: list[Event]) -> dict[tuple[str, int, str, int], dict[str, float]]:
@@ -131,11 +137,11 @@ def test_no_real_image_can_be_reached_when_sleep_begins(
     assert asked == checked == [0, 1]
 
 
-@pytest.mark.parametrize("strategy", ["mygo", "replay"])
+@pytest.mark.parametrize(("strategy", "dream_level"), [("mygo", "pixels"), ("mygo", "features"), ("replay", "pixels")])
 def test_a_life_interrupted_after_any_phase_ends_as_an_undisturbed_one(
-    tiny_experiment: Experiment, tmp_path: Path, strategy: str
+    tiny_experiment: Experiment, tmp_path: Path, strategy: str, dream_level: DreamLevel
 ) -> None:
-    undisturbed = with_strategies(tiny_experiment, strategy)
+    undisturbed = at_level(with_strategies(tiny_experiment, strategy), dream_level)
     expected = undisturbed.run()["strategies"][strategy]
 
     class PowerCutError(Exception):
@@ -163,6 +169,28 @@ def test_a_life_interrupted_after_any_phase_ends_as_an_undisturbed_one(
     ends = [Life.open(out / "life" / strategy) for out in (undisturbed.out, tmp_path / "interrupted")]
     a, b = (end.neocortex.state_dict() for end in ends)
     assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_dreams_of_features_leave_a_front_that_the_first_task_trained(tiny_experiment: Experiment) -> None:
+    experiment = at_level(tiny_experiment, "features")
+    fronts: list[dict[str, Tensor]] = []
+
+    def spy(event: Event) -> None:
+        if isinstance(event, PhaseEnded):
+            encoder = Life.open(folder).encoder
+            assert encoder is not None
+            fronts.append(encoder.state_dict())
+
+    assert experiment.out is not None
+    folder = experiment.out / "life" / "mygo"
+    results = experiment.run(journal=spy)["strategies"]["mygo"]
+    untrained = Life("mygo", experiment.config.life, (1, 8, 8)).neocortex.features[1].weight
+    assert not torch.equal(fronts[0]["front.1.weight"], untrained)
+    assert len(fronts) == 10
+    assert all(torch.equal(front[name], fronts[0][name]) for front in fronts for name in front)
+    life = Life.open(folder)
+    assert [memory.image_shape for memory in life.memories] == [life.encoder.map_shape] * 2
+    assert results["memory_bytes"] == sum(map(stored_bytes, life.memories))
 
 
 def test_the_seed_decides_everything(tiny_experiment: Experiment) -> None:
@@ -204,6 +232,18 @@ def test_a_memory_below_the_floor_is_tried_again_and_then_ends_the_run(
 def test_a_bad_configuration_is_refused(change: dict, complaint: str) -> None:
     with pytest.raises(InputError, match=complaint):
         ExperimentConfig(**change)
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"dream_level": "thoughts"}, "must be pixels or features, not 'thoughts'"),
+        ({"dream_level": "features", "backbone": "mlp"}, "convolutional front"),
+    ],
+)
+def test_a_bad_learner_is_refused(change: dict, complaint: str) -> None:
+    with pytest.raises(InputError, match=complaint):
+        LifeConfig(**change)
 
 
 def test_going_on_with_other_settings_or_another_stream_is_refused(tiny_experiment: Experiment) -> None:
