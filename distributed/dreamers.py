@@ -16,7 +16,7 @@ import ray
 import torch
 
 from distributed.placement import Placement
-from mygo.dreams import Dreamer, Dreams, Night, by_step
+from mygo.dreams import Dreamer, Dreams, Night
 from mygo.life import Life
 from mygo.team import Team
 
@@ -84,23 +84,26 @@ class PooledDreams:
     def __init__(self, dreamers: Sequence[Any]) -> None:
         self.dreamers = dreamers
 
-    def dreams(self, life: Life, night: Night, team: Team) -> Iterator[Dreams]:
-        """Yield this rank's share of each step's dreams, in order, with a bounded number of blocks in flight.
+    def dreams(self, life: Life, night: Night, team: Team, first_step: int = 0) -> Iterator[Dreams]:
+        """Return this rank's share of each step's dreams, in order, with a bounded number of blocks in flight.
 
         Raises:
             RuntimeError: the life has no folder that dreamers could read it from.
         """
         if life.folder is None:
             raise RuntimeError("dreamers read the life from its folder, and this one has none")
+        return night.steps_of(self._blocks(life.folder, life.tasks_learned, night, team, first_step), first_step)
+
+    def _blocks(self, folder: Path, tasks_learned: int, night: Night, team: Team, first_step: int) -> Iterator[Dreams]:
+        blocks = night.blocks_from(first_step)
         waiting: deque[ray.ObjectRef[Arrays]] = deque()
         limit = BLOCKS_AHEAD * len(self.dreamers)
-        for block in range(night.blocks):
-            for ahead in range(block + len(waiting), min(block + limit, night.blocks)):
+        for block in blocks:
+            for ahead in range(block + len(waiting), min(block + limit, blocks.stop)):
                 # Ranks start at different dreamers, so that all are busy from the first block on.
                 dreamer = self.dreamers[(ahead + team.rank) % len(self.dreamers)]
-                request = BlockRequest(life.folder, life.tasks_learned, ahead, team.rank, team.size)
+                request = BlockRequest(folder, tasks_learned, ahead, team.rank, team.size)
                 waiting.append(dreamer.dream.remote(request))
             arrays: Arrays = ray.get(waiting.popleft())
             # Arrays from the object store are read-only: copy.
-            dreams = Dreams(**{name: torch.tensor(array) for name, array in arrays.items()})
-            yield from by_step(dreams, night.steps_in(block))
+            yield Dreams(**{name: torch.tensor(array) for name, array in arrays.items()})

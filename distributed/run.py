@@ -19,7 +19,7 @@ from rich.console import Console
 
 from mygo.data import DATASETS, DatasetName, load_dataset
 from mygo.errors import InputError, MygoError
-from mygo.experiment import Experiment, ExperimentConfig
+from mygo.experiment import SAVE_EVERY, Experiment, ExperimentConfig
 from mygo.life import LifeConfig
 from mygo.presets import preset
 from mygo.settings import overlay
@@ -55,9 +55,11 @@ class Arguments:
     """Folder to keep trained memories in for other runs, visible to all nodes. Off by default: a memory dreams what its
     training images looked like, so such a folder is as private as the data was."""
     resume: bool = False
-    """Go on with the lives in --out, from the last whole phase. Needs the same settings as before."""
+    """Go on with the lives in --out, from the last saved point. Needs the same settings as before."""
+    save_every: float = SAVE_EVERY
+    """Seconds between two points within a phase from which an interrupted life goes on; phases are always saved."""
     max_failures: int = 3
-    """How often training workers that are lost, with a machine or otherwise, start again from the last saved phase."""
+    """How often training workers that are lost, with a machine or otherwise, start again from the last saved point."""
     cluster: Path | None = None
     """Cluster file that `ray up` was given: run there as a job, with the code of this working tree, and bring the
     results back. --out, --data-root and --config are folders there."""
@@ -139,11 +141,13 @@ def run(arguments: Arguments, console: Console) -> None:
         raise InputError("--resume needs --out with the folder of the life to go on with.")
     if arguments.attach is not None:
         raise InputError("--attach needs --cluster with the cluster file of the job.")
+    if not arguments.save_every >= 0:
+        raise InputError(f"--save-every must be at least 0 seconds, not {arguments.save_every}.")
     if arguments.max_failures < 0:
         raise InputError(f"--max-failures must be at least 0, not {arguments.max_failures}.")
     out = (arguments.out or Path("runs") / time.strftime(f"{config.dataset}-%Y%m%d-%H%M%S")).resolve()
     cache = arguments.memory_cache and arguments.memory_cache.resolve()
-    experiment = Experiment(config, out, memory_cache=cache)
+    experiment = Experiment(config, out, memory_cache=cache, save_every=arguments.save_every)
     experiment.check_out(resume=arguments.resume)
 
     console.print(f"Starting Ray; results go to {out}", style="dim", markup=False)

@@ -47,7 +47,7 @@ def run_on_ray(
     """Run ``experiment`` on the Ray that this process is connected to, and return its results.
 
     When workers are lost, with a node or otherwise, all start again where the cluster has room, up to ``max_failures``
-    times, and go on from the last saved phase. What a worker raises for a person to know ends the run at once: it would
+    times, and go on from the last saved point. What a worker raises for a person to know ends the run at once: it would
     only come again. Ray Train's own restarts cannot tell the two apart, and are left off, except those for machines
     that a cloud announces to take away.
 
@@ -77,7 +77,7 @@ def run_on_ray(
                 failures += 1
                 if failures > max_failures:
                     raise_when_used_up(failure, max_failures)
-                journal(Notice(f"{reason(failure)} Restart {failures} of {max_failures}, from the last saved phase."))
+                journal(Notice(f"{reason(failure)} Restart {failures} of {max_failures}, from the last saved point."))
     shutil.rmtree(ray_folder)
     return results
 

@@ -1,16 +1,18 @@
 """What a phase works with, and the one training loop that the phases share."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
 
 from mygo.cache import MemoryCache
+from mygo.checkpoint import Forgetful, Keeper, Parts
 from mygo.dreams import DreamSource
 from mygo.errors import NonFiniteError
 from mygo.journal import Event, Journal, Place, Progress, silent
+from mygo.schedule import cosine, set_rate
 from mygo.team import Team, global_mean
 
 Losses = Mapping[str, Tensor]
@@ -28,10 +30,22 @@ class Crew:
     place: Place = field(default_factory=lambda: Place("", 0, ""))
     cache: MemoryCache | None = None
     """Where memories that were trained before are found."""
+    keeper: Keeper = field(default_factory=Forgetful)
+    """Keeps points from which the phase goes on after an interruption."""
+    save_every: float = math.inf
+    """Seconds between two of those points."""
+    attempt: int = 0
+    """Counts how often the phase's training is begun with other draws."""
 
     def at(self, place: Place) -> "Crew":
         """Return the same crew at ``place``."""
         return replace(self, place=place)
+
+    def steps(self, steps: int, parts: Parts) -> Iterator[int]:
+        """Yield the numbers of a training loop's ``steps``, from the last checkpoint of its ``parts`` on."""
+        for step in range(self.keeper.resume(parts, self.attempt), steps):
+            yield step
+            self.keeper.reached(step + 1, parts, self.attempt)
 
     def tell(self, event: Event) -> None:
         """Journal ``event``, once for the whole team."""
@@ -65,12 +79,11 @@ def train(
     wrapped = crew.team.wrap(module)
     module.train()
     optimiser = torch.optim.Adam([p for p in module.parameters() if p.requires_grad], lr, fused=True)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(1, steps))
-    for step in range(steps):
+    for step in crew.steps(steps, {"module": module, "optimiser": optimiser}):
+        set_rate(optimiser, lr * cosine(step, steps))
         losses = losses_at(wrapped, step)
         crew.check_finite(step, losses)
         optimiser.zero_grad()
         torch.stack(list(losses.values())).sum().backward()
         optimiser.step()
-        schedule.step()
         crew.log(step, steps, losses)

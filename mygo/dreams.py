@@ -1,7 +1,8 @@
 """Dreams: images that the generators of all tasks recall, mixed, with what the teacher thinks of them."""
 
 import copy
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -78,6 +79,16 @@ class Night:
     def steps_in(self, block: int) -> int:
         """Number of steps that ``block`` covers."""
         return min(self.steps_per_block, self.steps - block * self.steps_per_block)
+
+    def blocks_from(self, step: int) -> range:
+        """Return the numbers of the blocks from that of ``step`` on."""
+        return range(step // self.steps_per_block, self.blocks)
+
+    def steps_of(self, blocks: Iterable[Dreams], first_step: int = 0) -> Iterator[Dreams]:
+        """Return the dreams of each step from ``first_step`` on, out of those of `blocks_from` it."""
+        numbered = zip(self.blocks_from(first_step), blocks, strict=True)
+        steps = (step for number, dreams in numbered for step in by_step(dreams, self.steps_in(number)))
+        return itertools.islice(steps, first_step % self.steps_per_block, None)
 
     def order(self, block: int, rank: int = 0, size: int = 1) -> Order:
         """Return what ``rank`` of ``size`` workers needs for the steps of ``block``, step after step.
@@ -172,18 +183,21 @@ def shifted(images: Tensor, shifts: Tensor) -> Tensor:
 class DreamSource(Protocol):
     """Where a sleeping worker gets its dreams from."""
 
-    def dreams(self, life: "Life", night: Night, team: Team) -> Iterator[Dreams]:
-        """Yield, for each step of ``night``, this rank's share of the global batch of dreams."""
+    def dreams(self, life: "Life", night: Night, team: Team, first_step: int = 0) -> Iterator[Dreams]:
+        """Return, for each step of ``night`` from ``first_step`` on, this rank's share of the global batch of dreams.
+
+        The teacher is ``life`` as it is when this is called.
+        """
 
 
 class OwnDreams:
     """Dreams in the process that sleeps."""
 
-    def dreams(self, life: "Life", night: Night, team: Team) -> Iterator[Dreams]:
-        """Yield this rank's share of each step's dreams."""
-        dreamer = life.dreamer(team.device)
-        for block in range(night.blocks):
-            yield from by_step(dreamer.dream(night.order(block, team.rank, team.size)), night.steps_in(block))
+    def dreams(self, life: "Life", night: Night, team: Team, first_step: int = 0) -> Iterator[Dreams]:
+        """Return this rank's share of each step's dreams."""
+        dreamer = life.dreamer(team.device)  # now, not at the first dream, when the student may have learned
+        blocks = (dreamer.dream(night.order(block, team.rank, team.size)) for block in night.blocks_from(first_step))
+        return night.steps_of(blocks, first_step)
 
 
 def by_step(dreams: Dreams, steps: int) -> Iterator[Dreams]:

@@ -5,13 +5,14 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import mygo
 from mygo.cache import MemoryCache
+from mygo.checkpoint import PhaseKeeper
 from mygo.crew import Crew
 from mygo.data import DATASETS, DatasetName, LabelledImages, load_dataset, with_validation
 from mygo.dreams import DreamSource, OwnDreams
@@ -25,6 +26,7 @@ from mygo.stream import Task, TaskStream, deal_classes
 from mygo.team import Solo, Team
 
 RESULTS_SCHEMA = 1
+SAVE_EVERY = 60.0
 NUM_CLASSES = {"digits": 10, "fashion-mnist": 10, "mnist": 10, "kmnist": 10, "cifar10": 10, "cifar100": 100}
 
 
@@ -75,6 +77,8 @@ class Experiment:
     """Steps between two journal entries of a phase's progress."""
     memory_cache: Path | None = None
     """Folder in which memories are found that were trained before, and in which new ones are left."""
+    save_every: float = SAVE_EVERY
+    """Seconds between two points within a phase from which an interrupted life goes on."""
 
     def run(
         self, team: Team | None = None, dreams: DreamSource | None = None, journal: Journal = silent
@@ -84,7 +88,9 @@ class Experiment:
         With an `out` rank 0 also writes them to its ``results.json``.
         """
         cache = None if self.memory_cache is None else MemoryCache(self.memory_cache)
-        crew = Crew(team or Solo(), dreams or OwnDreams(), journal, self.log_every, cache=cache)
+        crew = Crew(
+            team or Solo(), dreams or OwnDreams(), journal, self.log_every, cache=cache, save_every=self.save_every
+        )
         lives = []
         for name in self.config.strategies:
             stream = self.open_stream()
@@ -161,6 +167,8 @@ class Experiment:
 def live(life: Life, strategy: Strategy, stream: TaskStream, crew: Crew) -> None:
     """Learn every task of ``stream`` that ``life`` has not learned yet: wake, sleep, evaluate."""
     life.to(crew.team.device)
+    if crew.team.rank == 0 and not life.saved:
+        life.save()
     for task in stream.skip(life.tasks_learned):
         life.begin(task)
         wake(life, strategy, task, stream, crew)
@@ -204,9 +212,11 @@ def evaluate(life: Life, task: Task, tests: Sequence[LabelledImages], crew: Crew
 def saved_phase(life: Life, task: Task, name: str, crew: Crew) -> Iterator[Crew]:
     """Time a phase, note that it is done and save the life; yields the crew at this place."""
     place = Place(life.strategy, task.index, name)
+    keep = life.keep_checkpoint if crew.team.rank == 0 else None
+    keeper = PhaseKeeper(name, life.checkpoint, keep, crew.save_every)
     started = time.perf_counter()
-    yield crew.at(place)
-    seconds = time.perf_counter() - started
+    yield replace(crew.at(place), keeper=keeper)
+    seconds = keeper.seconds_before + time.perf_counter() - started
     life.record.seconds[name] = life.record.seconds.get(name, 0.0) + seconds
     if life.tasks_learned == task.index:  # unless this phase ended the cycle
         life.phases_done.append(name)

@@ -13,12 +13,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
-from torch.optim.lr_scheduler import LambdaLR
 
 from mygo import seeding
+from mygo.checkpoint import Parts
 from mygo.data import LabelledImages, to_unit_range
 from mygo.errors import check_ranges
 from mygo.layers import group_norm
+from mygo.schedule import set_rate
 from mygo.stream import EpochBatches
 from mygo.team import batch_mean, share
 
@@ -154,13 +155,20 @@ def train_gan(
     generate, discriminate = team.wrap(generator), team.wrap(discriminator)
     optimise_g = torch.optim.Adam(generator.parameters(), config.generator_lr, betas=(0.0, 0.99), fused=True)
     optimise_d = torch.optim.Adam(discriminator.parameters(), config.discriminator_lr, betas=(0.0, 0.99), fused=True)
-    optimisers = (optimise_g, optimise_d)
-    schedules = [LambdaLR(optimiser, lambda step: lr_factor(step, config.steps)) for optimiser in optimisers]
+    parts: Parts = {
+        "generator": generator,
+        "discriminator": discriminator,
+        "average": average,
+        "optimise_g": optimise_g,
+        "optimise_d": optimise_d,
+    }
 
     def mean(per_image: Tensor) -> Tensor:
         return batch_mean(per_image, config.batch_size, team)
 
-    for step in range(config.steps):
+    for step in crew.steps(config.steps, parts):
+        set_rate(optimise_g, config.generator_lr * lr_factor(step, config.steps))
+        set_rate(optimise_d, config.discriminator_lr * lr_factor(step, config.steps))
         mine = share(config.batch_size, team.rank, team.size)
         rows = batches.indices(step)[mine]
         noise = torch.randn(config.batch_size, config.latent_dim, generator=seeding.stream(*key, "noise", step))[mine]
@@ -187,8 +195,6 @@ def train_gan(
             decay = min(config.ema_decay, (1 + step) / (10 + step))
             for kept, current in zip(average.parameters(), generator.parameters(), strict=True):
                 kept.lerp_(current, 1 - decay)
-        for schedule in schedules:
-            schedule.step()
         crew.log(step, config.steps, {"discriminator": loss_d, "generator": loss_g})
     return average
 

@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 import torch
 
 from mygo import seeding, storage
+from mygo.checkpoint import Checkpoint
 from mygo.data import LabelledImages
 from mygo.dreams import Dreamer, Night
 from mygo.errors import InputError
@@ -119,6 +120,10 @@ class Life:
         self.tasks_learned = 0
         self.phases_done: list[str] = []
         """Phases of the current cycle that were finished."""
+        self.checkpoint: Checkpoint | None = None
+        """How far the phase after those came before it was interrupted."""
+        self._manifest: dict[str, Any] = {}
+        """What was written at the last `save`."""
 
     def to(self, device: torch.device) -> None:
         """Move the networks that train to ``device``."""
@@ -180,6 +185,11 @@ class Life:
         return Dreamer(self.memories, self.neocortex, self.fast_learner, device, with_features=with_features)
 
     @property
+    def saved(self) -> bool:
+        """Whether a state of this life was saved or read."""
+        return bool(self._manifest)
+
+    @property
     def memory_bytes(self) -> int:
         """Bytes kept to remember with: generators as stored and real exemplars, the network itself not counted."""
         return sum(map(stored_bytes, self.memories)) + sum(kept.nbytes for kept in self.exemplars)
@@ -188,10 +198,11 @@ class Life:
 
     def save(self) -> None:
         """Write the whole state to the folder, if there is one; either all of it counts or nothing."""
+        self.checkpoint = None
         if self.folder is None:
             return
         write = functools.partial(storage.write_tensors, self.folder)
-        manifest = {
+        self._manifest = {
             "schema": SCHEMA,
             "strategy": self.strategy,
             "stream": self.stream,
@@ -214,7 +225,16 @@ class Life:
                 ],
             },
         }
-        storage.write_manifest(self.folder, manifest)
+        storage.write_manifest(self.folder, self._manifest)
+
+    def keep_checkpoint(self, checkpoint: Checkpoint) -> None:
+        """Add ``checkpoint`` to what the last `save` wrote, in place of the one before, if there is a folder."""
+        if self.folder is None:
+            return
+        file = storage.write_tensors(self.folder, "checkpoint", checkpoint.tensors)
+        entry = {name: getattr(checkpoint, name) for name in ("phase", "attempt", "steps", "seconds")}
+        files = {**self._manifest["files"], "checkpoint": file}
+        storage.write_manifest(self.folder, {**self._manifest, "files": files, "checkpoint": entry})
 
     @staticmethod
     def exists(folder: Path) -> bool:
@@ -262,6 +282,15 @@ class Life:
         life.record = Record(**manifest["record"])
         life.tasks_learned = int(manifest["tasks_learned"])
         life.phases_done = [str(phase) for phase in manifest["phases_done"]]
+        if "checkpoint" in manifest:
+            life.checkpoint = Checkpoint(
+                **manifest["checkpoint"], tensors=storage.read_tensors(folder, files["checkpoint"])
+            )
+        life._manifest = {
+            name: {role: file for role, file in value.items() if role != "checkpoint"} if name == "files" else value
+            for name, value in manifest.items()
+            if name != "checkpoint"
+        }
         return life
 
     def _read_network(self, file: str, head_sizes: list[int]) -> NeocortexNet:

@@ -61,7 +61,7 @@ def consolidate(life: "Life", task: Task, crew: Crew) -> None:
     config = life.config.sleep
     night = life.night(task.index)
     outputs = own_outputs(life.neocortex.head_sizes, crew.team.device)
-    dreams_by_step = crew.dreams.dreams(life, night, crew.team)
+    dreams_by_step = crew.dreams.dreams(life, night, crew.team, crew.keeper.steps_done(crew.attempt))
 
     def losses_at(student: nn.Module, step: int) -> Losses:
         dreams = next(dreams_by_step)

@@ -2,7 +2,7 @@
 
 import copy
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -104,9 +104,9 @@ def memorise(life: "Life", task: Task, data: LabelledImages, crew: Crew) -> None
     if life.fast_learner is None:
         raise RuntimeError("memorise needs the fast learner as a judge: run adapt first")
     data = life.perceived(data)
-    for attempt in range(config.attempts):
+    for attempt in range(crew.keeper.attempt, config.attempts):
         key = memory_key(life, task, attempt)
-        generator = trained_memory(life, task, data, key, crew)
+        generator = trained_memory(life, task, data, key, replace(crew, attempt=attempt))
         quality = measure_quality(generator, life.fast_learner, task.index, data, key, crew.team)
         grid = sample_grid(generator, key, crew.team.device)
         crew.tell(Dreamt(crew.place, grid, len(task.classes), asdict(quality)))

@@ -189,7 +189,7 @@ def test_a_host_that_is_lost_in_the_middle_of_a_sleep_changes_nothing_but_the_ti
         read_until(output_of(running), r"ended with \d", seen)
     output = "".join(seen)
     assert "ended with 0" in output, output[-3000:]
-    assert "Restart 1 of 3, from the last saved phase" in plain(output)
+    assert "Restart 1 of 3, from the last saved point" in plain(output)
     assert ADDRESSES[victim - 1] not in workers_in(output)[-1]
     assert_close(mygo_of(out / "results.json"), here(flags, tmp_path / "undisturbed"))
 

@@ -73,6 +73,7 @@ def test_flags_that_do_not_exist_or_parse_end_with_2(
         (["--memory.fidelity-floor", "nan"], "--memory.fidelity-floor must be from 0.0 to 1.0, not nan"),
         (["--wake.lr", "-1"], "--wake.lr must be at least 0.0, not -1.0"),
         (["--max-failures", "-1"], "--max-failures must be at least 0, not -1"),
+        (["--save-every", "-1"], "--save-every must be at least 0 seconds, not -1.0"),
         (["--memory.gan.steps", "-3"], "--memory.gan.steps must be at least 1, not -3"),
     ],
 )

@@ -150,8 +150,8 @@ def test_lost_workers_start_again_and_the_person_is_told(
     assert fits.calls == 3
     assert [event.text for event in events if isinstance(event, Notice)] == [
         "Worker 1 of the training workers failed (RuntimeError: Connection closed by peer). "
-        "Restart 1 of 2, from the last saved phase.",
-        "Worker 1 of the training workers failed (RuntimeError: again). Restart 2 of 2, from the last saved phase.",
+        "Restart 1 of 2, from the last saved point.",
+        "Worker 1 of the training workers failed (RuntimeError: again). Restart 2 of 2, from the last saved point.",
     ]
 
 

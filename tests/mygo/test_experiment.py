@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from mygo import experiment as experiment_module
-from mygo import sleep
+from mygo import sleep, wake
 from mygo.data import LabelledImages, load_dataset
 from mygo.errors import InputError, MemoryQualityError
 from mygo.experiment import Experiment, ExperimentConfig
 from mygo.journal import Event, PhaseEnded, Progress
 from mygo.life import DreamLevel, Life, LifeConfig
-from mygo.memory import MemoryConfig, stored_bytes
+from mygo.memory import MemoryConfig, Quality, stored_bytes
 from mygo.strategies import STRATEGIES, Strategy
 from mygo.stream import TaskStream
 
@@ -144,9 +144,6 @@ def test_a_life_interrupted_after_any_phase_ends_as_an_undisturbed_one(
     undisturbed = at_level(with_strategies(tiny_experiment, strategy), dream_level)
     expected = undisturbed.run()["strategies"][strategy]
 
-    class PowerCutError(Exception):
-        pass
-
     interrupted = dataclasses.replace(undisturbed, out=tmp_path / "interrupted")
     phases: list[tuple[int, str]] = []
 
@@ -169,6 +166,77 @@ def test_a_life_interrupted_after_any_phase_ends_as_an_undisturbed_one(
     ends = [Life.open(out / "life" / strategy) for out in (undisturbed.out, tmp_path / "interrupted")]
     a, b = (end.neocortex.state_dict() for end in ends)
     assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+class PowerCutError(Exception):
+    pass
+
+
+def run_with_a_cut(
+    experiment: Experiment, cut_at: tuple[int, str, int], occasion: int = 1
+) -> list[tuple[int, str, int]]:
+    """Run ``experiment``, cut it off when it tells of a step for the n-th time, and go on; returns all steps told."""
+    steps: list[tuple[int, str, int]] = []
+
+    def listen(event: Event) -> None:
+        if isinstance(event, Progress):
+            steps.append((event.place.task, event.place.phase, event.step))
+            if steps[-1] == cut_at and steps.count(cut_at) == occasion:
+                raise PowerCutError
+
+    with pytest.raises(PowerCutError):
+        experiment.run(journal=listen)
+    experiment.run(journal=listen)
+    return steps
+
+
+def networks_of(experiment: Experiment, strategy: str) -> dict[str, Tensor]:
+    assert experiment.out is not None
+    life = Life.open(experiment.out / "life" / strategy)
+    networks = {"neocortex": life.neocortex, **{str(task): memory for task, memory in enumerate(life.memories)}}
+    return {f"{name}.{key}": value for name, net in networks.items() for key, value in net.state_dict().items()}
+
+
+@pytest.mark.parametrize(
+    ("strategy", "task", "phase", "dream_level"),
+    [
+        ("mygo", 0, "learn", "pixels"),
+        ("mygo", 1, "learn", "pixels"),
+        ("mygo", 1, "adapt", "pixels"),
+        ("mygo", 1, "memorise", "pixels"),
+        ("mygo", 1, "consolidate", "pixels"),
+        ("mygo", 0, "memorise", "features"),
+        ("mygo", 1, "consolidate", "features"),
+        ("lwf", 1, "lwf", "pixels"),
+        ("replay", 1, "replay", "pixels"),
+    ],
+)
+def test_a_life_cut_off_within_a_phase_goes_on_at_the_step_and_ends_bitwise_the_same(
+    tiny_experiment: Experiment, tmp_path: Path, strategy: str, task: int, phase: str, dream_level: DreamLevel
+) -> None:
+    undisturbed = at_level(with_strategies(tiny_experiment, strategy), dream_level)
+    undisturbed.run()
+    cut = dataclasses.replace(undisturbed, out=tmp_path / "cut", save_every=0.0)
+    steps = run_with_a_cut(cut, (task, phase, 13))
+    assert steps.count((task, phase, 13)) == 2
+    assert len(steps) == len(set(steps)) + 1, "no other step was made twice"
+    expected, found = networks_of(undisturbed, strategy), networks_of(cut, strategy)
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+def test_a_life_cut_off_in_a_memorys_second_attempt_does_not_make_the_first_again(
+    tiny_experiment: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    qualities = iter([Quality(0.1, 1.0), *[Quality(1.0, 1.0)] * 9])
+    monkeypatch.setattr(wake, "measure_quality", lambda *_: next(qualities))
+    memory = dataclasses.replace(tiny_experiment.config.life.memory, fidelity_floor=0.5, attempts=3)
+    life = dataclasses.replace(tiny_experiment.config.life, memory=memory)
+    config = dataclasses.replace(tiny_experiment.config, life=life)
+    experiment = dataclasses.replace(tiny_experiment, config=config, save_every=0.0)
+    steps = run_with_a_cut(experiment, (0, "memorise", 13), occasion=2)
+    assert steps.count((0, "memorise", 12)) == 2, "once in each attempt"
+    assert steps.count((0, "memorise", 13)) == 3
 
 
 def test_dreams_of_features_leave_a_front_that_the_first_task_trained(tiny_experiment: Experiment) -> None:

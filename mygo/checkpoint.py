@@ -1,0 +1,133 @@
+"""Points within a phase from which its training goes on exactly: what is trained, the optimisers, and the steps done.
+
+No random state is kept, since every draw is named by its step (`mygo.seeding`), and no schedule, since rates are
+functions of the step.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+Parts = Mapping[str, nn.Module | torch.optim.Optimizer]
+"""What a training loop changes, by names that do not change."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The state of a phase's training after ``steps`` steps of its ``attempt``, ``seconds`` after the phase began."""
+
+    phase: str
+    attempt: int
+    steps: int
+    seconds: float
+    tensors: Mapping[str, Tensor]
+
+
+class Keeper(Protocol):
+    """Keeps checkpoints of one phase, and gives the last one back when the phase is begun again."""
+
+    @property
+    def attempt(self) -> int:
+        """The attempt that the last checkpoint belongs to; 0 without one."""
+
+    def steps_done(self, attempt: int) -> int:
+        """Return how many steps of ``attempt`` were done at the last checkpoint."""
+
+    def resume(self, parts: Parts, attempt: int) -> int:
+        """Bring ``parts`` to the last checkpoint of ``attempt``, and return `steps_done`."""
+
+    def reached(self, steps: int, parts: Parts, attempt: int) -> None:
+        """Keep a checkpoint, if it is time for one, now that ``steps`` of ``attempt`` are done."""
+
+
+class Forgetful:
+    """Keeps nothing."""
+
+    attempt = 0
+
+    def steps_done(self, attempt: int) -> int:
+        """Nothing was done before."""
+        return 0
+
+    def resume(self, parts: Parts, attempt: int) -> int:
+        """Begin at the beginning."""
+        return 0
+
+    def reached(self, steps: int, parts: Parts, attempt: int) -> None:
+        """Keep nothing."""
+
+
+class PhaseKeeper:
+    """Keeps a checkpoint of ``phase`` with ``keep`` whenever ``every`` seconds have gone by; ``last`` is the last one.
+
+    A worker that does not write has ``keep`` None; all workers must be given the same ``last``.
+    """
+
+    def __init__(
+        self, phase: str, last: Checkpoint | None, keep: Callable[[Checkpoint], None] | None, every: float
+    ) -> None:
+        self.phase = phase
+        self.last = last if last is not None and last.phase == phase else None
+        self.keep = keep
+        self.every = every
+        self.seconds_before = self.last.seconds if self.last else 0.0
+        """Seconds of this phase that earlier runs spent up to the last checkpoint."""
+        self._began = self._kept = time.monotonic()
+
+    @property
+    def attempt(self) -> int:
+        """The attempt that the last checkpoint belongs to; 0 without one."""
+        return self.last.attempt if self.last else 0
+
+    def steps_done(self, attempt: int) -> int:
+        """Return how many steps of ``attempt`` were done at the last checkpoint."""
+        return self.last.steps if self.last and self.last.attempt == attempt else 0
+
+    def resume(self, parts: Parts, attempt: int) -> int:
+        """Bring ``parts`` to the last checkpoint of ``attempt``, and return `steps_done`."""
+        if self.last and self.last.attempt == attempt:
+            restore(parts, self.last.tensors)
+        return self.steps_done(attempt)
+
+    def reached(self, steps: int, parts: Parts, attempt: int) -> None:
+        """Keep a checkpoint, if it is time for one, now that ``steps`` of ``attempt`` are done."""
+        now = time.monotonic()
+        if self.keep is None or now - self._kept < self.every:
+            return
+        seconds = self.seconds_before + now - self._began
+        self.keep(Checkpoint(self.phase, attempt, steps, seconds, tensors_of(parts)))
+        self._kept = time.monotonic()
+
+
+def tensors_of(parts: Parts) -> dict[str, Tensor]:
+    """Return the whole state of ``parts`` as tensors with names; those of an optimiser's state are its own copies."""
+    tensors: dict[str, Tensor] = {}
+    for name, part in parts.items():
+        if isinstance(part, nn.Module):
+            tensors |= {f"{name}.{key}": value for key, value in part.state_dict().items()}
+        else:
+            for index, state in part.state_dict()["state"].items():
+                tensors |= {f"{name}.{index}.{key}": value for key, value in state.items()}
+    return tensors
+
+
+def restore(parts: Parts, tensors: Mapping[str, Tensor]) -> None:
+    """Give ``parts`` the state that `tensors_of` returned, on the devices on which they are.
+
+    Raises:
+        KeyError, RuntimeError: the tensors are of other parts.
+    """
+    for name, part in parts.items():
+        mine = {key.removeprefix(f"{name}."): value for key, value in tensors.items() if key.startswith(f"{name}.")}
+        if isinstance(part, nn.Module):
+            part.load_state_dict(mine)
+            continue
+        states: dict[int, dict[str, Tensor]] = {}
+        for key, value in mine.items():
+            index, field = key.split(".")
+            states.setdefault(int(index), {})[field] = value
+        part.load_state_dict({**part.state_dict(), "state": states})
