@@ -3,12 +3,14 @@
 import platform
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 import mygo
 from mygo.cache import MemoryCache
@@ -17,7 +19,7 @@ from mygo.crew import Crew
 from mygo.data import DATASETS, DatasetName, LabelledImages, load_dataset, with_validation
 from mygo.dreams import DreamSource, OwnDreams
 from mygo.errors import InputError
-from mygo.journal import Evaluated, Journal, PhaseEnded, Place, silent
+from mygo.journal import Evaluated, Journal, Notice, PhaseEnded, Place, silent
 from mygo.life import Life, LifeConfig
 from mygo.metrics import accuracy_rows, average_accuracy, backward_transfer, forgetting
 from mygo.storage import write_json
@@ -27,6 +29,8 @@ from mygo.team import Solo, Team
 
 RESULTS_SCHEMA = 1
 SAVE_EVERY = 60.0
+LAST_BREATH_SECONDS = 30.0
+"""How long a run waits for one that is being ended to let go of its folder."""
 NUM_CLASSES = {"digits": 10, "fashion-mnist": 10, "mnist": 10, "kmnist": 10, "cifar10": 10, "cifar100": 100}
 
 
@@ -91,10 +95,14 @@ class Experiment:
         crew = Crew(
             team or Solo(), dreams or OwnDreams(), journal, self.log_every, cache=cache, save_every=self.save_every
         )
+        with self.locked(LAST_BREATH_SECONDS) if crew.team.rank == 0 else nullcontext():
+            return self._live(crew)
+
+    def _live(self, crew: Crew) -> dict[str, Any]:
         lives = []
         for name in self.config.strategies:
             stream = self.open_stream()
-            life = self.open_life(name, stream.image_shape)
+            life = self.open_life(name, stream.image_shape, lambda text: crew.tell(Notice(text)))
             live(life, STRATEGIES[name], stream, crew)
             lives.append(life)
         results = self.results(lives)
@@ -127,6 +135,34 @@ class Experiment:
         for name in set(lives) & set(self.config.strategies):
             self.open_life(name, (0, 0, 0))
         check_writable(self.out)
+        if self.out.exists():
+            with self.locked(0):
+                pass
+
+    @contextmanager
+    def locked(self, patience: float) -> Iterator[None]:
+        """Hold the folder `out` inside the block, after at most ``patience`` seconds of waiting for it.
+
+        The operating system takes the lock from a process that dies.
+
+        Raises:
+            InputError: another process holds it.
+        """
+        if self.out is None:
+            yield
+            return
+        self.out.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.out / "in-use.lock", timeout=patience)
+        try:
+            lock.acquire()
+        except Timeout as error:
+            raise InputError(
+                f"{self.out} is in use by another run: wait for its end, or choose another --out."
+            ) from error
+        try:
+            yield
+        finally:
+            lock.release()
 
     def open_stream(self) -> TaskStream:
         """Return the stream of tasks, the only holder of the data set's training images."""
@@ -135,8 +171,12 @@ class Experiment:
             dataset = with_validation(dataset, self.config.validation_share)
         return TaskStream(dataset, self.config.tasks())
 
-    def open_life(self, strategy: str, image_shape: tuple[int, int, int]) -> Life:
+    def open_life(
+        self, strategy: str, image_shape: tuple[int, int, int], tell: Callable[[str], None] = lambda text: None
+    ) -> Life:
         """Return the saved life of ``strategy``, or a new one for images of ``image_shape``.
+
+        ``tell`` is told where its newest state is damaged and the one before is used.
 
         Raises:
             InputError: the saved life has another configuration or belongs to another stream.
@@ -144,7 +184,7 @@ class Experiment:
         folder = None if self.out is None else self.out / "life" / strategy
         if folder is None or not Life.exists(folder):
             return Life(strategy, self.config.life, image_shape, folder, self.stream)
-        life = Life.open(folder)
+        life = Life.open(folder, tell)
         if life.config != self.config.life or life.stream != self.stream:
             raise InputError(
                 f"{folder} was begun with other settings: go on with the same flags, or choose another --out."

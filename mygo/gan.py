@@ -103,7 +103,8 @@ class Discriminator(nn.Module):
     def __init__(self, num_classes: int, image_shape: tuple[int, int, int], *, width: int) -> None:
         super().__init__()
         channels, height, image_width = image_shape
-        self.padding = (0, image_width % 2, 0, height % 2)
+        across, down = (max(size % 2, 4 - size) for size in (image_width, height))  # even, and at least 4
+        self.padding = (0, across, 0, down)
 
         def conv(ins: int, outs: int, kernel: int, stride: int) -> nn.Sequential:
             return nn.Sequential(spectral_norm(nn.Conv2d(ins, outs, kernel, stride, padding=1)), nn.LeakyReLU(0.2))

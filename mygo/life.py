@@ -1,7 +1,9 @@
 """A life: what one learner knows after the tasks so far, in memory and as a folder."""
 
+import copy
 import functools
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -122,8 +124,8 @@ class Life:
         """Phases of the current cycle that were finished."""
         self.checkpoint: Checkpoint | None = None
         """How far the phase after those came before it was interrupted."""
-        self._manifest: dict[str, Any] = {}
-        """What was written at the last `save`."""
+        self._written: dict[str, Any] = {}
+        """The manifest that was written or read last."""
 
     def to(self, device: torch.device) -> None:
         """Move the networks that train to ``device``."""
@@ -187,7 +189,7 @@ class Life:
     @property
     def saved(self) -> bool:
         """Whether a state of this life was saved or read."""
-        return bool(self._manifest)
+        return bool(self._written)
 
     @property
     def memory_bytes(self) -> int:
@@ -202,7 +204,7 @@ class Life:
         if self.folder is None:
             return
         write = functools.partial(storage.write_tensors, self.folder)
-        self._manifest = {
+        manifest = {
             "schema": SCHEMA,
             "strategy": self.strategy,
             "stream": self.stream,
@@ -225,7 +227,7 @@ class Life:
                 ],
             },
         }
-        storage.write_manifest(self.folder, self._manifest)
+        self._write(manifest)
 
     def keep_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Add ``checkpoint`` to what the last `save` wrote, in place of the one before, if there is a folder."""
@@ -233,27 +235,43 @@ class Life:
             return
         file = storage.write_tensors(self.folder, "checkpoint", checkpoint.tensors)
         entry = {name: getattr(checkpoint, name) for name in ("phase", "attempt", "steps", "seconds")}
-        files = {**self._manifest["files"], "checkpoint": file}
-        storage.write_manifest(self.folder, {**self._manifest, "files": files, "checkpoint": entry})
+        files = {**self._written["files"], "checkpoint": file}
+        self._write({**self._written, "files": files, "checkpoint": entry})
+
+    def _write(self, manifest: dict[str, Any]) -> None:
+        if self.folder is not None:
+            storage.write_manifest(self.folder, manifest, self._written or None)
+            self._written = manifest
 
     @staticmethod
     def exists(folder: Path) -> bool:
         """Tell whether ``folder`` holds a saved life."""
-        return (folder / storage.MANIFEST).exists()
+        return any((folder / name).exists() for name in (storage.MANIFEST, storage.PREVIOUS))
 
     @classmethod
-    def open(cls, folder: Path) -> "Life":
-        """Read the state that was saved last in ``folder``.
+    def open(cls, folder: Path, tell: Callable[[str], None] = warnings.warn) -> "Life":
+        """Read the state that was saved last in ``folder`` or, where that is damaged, the one before; ``tell`` is told.
 
         Raises:
-            InputError: there is none, or it is damaged or of another version; the message names the file.
+            InputError: there is none, or all are damaged or of another version; the message names the file.
         """
-        manifest = storage.read_manifest(folder, SCHEMA)
         try:
-            life = cls._from_manifest(folder, manifest)
+            return cls._read(folder, folder / storage.MANIFEST)
+        except InputError as error:
+            try:
+                life = cls._read(folder, folder / storage.PREVIOUS)
+            except InputError:
+                raise error from None
+            tell(f"{error} The state before it is used instead.")
+            return life
+
+    @classmethod
+    def _read(cls, folder: Path, path: Path) -> "Life":
+        manifest = storage.read_manifest(path, SCHEMA)
+        try:
+            return cls._from_manifest(folder, manifest)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise InputError(f"{folder / storage.MANIFEST} does not describe a life ({error}).") from error
-        return life
+            raise InputError(f"{path} does not describe a life ({error}).") from error
 
     @classmethod
     def _from_manifest(cls, folder: Path, manifest: Mapping[str, Any]) -> "Life":
@@ -283,14 +301,9 @@ class Life:
         life.tasks_learned = int(manifest["tasks_learned"])
         life.phases_done = [str(phase) for phase in manifest["phases_done"]]
         if "checkpoint" in manifest:
-            life.checkpoint = Checkpoint(
-                **manifest["checkpoint"], tensors=storage.read_tensors(folder, files["checkpoint"])
-            )
-        life._manifest = {
-            name: {role: file for role, file in value.items() if role != "checkpoint"} if name == "files" else value
-            for name, value in manifest.items()
-            if name != "checkpoint"
-        }
+            tensors = storage.read_tensors(folder, files["checkpoint"])
+            life.checkpoint = Checkpoint(**manifest["checkpoint"], tensors=tensors)
+        life._written = copy.deepcopy(dict(manifest))  # the record goes on changing
         return life
 
     def _read_network(self, file: str, head_sizes: list[int]) -> NeocortexNet:

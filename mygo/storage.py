@@ -17,6 +17,8 @@ from mygo.errors import InputError
 
 MANIFEST = "manifest.json"
 """The file that makes a folder a life."""
+PREVIOUS = "manifest.previous.json"
+"""The state before, for when something of the newest is damaged."""
 
 _TENSOR_FILE = re.compile(r"[a-z0-9-]+-(?P<digest>[0-9a-f]{16})\.safetensors")
 
@@ -91,28 +93,36 @@ def read_tensors(folder: Path, name: str) -> dict[str, Tensor]:
         raise InputError(f"{folder / name} is not a safetensors file ({error}).") from error
 
 
-def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
-    """Make ``manifest`` the folder's state, then delete the tensor files that it does not name."""
-    write_json(folder / MANIFEST, manifest)
-    kept = set(_strings_in(manifest["files"]))
+def write_manifest(folder: Path, manifest: Mapping[str, Any], before: Mapping[str, Any] | None = None) -> None:
+    """Make ``manifest`` the folder's state, keep ``before`` as the one before it, and delete all other tensor files."""
+    if before is not None:
+        write_json(folder / PREVIOUS, {**before, "checksum": checksum(before)})
+    write_json(folder / MANIFEST, {**manifest, "checksum": checksum(manifest)})
+    kept = set(_strings_in(manifest["files"])) | set(_strings_in(before["files"] if before is not None else {}))
     for path in folder.glob("*.safetensors"):
         if path.name not in kept:
             path.unlink()
 
 
-def read_manifest(folder: Path, schema: int) -> dict[str, Any]:
-    """Read the folder's manifest.
+def read_manifest(path: Path, schema: int) -> dict[str, Any]:
+    """Read the manifest at ``path``.
 
     Raises:
         InputError: there is none, or it is damaged or of another version.
     """
-    path = folder / MANIFEST
     if not path.exists():
-        raise InputError(f"{folder} holds no saved life: it has no {MANIFEST}.")
+        raise InputError(f"{path.parent} holds no saved life: it has no {path.name}.")
     manifest = read_json(path)
     if manifest.get("schema") != schema:
         raise InputError(f"{path} is not a life of schema {schema}: open it with the version of MyGO that wrote it.")
+    if manifest.pop("checksum", None) != checksum(manifest):
+        raise InputError(f"{path} is damaged: its content is not what was written.")
     return manifest
+
+
+def checksum(content: Mapping[str, Any]) -> str:
+    """Return a hash of what `write_json` would write of ``content``, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _strings_in(value: Any) -> Iterator[str]:

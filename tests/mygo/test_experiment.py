@@ -1,6 +1,8 @@
 import dataclasses
 import gc
 import json
+import subprocess
+import sys
 import weakref
 from pathlib import Path
 
@@ -339,6 +341,31 @@ def test_an_out_folder_is_used_once_and_resumed_on_request(tiny_experiment: Expe
     with pytest.raises(InputError, match="pass --resume to go on with it, or another --out"):
         tiny_experiment.check_out(resume=False)
     tiny_experiment.check_out(resume=True)
+
+
+def test_a_folder_in_use_is_refused_until_its_process_is_gone(tiny_experiment: Experiment) -> None:
+    assert tiny_experiment.out is not None
+    hold = """
+import sys, time
+from filelock import FileLock
+lock = FileLock(sys.argv[1])
+lock.acquire()
+print("held", flush=True)
+time.sleep(60)
+"""
+    tiny_experiment.out.mkdir()
+    command = [sys.executable, "-c", hold, str(tiny_experiment.out / "in-use.lock")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(InputError, match="is in use by another run"):
+            tiny_experiment.check_out(resume=False)
+        with pytest.raises(InputError, match="is in use by another run"), tiny_experiment.locked(0):
+            pass
+        other.kill()
+    tiny_experiment.check_out(resume=False)
+    with tiny_experiment.locked(0):
+        pass
 
 
 def test_an_out_that_cannot_be_written_to_is_refused(tiny_experiment: Experiment, tmp_path: Path) -> None:

@@ -1,14 +1,15 @@
-import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
+from mygo import storage
 from mygo.data import LabelledImages
 from mygo.errors import InputError
-from mygo.life import Life, LifeConfig
+from mygo.life import SCHEMA, Life, LifeConfig
 from mygo.memory import Quality
-from mygo.storage import MANIFEST
+from mygo.storage import MANIFEST, PREVIOUS
 from mygo.stream import Task
 
 
@@ -49,10 +50,11 @@ def test_what_is_saved_is_what_is_opened(life: Life) -> None:
 def test_a_folder_holds_nothing_that_needs_unpickling_and_nothing_left_over(life: Life) -> None:
     assert life.folder is not None
     life.finish_cycle()
-    life.save()
+    for _ in range(2):  # the state before is kept too
+        life.save()
     names = sorted(path.name for path in life.folder.iterdir())
     assert MANIFEST in names
-    assert all(name == MANIFEST or name.endswith(".safetensors") for name in names)
+    assert all(name in (MANIFEST, PREVIOUS) or name.endswith(".safetensors") for name in names)
     assert not any(name.startswith("fast-learner") for name in names)
     assert sum(name.startswith("memory-") for name in names) == 2
 
@@ -82,9 +84,7 @@ def test_a_save_that_is_cut_off_leaves_the_state_before(life: Life, monkeypatch:
 def test_a_damaged_or_missing_file_is_named(life: Life, role: str) -> None:
     assert life.folder is not None
     path = next(life.folder.glob(f"{role}-*"))
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
+    flip_a_bit(path)
     with pytest.raises(InputError, match=f"{path.name} is damaged"):
         Life.open(life.folder)
     path.unlink()
@@ -92,10 +92,61 @@ def test_a_damaged_or_missing_file_is_named(life: Life, role: str) -> None:
         Life.open(life.folder)
 
 
+def flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-7])
+
+
+@pytest.mark.parametrize("damage", [flip_a_bit, truncate, Path.unlink])
+@pytest.mark.parametrize("role", ["neocortex", "memory-2", MANIFEST])
+def test_a_life_whose_newest_state_is_damaged_is_opened_from_the_one_before(
+    life: Life, role: str, damage: Callable[[Path], None]
+) -> None:
+    assert life.folder is not None
+    before = {path.name for path in life.folder.iterdir()}
+    life.finish_cycle()
+    life.begin(Task(2, (8, 9)))
+    life.keep_memory(life.config.build_generator(2, (1, 8, 8)), Quality(0.9, 0.8))
+    life.save()
+    (newest,) = [
+        path
+        for path in life.folder.iterdir()
+        if path.name.startswith(role) and (path.name not in before or role == MANIFEST)
+    ]
+    damage(newest)
+    told: list[str] = []
+    opened = Life.open(life.folder, told.append)
+    assert opened.tasks_learned == 1
+    assert len(opened.memories) == 2
+    (text,) = told
+    assert newest.name in text
+    assert "state before it is used" in text
+    # Going on keeps the good one of the two states.
+    opened.record.seconds["learn"] = 7.0
+    opened.save()
+    assert Life.open(life.folder, pytest.fail).record.seconds["learn"] == 7.0
+    flip_a_bit(life.folder / MANIFEST)
+    assert Life.open(life.folder, told.append).record.seconds["learn"] == 1.5
+
+
+def test_when_no_good_state_is_left_the_newest_ones_trouble_is_told(life: Life) -> None:
+    assert life.folder is not None
+    life.save()
+    truncate(life.folder / MANIFEST)
+    truncate(life.folder / PREVIOUS)
+    with pytest.raises(InputError, match=f"{MANIFEST} is damaged"):
+        Life.open(life.folder, pytest.fail)
+
+
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        (lambda m: m.update(schema=2), "not a life of schema 1"),
+        (lambda m: m.update(schema=99), "not a life of schema 2"),
         (lambda m: m.pop("record"), "does not describe a life"),
         (lambda m: m["config"].update(colour="blue"), "does not describe a life"),
         (lambda m: m.update(head_sizes=[2, 4]), "does not describe a life"),
@@ -104,10 +155,9 @@ def test_a_damaged_or_missing_file_is_named(life: Life, role: str) -> None:
 )
 def test_a_manifest_that_does_not_fit_is_refused(life: Life, change, complaint: str) -> None:
     assert life.folder is not None
-    path = life.folder / MANIFEST
-    manifest = json.loads(path.read_text())
+    manifest = storage.read_manifest(life.folder / MANIFEST, SCHEMA)
     change(manifest)
-    path.write_text(json.dumps(manifest))
+    storage.write_manifest(life.folder, manifest)
     with pytest.raises(InputError, match=complaint):
         Life.open(life.folder)
 

@@ -94,7 +94,7 @@ def test_the_floor_holds_for_both_measures() -> None:
     assert not Quality(1.0, 0.29).reaches(floor)
 
 
-@pytest.mark.parametrize("shape", [(1, 8, 8), (1, 28, 28), (3, 32, 32)])
+@pytest.mark.parametrize("shape", [(1, 8, 8), (1, 28, 28), (3, 32, 32), (64, 2, 2), (64, 7, 7)])
 @pytest.mark.parametrize("num_classes", [1, 5])
 def test_networks_fit_the_image_and_keep_examples_apart(shape: tuple[int, int, int], num_classes: int) -> None:
     generator = Generator(num_classes, shape, latent_dim=8, width=16)
