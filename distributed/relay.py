@@ -1,7 +1,7 @@
 """Carries what rank 0 tells to the driver, where the person is."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,6 +18,7 @@ class Mailbox:
 
     def __init__(self) -> None:
         self._events: list[Event] = []
+        self._stop_asked = False
 
     def tell(self, event: Event) -> None:
         """Add ``event``."""
@@ -27,6 +28,14 @@ class Mailbox:
         """Return the events since the last call."""
         events, self._events = self._events, []
         return events
+
+    def ask_to_stop(self) -> None:
+        """Ask the workers to save and end."""
+        self._stop_asked = True
+
+    def stop_asked(self) -> bool:
+        """Tell whether the workers are asked to save and end."""
+        return self._stop_asked
 
 
 class RelayedJournal:
@@ -44,6 +53,25 @@ class RelayedJournal:
         """Wait until all events have arrived."""
         if self._last is not None:
             ray.get(self._last)
+
+
+@contextmanager
+def stop_asked(mailbox: Any) -> Iterator[Callable[[], bool]]:
+    """Yield a function that tells, at no cost, whether the driver asked to stop; a thread asks ``mailbox`` for it."""
+    asked, done = threading.Event(), threading.Event()
+
+    def ask_until_done() -> None:
+        while not done.wait(POLL_SECONDS) and not asked.is_set():
+            if ray.get(mailbox.stop_asked.remote()):
+                asked.set()
+
+    thread = threading.Thread(target=ask_until_done, name="stop", daemon=True)
+    thread.start()
+    try:
+        yield asked.is_set
+    finally:
+        done.set()
+        thread.join()
 
 
 @contextmanager

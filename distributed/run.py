@@ -4,6 +4,7 @@ python distributed/run.py --dataset fashion-mnist --num-workers 2 --out runs/fas
 """
 
 import argparse
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -208,6 +209,7 @@ def main(argv: list[str]) -> int:
         else:
             run(arguments, Console())
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that what was started is ended
     return exit_code_of(command, "run.py", "--out")
 
 

@@ -1,10 +1,16 @@
 """An experiment on Ray: all its lives inside one `TorchTrainer.fit()`, since starting a worker group takes long."""
 
+import concurrent.futures
 import functools
+import math
 import os
 import shutil
+import threading
+import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +24,11 @@ from ray.train.backend import Backend
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
 
 from distributed.dreamers import PooledDreams, start_dreamers
+from distributed.interruption import Interruption, interruptible
 from distributed.nodes import check_nodes, use_rays_interface, wait_for_room
 from distributed.placement import Placement, place
-from distributed.relay import RelayedJournal, relay
-from mygo.errors import InputError, MygoError
+from distributed.relay import RelayedJournal, relay, stop_asked
+from mygo.errors import InputError, MygoError, StoppedError
 from mygo.experiment import Experiment
 from mygo.journal import Journal, Notice, silent
 from mygo.team import Ranks
@@ -35,6 +42,10 @@ class WorkerTask:
     dreamers: Sequence[Any]
     mailbox: Any
     threads: int
+
+
+STOP_SECONDS = 20.0
+"""How long workers may take to save once they were asked to end; then they are left at their last saved point."""
 
 
 class WorkersLostError(MygoError):
@@ -63,23 +74,29 @@ def run_on_ray(
         raise ValueError(f"workers need an absolute folder that all of them see, not {experiment.out}")
     ray_folder = experiment.out / "ray"
     failures = 0
-    with relay(journal) as mailbox:
+    with relay(journal) as mailbox, removed_at_the_end(ray_folder):
         while True:
             wait_for_room(placement, journal)
             check_nodes(experiment, placement)
             if failures:
                 placement = place(ray.cluster_resources(), placement.num_workers, placement.num_dreamers)
             try:
-                results = fit(experiment, placement, mailbox, ray_folder)
-                break
+                return fit(experiment, placement, mailbox, ray_folder)
             except train.WorkerGroupError as failure:
                 raise_what_is_for_a_person(failure)
                 failures += 1
                 if failures > max_failures:
                     raise_when_used_up(failure, max_failures)
                 journal(Notice(f"{reason(failure)} Restart {failures} of {max_failures}, from the last saved point."))
-    shutil.rmtree(ray_folder)
-    return results
+
+
+@contextmanager
+def removed_at_the_end(folder: Path) -> Iterator[None]:
+    """Remove ``folder`` and what is in it at the end of the block, however that is reached."""
+    try:
+        yield
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def fit(experiment: Experiment, placement: Placement, mailbox: Any, ray_folder: Path) -> dict[str, Any]:
@@ -103,13 +120,50 @@ def fit(experiment: Experiment, placement: Placement, mailbox: Any, ray_folder: 
         run_config=RunConfig(name=f"fit-{uuid.uuid4().hex[:8]}", storage_path=str(ray_folder)),
     )
     try:
-        result: Any = trainer.fit()
+        result: Any = fit_until_stopped(trainer, mailbox)
     finally:
         # Not left to reference counting: an exception's traceback would keep them, and their cores.
         for dreamer in dreamers:
             ray.kill(dreamer)
     results: dict[str, Any] = result.return_value
     return results
+
+
+def fit_until_stopped(trainer: TorchTrainer, mailbox: Any) -> Any:
+    """Return the result of ``trainer.fit()``; at Ctrl-C or SIGTERM ask the workers to save, and end.
+
+    Raises:
+        StoppedError: the workers ended since they were asked to, or took too long to.
+        KeyboardInterrupt: there was a second signal.
+        ray.train.TrainingFailedError: the workers did not come to the end.
+    """
+    with interruptible(lambda: ray.get(mailbox.ask_to_stop.remote())) as interruption:
+        fitting: Future[Any] = Future()
+
+        def fit_in_thread() -> None:
+            try:
+                fitting.set_result(trainer.fit())
+            except BaseException as error:
+                fitting.set_exception(error)
+
+        # In a thread, so that the signals come to this one: Ray's own handler would end the workers without a word.
+        threading.Thread(target=fit_in_thread, name="fit", daemon=True).start()
+        deadline = math.inf
+        while not fitting.done() and time.monotonic() < deadline:
+            concurrent.futures.wait([fitting], timeout=0.5)
+            if interruption.signal is not None and deadline == math.inf:
+                deadline = time.monotonic() + STOP_SECONDS
+        if interruption.signal is None:
+            return fitting.result()
+        saved = fitting.done() and isinstance(fitting.exception(), train.WorkerGroupError)
+        raise stopped(interruption, "Saved" if saved else "Ended at the last saved point")
+
+
+def stopped(interruption: Interruption, how: str) -> StoppedError:
+    """Return the error that ends a command as the signal asked for."""
+    error = StoppedError(f"{how}: run again with the same flags, --out and --resume to go on.")
+    error.exit_code = interruption.exit_code
+    return error
 
 
 class OwnInterface(TorchConfig):
@@ -165,7 +219,8 @@ def live_on_worker(task: WorkerTask) -> dict[str, Any]:
     if team.rank == 0 and len(set(addresses)) > 1:
         journal(Notice(f"Training workers on {', '.join(addresses)}"))
     try:
-        return task.experiment.run(team, PooledDreams(task.dreamers), journal)
+        with stop_asked(task.mailbox) if team.rank == 0 else nullcontext(lambda: False) as stop:
+            return task.experiment.run(team, PooledDreams(task.dreamers), journal, stop)
     finally:
         journal.flush()
 

@@ -40,8 +40,8 @@ class Keeper(Protocol):
     def resume(self, parts: Parts, attempt: int) -> int:
         """Bring ``parts`` to the last checkpoint of ``attempt``, and return `steps_done`."""
 
-    def reached(self, steps: int, parts: Parts, attempt: int) -> None:
-        """Keep a checkpoint, if it is time for one, now that ``steps`` of ``attempt`` are done."""
+    def reached(self, steps: int, parts: Parts, attempt: int, *, at_once: bool = False) -> None:
+        """Keep a checkpoint, if it is time for one or ``at_once``, now that ``steps`` of ``attempt`` are done."""
 
 
 class Forgetful:
@@ -57,7 +57,7 @@ class Forgetful:
         """Begin at the beginning."""
         return 0
 
-    def reached(self, steps: int, parts: Parts, attempt: int) -> None:
+    def reached(self, steps: int, parts: Parts, attempt: int, *, at_once: bool = False) -> None:
         """Keep nothing."""
 
 
@@ -93,10 +93,10 @@ class PhaseKeeper:
             restore(parts, self.last.tensors)
         return self.steps_done(attempt)
 
-    def reached(self, steps: int, parts: Parts, attempt: int) -> None:
-        """Keep a checkpoint, if it is time for one, now that ``steps`` of ``attempt`` are done."""
+    def reached(self, steps: int, parts: Parts, attempt: int, *, at_once: bool = False) -> None:
+        """Keep a checkpoint, if it is time for one or ``at_once``, now that ``steps`` of ``attempt`` are done."""
         now = time.monotonic()
-        if self.keep is None or now - self._kept < self.every:
+        if self.keep is None or (now - self._kept < self.every and not at_once):
             return
         seconds = self.seconds_before + now - self._began
         self.keep(Checkpoint(self.phase, attempt, steps, seconds, tensors_of(parts)))

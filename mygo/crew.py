@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from mygo.cache import MemoryCache
 from mygo.checkpoint import Forgetful, Keeper, Parts
 from mygo.dreams import DreamSource
-from mygo.errors import NonFiniteError
+from mygo.errors import NonFiniteError, StoppedError
 from mygo.journal import Event, Journal, Place, Progress, silent
 from mygo.schedule import cosine, set_rate
 from mygo.team import Team, global_mean
@@ -34,6 +34,8 @@ class Crew:
     """Keeps points from which the phase goes on after an interruption."""
     save_every: float = math.inf
     """Seconds between two of those points."""
+    stop: Callable[[], bool] = lambda: False
+    """Tells whether the end was asked for."""
     attempt: int = 0
     """Counts how often the phase's training is begun with other draws."""
 
@@ -42,10 +44,17 @@ class Crew:
         return replace(self, place=place)
 
     def steps(self, steps: int, parts: Parts) -> Iterator[int]:
-        """Yield the numbers of a training loop's ``steps``, from the last checkpoint of its ``parts`` on."""
+        """Yield the numbers of a training loop's ``steps``, from the last checkpoint of its ``parts`` on.
+
+        Raises:
+            StoppedError: the end was asked for; the step is finished and, on the worker that writes, saved.
+        """
         for step in range(self.keeper.resume(parts, self.attempt), steps):
             yield step
-            self.keeper.reached(step + 1, parts, self.attempt)
+            stopping = self.stop()
+            self.keeper.reached(step + 1, parts, self.attempt, at_once=stopping)
+            if stopping:
+                raise StoppedError(f"{self.place}: stopped after step {step + 1} of {steps}.")
 
     def tell(self, event: Event) -> None:
         """Journal ``event``, once for the whole team."""

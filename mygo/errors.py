@@ -27,6 +27,12 @@ class NonFiniteError(MygoError):
     """A loss became infinite or not a number."""
 
 
+class StoppedError(MygoError):
+    """A person asked for the end, and what was done is saved."""
+
+    exit_code = 130
+
+
 def check_ranges(config: object, flag: str, **ranges: tuple[float, float]) -> None:
     """Check that settings of ``config`` lie in their (lowest, highest) ``ranges``; None is always allowed.
 

@@ -85,15 +85,29 @@ class Experiment:
     """Seconds between two points within a phase from which an interrupted life goes on."""
 
     def run(
-        self, team: Team | None = None, dreams: DreamSource | None = None, journal: Journal = silent
+        self,
+        team: Team | None = None,
+        dreams: DreamSource | None = None,
+        journal: Journal = silent,
+        stop: Callable[[], bool] = lambda: False,
     ) -> dict[str, Any]:
         """Live every strategy to its end, going on with lives that are saved in `out`, and return the results.
 
-        With an `out` rank 0 also writes them to its ``results.json``.
+        With an `out` rank 0 also writes them to its ``results.json``. Where ``stop`` returns True, the training step is
+        finished and saved, and the run ends.
+
+        Raises:
+            StoppedError: it was stopped.
         """
         cache = None if self.memory_cache is None else MemoryCache(self.memory_cache)
         crew = Crew(
-            team or Solo(), dreams or OwnDreams(), journal, self.log_every, cache=cache, save_every=self.save_every
+            team or Solo(),
+            dreams or OwnDreams(),
+            journal,
+            self.log_every,
+            cache=cache,
+            save_every=self.save_every,
+            stop=stop,
         )
         with self.locked(LAST_BREATH_SECONDS) if crew.team.rank == 0 else nullcontext():
             return self._live(crew)
