@@ -12,6 +12,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from mygo.errors import InputError
+
 Parts = Mapping[str, nn.Module | torch.optim.Optimizer]
 """What a training loop changes, by names that do not change."""
 
@@ -88,9 +90,16 @@ class PhaseKeeper:
         return self.last.steps if self.last and self.last.attempt == attempt else 0
 
     def resume(self, parts: Parts, attempt: int) -> int:
-        """Bring ``parts`` to the last checkpoint of ``attempt``, and return `steps_done`."""
+        """Bring ``parts`` to the last checkpoint of ``attempt``, and return `steps_done`.
+
+        Raises:
+            InputError: the checkpoint is of other parts.
+        """
         if self.last and self.last.attempt == attempt:
-            restore(parts, self.last.tensors)
+            try:
+                restore(parts, self.last.tensors)
+            except (KeyError, ValueError, RuntimeError) as error:
+                raise InputError(f"The point saved within {self.phase} is not one of this life ({error}).") from error
         return self.steps_done(attempt)
 
     def reached(self, steps: int, parts: Parts, attempt: int, *, at_once: bool = False) -> None:

@@ -27,6 +27,10 @@ class NonFiniteError(MygoError):
     """A loss became infinite or not a number."""
 
 
+class StorageError(MygoError):
+    """A file could not be written; what was saved before is whole."""
+
+
 class StoppedError(MygoError):
     """A person asked for the end, and what was done is saved."""
 

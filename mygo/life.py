@@ -2,6 +2,8 @@
 
 import copy
 import functools
+import itertools
+import math
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -87,6 +89,21 @@ class Record:
     nearest_neighbour_ratio: list[float] = field(default_factory=list)
     replaced_data_bytes: int = 0
     """Bytes of the raw training images that were handed out and are gone."""
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any]) -> "Record":
+        """Return the record that was written as ``values``.
+
+        Raises:
+            TypeError, ValueError: they are not those of a record.
+        """
+        record = cls(**values)
+        matrices = (*record.task_il, *record.class_il)
+        per_task = (record.label_fidelity, record.diversity, record.frechet_distance, record.nearest_neighbour_ratio)
+        numbers = (record.replaced_data_bytes, *record.seconds.values(), *itertools.chain(*matrices, *per_task))
+        if not all(isinstance(number, int | float) and math.isfinite(number) for number in numbers):
+            raise ValueError("its record holds something that is not a number")
+        return record
 
 
 class Life:
@@ -270,7 +287,7 @@ class Life:
         manifest = storage.read_manifest(path, SCHEMA)
         try:
             return cls._from_manifest(folder, manifest)
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        except (LookupError, TypeError, ValueError, RuntimeError, AttributeError, OverflowError) as error:
             raise InputError(f"{path} does not describe a life ({error}).") from error
 
     @classmethod
@@ -285,35 +302,41 @@ class Life:
         files = manifest["files"]
         sizes = [int(size) for size in manifest["head_sizes"]]
         if files["encoder"]:
-            life.encoder = Encoder(shape, config.backbone)
-            life.encoder.load_state_dict(storage.read_tensors(folder, files["encoder"]))
+            tensors = storage.read_tensors(folder, files["encoder"])
+            life.encoder = storage.fill(lambda: Encoder(shape, config.backbone), tensors)
         life.neocortex = life._read_network(files["neocortex"], sizes)
         if files["fast_learner"]:
             life.fast_learner = life._read_network(files["fast_learner"], sizes)
         for name, size in zip(files["memories"], sizes, strict=False):
-            memory = life.config.build_generator(size, life.neocortex.image_shape)
-            memory.load_state_dict(storage.read_tensors(folder, name))
+            build = functools.partial(config.build_generator, size, life.neocortex.image_shape)
+            memory = storage.fill(build, storage.read_tensors(folder, name), torch.half)
             life.memories.append(memory.eval().requires_grad_(False))
         for name in files["exemplars"]:
             kept = storage.read_tensors(folder, name)
             life.exemplars.append(LabelledImages(kept["images"], kept["labels"]))
-        life.record = Record(**manifest["record"])
+        life.record = Record.read(manifest["record"])
         life.tasks_learned = int(manifest["tasks_learned"])
         life.phases_done = [str(phase) for phase in manifest["phases_done"]]
         if "checkpoint" in manifest:
             tensors = storage.read_tensors(folder, files["checkpoint"])
-            life.checkpoint = Checkpoint(**manifest["checkpoint"], tensors=tensors)
+            entry = manifest["checkpoint"]
+            life.checkpoint = Checkpoint(
+                str(entry["phase"]), int(entry["attempt"]), int(entry["steps"]), float(entry["seconds"]), tensors
+            )
         life._written = copy.deepcopy(dict(manifest))  # the record goes on changing
         return life
 
     def _read_network(self, file: str, head_sizes: list[int]) -> NeocortexNet:
         if self.folder is None:
             raise ValueError("a life without a folder has nothing to read")
-        if self.encoder is None:
-            net = NeocortexNet(self.image_shape, self.config.backbone)
-        else:
-            net = behind(self.encoder, self.image_shape, self.config.backbone)
-        for size in head_sizes:
-            net.add_task_head(size)
-        net.load_state_dict(storage.read_tensors(self.folder, file))
-        return net
+
+        def build() -> NeocortexNet:
+            if self.encoder is None:
+                net = NeocortexNet(self.image_shape, self.config.backbone)
+            else:
+                net = behind(self.encoder, self.image_shape, self.config.backbone)
+            for size in head_sizes:
+                net.add_task_head(size)
+            return net
+
+        return storage.fill(build, storage.read_tensors(self.folder, file))

@@ -5,15 +5,19 @@ import json
 import os
 import re
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import safetensors
 import safetensors.torch
+import torch
 from torch import Tensor
 
-from mygo.errors import InputError
+from mygo.errors import InputError, StorageError
+
+M = TypeVar("M", bound=torch.nn.Module)
 
 MANIFEST = "manifest.json"
 """The file that makes a folder a life."""
@@ -24,17 +28,26 @@ _TENSOR_FILE = re.compile(r"[a-z0-9-]+-(?P<digest>[0-9a-f]{16})\.safetensors")
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write ``content`` under a temporary name, force it to disk, and move it to ``path`` in one step."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write ``content`` under a temporary name, force it to disk, and move it to ``path`` in one step.
+
+    Raises:
+        StorageError: it cannot be written, for lack of room perhaps; what was at ``path`` is still there.
+    """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+    except OSError as error:
+        raise StorageError(
+            f"{path} cannot be written ({error.strerror}): the state before is whole; make room and --resume."
+        ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -91,6 +104,25 @@ def read_tensors(folder: Path, name: str) -> dict[str, Tensor]:
         return safetensors.torch.load(content)
     except safetensors.SafetensorError as error:
         raise InputError(f"{folder / name} is not a safetensors file ({error}).") from error
+
+
+def fill(build: Callable[[], M], tensors: Mapping[str, Tensor], dtype: torch.dtype = torch.float32) -> M:
+    """Return the module that ``build`` makes, with ``tensors`` (of ``dtype``) as its weights.
+
+    That they are its own is found out before it takes any memory: a hostile file may ask for a module of any size.
+
+    Raises:
+        ValueError: they are not; the message names one.
+    """
+    with torch.device("meta"):
+        wanted = {name: (tensor.shape, dtype) for name, tensor in build().state_dict().items()}
+    found = {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
+    for name in wanted.keys() | found.keys():
+        if wanted.get(name) != found.get(name):
+            raise ValueError(f"the weights {name} are not those of its network")
+    module = build()
+    module.load_state_dict(tensors)
+    return module
 
 
 def write_manifest(folder: Path, manifest: Mapping[str, Any], before: Mapping[str, Any] | None = None) -> None:
