@@ -1,0 +1,138 @@
+"""How many lives end as an undisturbed one does when a process of theirs is killed at a random moment.
+
+python benchmarks/faults.py --count 20     about a minute each; writes benchmarks/results/faults.md
+
+Each life is a short one on digits under `run.py`. A training worker, all dreamers, or the driver with everything that it
+started is killed (SIGKILL) once; after the driver's death the same command is run with --resume.
+"""
+
+import argparse
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+sys.path[0] = str(REPOSITORY)
+
+from benchmarks.report import table, write_report  # noqa: E402
+from distributed.run import parse  # noqa: E402
+from mygo.experiment import Experiment, ExperimentConfig  # noqa: E402
+from mygo.life import Life  # noqa: E402
+
+FLAGS = ["--strategies", "mygo", "--num-tasks", "3", "--memory.gan.steps", "500", "--sleep.steps", "400"]
+WHAT_COUNTS = ("accuracy_matrix", "label_fidelity", "diversity", "frechet_distance", "memory_bytes")
+TARGETS = {"worker": "ray::RayTrainWorker", "dreamers": "ray::BlockDreamer", "driver": ""}
+
+
+def processes_of(mark: str, title: str = "") -> list[int]:
+    """Return the processes that were started with ``MARK=mark`` and have ``title`` in their command line."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it may be gone by now
+            marked = f"MARK={mark}".encode() in (folder / "environ").read_bytes()
+            if marked and title.encode() in (folder / "cmdline").read_bytes():
+                found.append(int(folder.name))
+    return found
+
+
+def kill(pids: list[int]) -> None:
+    """SIGKILL processes that may be gone already."""
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def start(out: Path, mark: str, *flags: str) -> "subprocess.Popen[str]":
+    """Start the short life."""
+    command = [sys.executable, "distributed/run.py", *FLAGS, "--save-every", "2", "--out", str(out), *flags]
+    return subprocess.Popen(
+        command,
+        cwd=REPOSITORY,
+        env={**os.environ, "MARK": mark},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def lived(out: Path) -> dict[str, Any]:
+    """Return what counts of a life's results."""
+    entry = json.loads((out / "results.json").read_text())["strategies"]["mygo"]
+    return {key: entry[key] for key in WHAT_COUNTS}
+
+
+def live_with_a_kill(target: str, moment: float, out: Path) -> tuple[str, str]:
+    """Live, kill ``target`` ``moment`` seconds after training began; returns where the life was, and its end in words."""
+    mark = uuid.uuid4().hex
+    try:
+        running = start(out, mark)
+        while not Life.exists(out / "life" / "mygo"):
+            time.sleep(0.05)
+        time.sleep(moment)
+        place = place_of(out / "life" / "mygo")
+        if target == "driver":
+            kill([running.pid, *processes_of(mark)])
+            running.communicate()
+            running = start(out, mark, "--resume")
+        else:
+            kill(processes_of(mark, TARGETS[target]))
+        said, _ = running.communicate(timeout=300)
+        return place, "ended" if running.returncode == 0 else f"exit code {running.returncode}: {said[-500:]}"
+    finally:
+        kill(processes_of(mark))
+
+
+def place_of(folder: Path) -> str:
+    """Return how far the life in ``folder`` is, in words."""
+    manifest = json.loads((folder / "manifest.json").read_text())
+    done = f"task {manifest['tasks_learned'] + 1}, after {(manifest['phases_done'] or ['nothing'])[-1]}"
+    point = manifest.get("checkpoint")
+    return f"{done}, {point['phase']} step {point['steps']}" if point else done
+
+
+def main() -> None:
+    """Kill, compare, and write the report."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0)
+    flags = parser.parse_args()
+    draw = random.Random(flags.seed)
+    with tempfile.TemporaryDirectory(prefix="mygo-faults-") as name:
+        folder = Path(name)
+        start(folder / "undisturbed", "").communicate()
+        expected = lived(folder / "undisturbed")
+        alone = Experiment(ExperimentConfig(num_tasks=3, strategies=("mygo",), life=parse(FLAGS).life))
+        results = alone.run()["strategies"]["mygo"]
+        assert expected == {key: results[key] for key in WHAT_COUNTS}, "the same life without Ray differs"
+        seconds = Life.open(folder / "undisturbed" / "life" / "mygo").record.seconds
+        length = sum(seconds.values())
+        rows: list[list[object]] = []
+        for number in range(flags.count):
+            target, moment = list(TARGETS)[number % len(TARGETS)], draw.uniform(0.0, 0.9 * length)
+            out = folder / str(number)
+            place, end = live_with_a_kill(target, moment, out)
+            same = end == "ended" and lived(out) == expected
+            rows.append([number + 1, target, f"{moment:.1f}", place, end, "yes" if same else "NO"])
+            print(rows[-1], flush=True)
+    same = sum(row[-1] == "yes" for row in rows)
+    body = "\n\n".join(
+        [
+            f"{same} of {len(rows)} lives ended with exactly the accuracies and memories of the undisturbed one, "
+            f"which trains for {length:.0f} s.",
+            table(["", "killed", "seconds into training", "last saved point", "run", "same result"], rows),
+        ]
+    )
+    print(write_report("faults", "Lives with a process killed", "python benchmarks/faults.py", body).read_text())
+
+
+if __name__ == "__main__":
+    main()
