@@ -2,8 +2,8 @@
 
 python benchmarks/faults.py --count 20     about a minute each; writes benchmarks/results/faults.md
 
-Each life is a short one on digits under `run.py`. A training worker, all dreamers, or the driver with everything that it
-started is killed (SIGKILL) once; after the driver's death the same command is run with --resume.
+Each life is a short one on digits under `run.py`. A training worker, all dreamers, or the driver with everything that
+it started is killed (SIGKILL) once; after the driver's death the same command is run with --resume.
 """
 
 import argparse
@@ -71,7 +71,7 @@ def lived(out: Path) -> dict[str, Any]:
 
 
 def live_with_a_kill(target: str, moment: float, out: Path) -> tuple[str, str]:
-    """Live, kill ``target`` ``moment`` seconds after training began; returns where the life was, and its end in words."""
+    """Live, kill ``target`` ``moment`` seconds after training began; returns where the life was, and how it ended."""
     mark = uuid.uuid4().hex
     try:
         running = start(out, mark)
