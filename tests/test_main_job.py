@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from mygo.experiment import Experiment, ExperimentConfig
+from mygo.presets import preset
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
@@ -46,10 +49,9 @@ def test_mygo_remembers_without_data_what_finetuning_forgets(main_job) -> None:
     assert min(strategies["mygo"]["label_fidelity"]) >= 0.7
 
 
-def test_without_sleep_it_is_clearly_worse(main_job, tmp_path: Path) -> None:
-    ended, _ = run("--out", "out", "--strategies", "mygo-nosleep", cwd=tmp_path)
-    assert ended.returncode == 0, ended.stderr[-2000:]
-    awake = json.loads((tmp_path / "out" / "results.json").read_text())["strategies"]["mygo-nosleep"]
+def test_without_sleep_it_is_clearly_worse(main_job) -> None:
+    config = ExperimentConfig(strategies=("mygo-nosleep",), life=preset("digits"))
+    awake = Experiment(config).run()["strategies"]["mygo-nosleep"]
     whole = json.loads((main_job[0] / "results.json").read_text())["strategies"]["mygo"]
     assert awake["average_accuracy"]["class_il"] <= whole["average_accuracy"]["class_il"] - 0.10
 

@@ -77,13 +77,14 @@ def test_two_workers_have_the_losses_of_one_over_twenty_steps(
     saved = tmp_path / "saved"
     with pytest.raises(EnoughError):
         Experiment(config, saved).run(journal=stop_at_start)
-    losses = []
-    for workers in (1, 2):
-        out = tmp_path / f"{workers} workers"
-        shutil.copytree(saved, out)
-        events: list[Event] = []
-        run_on_ray(Experiment(config, out, log_every=1), place({"CPU": 2}, workers, 1), events.append)
-        losses.append({key: value for key, value in losses_of(events).items() if key[0] in phases})
+    one, two = (Experiment(config, tmp_path / name, log_every=1) for name in ("one", "two"))
+    events: tuple[list[Event], list[Event]] = ([], [])
+    for experiment in (one, two):
+        assert experiment.out is not None
+        shutil.copytree(saved, experiment.out)
+    one.run(journal=events[0].append)  # as one worker on Ray would, to the bit
+    run_on_ray(two, place({"CPU": 2}, 2, 1), events[1].append)
+    losses = [{key: value for key, value in losses_of(told).items() if key[0] in phases} for told in events]
     assert set(losses[0]) == {(phase, 1, step) for phase in phases for step in range(20)}
     assert_close(losses[0], losses[1], 1e-4)
 

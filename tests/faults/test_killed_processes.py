@@ -33,7 +33,7 @@ def kill_all(name: str) -> None:
 @pytest.fixture
 def longer(tiny_experiment: Experiment) -> Experiment:
     """Phases that take some seconds, and points saved within them."""
-    settings = {"memory.gan.steps": 600, "sleep.steps": 600, "sleep.steps_per_block": 4}
+    settings = {"memory.gan.steps": 300, "sleep.steps": 300, "sleep.steps_per_block": 4}
     life: LifeConfig = change(tiny_experiment.config.life, settings)
     config = dataclasses.replace(tiny_experiment.config, life=life)
     return dataclasses.replace(tiny_experiment, config=config, save_every=0.1)
@@ -43,9 +43,9 @@ def test_a_life_survives_a_worker_lost_awake_all_dreamers_at_once_and_a_worker_l
     ray_cluster: None, longer: Experiment, tmp_path: Path
 ) -> None:
     kills: dict[tuple[str, int], Callable[[], None]] = {
-        ("memorise", 300): lambda: kill_all("RayTrainWorker"),
-        ("consolidate", 100): lambda: kill_all("BlockDreamer"),
-        ("consolidate", 400): lambda: kill_all("RayTrainWorker"),
+        ("memorise", 150): lambda: kill_all("RayTrainWorker"),
+        ("consolidate", 50): lambda: kill_all("BlockDreamer"),
+        ("consolidate", 200): lambda: kill_all("RayTrainWorker"),
     }
     told: list[str] = []
     first_steps: list[tuple[str, int]] = []

@@ -20,10 +20,10 @@ SETTINGS = {
     "num-tasks": "2",
     "wake.head-steps": "20",
     "wake.adapt-steps": "20",
-    "memory.gan.steps": "500",
+    "memory.gan.steps": "200",
     "memory.fidelity-floor": "0",
     "memory.diversity-floor": "0",
-    "sleep.steps": "300",
+    "sleep.steps": "200",
 }
 SHORT = [part for name, value in SETTINGS.items() for part in (f"--{name}", value)]
 
@@ -38,13 +38,13 @@ def processes_with(mark: str) -> list[str]:
     return found
 
 
-def run_until(phase: str, number: signal.Signals, out: Path) -> tuple[int, str, float, list[str]]:
+def run_until(phase: str, number: signal.Signals, out: Path, *flags: str) -> tuple[int, str, float, list[str]]:
     """Run the short life, send it ``number`` within ``phase`` of its second task, and wait for its end.
 
     Returns the exit code, what it said, the seconds that it took to end, and the processes that it left behind.
     """
     mark = uuid.uuid4().hex
-    command = [sys.executable, "distributed/run.py", *SHORT, "--out", str(out), "--save-every", "0.2"]
+    command = [sys.executable, "distributed/run.py", *SHORT, "--out", str(out), "--save-every", "0.2", *flags]
     with subprocess.Popen(
         command,
         cwd=REPOSITORY,
@@ -55,7 +55,7 @@ def run_until(phase: str, number: signal.Signals, out: Path) -> tuple[int, str, 
         # Started with `&`, a shell would have it ignore Ctrl-C.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     ) as process:
-        while not is_within(phase, out / "life" / "mygo"):
+        while place_of(out / "life" / "mygo") != (1, phase):
             assert process.poll() is None, process.stdout and process.stdout.read()
             time.sleep(0.05)
         process.send_signal(number)
@@ -65,24 +65,24 @@ def run_until(phase: str, number: signal.Signals, out: Path) -> tuple[int, str, 
     return process.returncode, said, took, processes_with(mark)
 
 
-def is_within(phase: str, folder: Path) -> bool:
-    """Tell whether a point within ``phase`` of the second task was saved in ``folder``."""
+def place_of(folder: Path) -> tuple[int, str] | None:
+    """Return the tasks learned and the phase within which the life in ``folder`` was saved last, if it was."""
     if not Life.exists(folder):
-        return False
+        return None
     manifest = json.loads((folder / "manifest.json").read_text())
-    return manifest["tasks_learned"] == 1 and manifest.get("checkpoint", {}).get("phase") == phase
+    return manifest["tasks_learned"], manifest.get("checkpoint", {}).get("phase", "")
 
 
-def test_ctrl_c_within_a_phase_saves_the_step_and_resume_ends_as_undisturbed(tmp_path: Path) -> None:
+def test_signals_within_phases_save_the_step_and_resume_ends_as_undisturbed(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    code, said, took, left = run_until("memorise", signal.SIGINT, out)
-    assert code == 130, said
-    assert took < 30
-    assert left == []
-    assert "Saved: run again with the same flags, --out and --resume" in said
-    assert "Traceback" not in said
-    interrupted = Life.open(out / "life" / "mygo")
-    assert interrupted.checkpoint is not None
+    for phase, number, flags in (("memorise", signal.SIGINT, ()), ("consolidate", signal.SIGTERM, ("--resume",))):
+        code, said, took, left = run_until(phase, number, out, *flags)
+        assert code == 128 + number, said
+        assert took < 30
+        assert left == []
+        assert "Saved: run again with the same flags, --out and --resume" in said
+        assert "Traceback" not in said
+        assert place_of(out / "life" / "mygo") == (1, phase)
     resumed = subprocess.run(
         [sys.executable, "distributed/run.py", *SHORT, "--out", str(out), "--resume"],
         cwd=REPOSITORY,
@@ -92,18 +92,7 @@ def test_ctrl_c_within_a_phase_saves_the_step_and_resume_ends_as_undisturbed(tmp
     )
     assert resumed.returncode == 0, resumed.stderr
     found = json.loads((out / "results.json").read_text())["strategies"]["mygo"]
-    arguments = parse(SHORT)
-    config = ExperimentConfig(num_tasks=2, strategies=("mygo",), life=arguments.life)
+    config = ExperimentConfig(num_tasks=2, strategies=("mygo",), life=parse(SHORT).life)
     expected = Experiment(config).run()["strategies"]["mygo"]  # without Ray: one worker gives the same bits
     for key in ("accuracy_matrix", "label_fidelity", "frechet_distance"):
         assert found[key] == expected[key], key
-
-
-def test_sigterm_ends_with_143_and_a_state_to_go_on_from(tmp_path: Path) -> None:
-    code, said, took, left = run_until("consolidate", signal.SIGTERM, tmp_path / "out")
-    assert code == 143, said
-    assert took < 30
-    assert left == []
-    saved = Life.open(tmp_path / "out" / "life" / "mygo")
-    assert saved.checkpoint is not None
-    assert saved.checkpoint.phase == "consolidate"
