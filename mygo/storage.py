@@ -115,13 +115,15 @@ def fill(build: Callable[[], M], tensors: Mapping[str, Tensor], dtype: torch.dty
         ValueError: they are not; the message names one.
     """
     with torch.device("meta"):
-        wanted = {name: (tensor.shape, dtype) for name, tensor in build().state_dict().items()}
+        module = build()
+    blank = module.state_dict()
+    wanted = {name: (tensor.shape, dtype) for name, tensor in blank.items()}
     found = {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
     for name in wanted.keys() | found.keys():
         if wanted.get(name) != found.get(name):
             raise ValueError(f"the weights {name} are not those of its network")
-    module = build()
-    module.load_state_dict(tensors)
+    own = {name: tensor.to(blank[name].dtype, copy=True) for name, tensor in tensors.items()}
+    module.load_state_dict(own, assign=True)
     return module
 
 
