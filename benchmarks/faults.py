@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 import uuid
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from typing import Any
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path[0] = str(REPOSITORY)
 
+from benchmarks.processes import processes_of, start_run  # noqa: E402
 from benchmarks.report import table, write_report  # noqa: E402
 from distributed.run import parse  # noqa: E402
 from mygo.experiment import Experiment, ExperimentConfig  # noqa: E402
@@ -33,18 +35,7 @@ WHAT_COUNTS = ("accuracy_matrix", "label_fidelity", "diversity", "frechet_distan
 TARGETS = {"worker": "ray::RayTrainWorker", "dreamers": "ray::BlockDreamer", "driver": ""}
 
 
-def processes_of(mark: str, title: str = "") -> list[int]:
-    """Return the processes that were started with ``MARK=mark`` and have ``title`` in their command line."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):  # it may be gone by now
-            marked = f"MARK={mark}".encode() in (folder / "environ").read_bytes()
-            if marked and title.encode() in (folder / "cmdline").read_bytes():
-                found.append(int(folder.name))
-    return found
-
-
-def kill(pids: list[int]) -> None:
+def kill(pids: Iterable[int]) -> None:
     """SIGKILL processes that may be gone already."""
     for pid in pids:
         with suppress(ProcessLookupError):
@@ -53,15 +44,7 @@ def kill(pids: list[int]) -> None:
 
 def start(out: Path, mark: str, *flags: str) -> "subprocess.Popen[str]":
     """Start the short life."""
-    command = [sys.executable, "distributed/run.py", *FLAGS, "--save-every", "2", "--out", str(out), *flags]
-    return subprocess.Popen(
-        command,
-        cwd=REPOSITORY,
-        env={**os.environ, "MARK": mark},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    return start_run([*FLAGS, "--save-every", "2", "--out", str(out), *flags], mark)
 
 
 def lived(out: Path) -> dict[str, Any]:

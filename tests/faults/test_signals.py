@@ -1,15 +1,14 @@
 """Ctrl-C and SIGTERM in the middle of a phase, as a person sends them."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
 import time
 import uuid
-from contextlib import suppress
 from pathlib import Path
 
+from benchmarks.processes import processes_of, start_run
 from distributed.run import parse
 from mygo.experiment import Experiment, ExperimentConfig
 from mygo.life import Life
@@ -28,33 +27,13 @@ SETTINGS = {
 SHORT = [part for name, value in SETTINGS.items() for part in (f"--{name}", value)]
 
 
-def processes_with(mark: str) -> list[str]:
-    """Return the command lines of all processes that were started with the environment variable ``MARK=mark``."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):  # it may be gone by now
-            if f"MARK={mark}".encode() in (folder / "environ").read_bytes():
-                found.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode())
-    return found
-
-
-def run_until(phase: str, number: signal.Signals, out: Path, *flags: str) -> tuple[int, str, float, list[str]]:
+def run_until(phase: str, number: signal.Signals, out: Path, *flags: str) -> tuple[int, str, float, dict[int, str]]:
     """Run the short life, send it ``number`` within ``phase`` of its second task, and wait for its end.
 
     Returns the exit code, what it said, the seconds that it took to end, and the processes that it left behind.
     """
     mark = uuid.uuid4().hex
-    command = [sys.executable, "distributed/run.py", *SHORT, "--out", str(out), "--save-every", "0.2", *flags]
-    with subprocess.Popen(
-        command,
-        cwd=REPOSITORY,
-        env={**os.environ, "MARK": mark},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        # Started with `&`, a shell would have it ignore Ctrl-C.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    ) as process:
+    with start_run([*SHORT, "--out", str(out), "--save-every", "0.2", *flags], mark) as process:
         while place_of(out / "life" / "mygo") != (1, phase):
             assert process.poll() is None, process.stdout and process.stdout.read()
             time.sleep(0.05)
@@ -62,7 +41,7 @@ def run_until(phase: str, number: signal.Signals, out: Path, *flags: str) -> tup
         sent = time.monotonic()
         said, _ = process.communicate(timeout=60)
         took = time.monotonic() - sent
-    return process.returncode, said, took, processes_with(mark)
+    return process.returncode, said, took, processes_of(mark)
 
 
 def place_of(folder: Path) -> tuple[int, str] | None:
@@ -79,7 +58,7 @@ def test_signals_within_phases_save_the_step_and_resume_ends_as_undisturbed(tmp_
         code, said, took, left = run_until(phase, number, out, *flags)
         assert code == 128 + number, said
         assert took < 30
-        assert left == []
+        assert left == {}
         assert "Saved: run again with the same flags, --out and --resume" in said
         assert "Traceback" not in said
         assert place_of(out / "life" / "mygo") == (1, phase)
