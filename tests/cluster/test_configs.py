@@ -64,7 +64,7 @@ def test_what_is_sent_to_the_nodes_exists_and_is_all_of_our_code(config: dict[st
 def test_it_names_no_machine_of_ours(file: Path) -> None:
     text = file.read_text()
     assert str(REPOSITORY) not in text
-    assert not re.search(r"/root/|/home/|/work/|10\.77\.", text)
+    assert not re.search(r"/(root|home|work)/|10\.77\.", text)
     hosts = set(re.findall(r"\b[\w.-]+\.(?:com|org|net|io|internal)\b", text))
     assert hosts <= {"fs-00000000.efs.us-west-2.amazonaws.com"}
 
