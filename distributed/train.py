@@ -155,8 +155,14 @@ def fit_until_stopped(trainer: TorchTrainer, mailbox: Any) -> Any:
                 deadline = time.monotonic() + STOP_SECONDS
         if interruption.signal is None:
             return fitting.result()
-        saved = fitting.done() and isinstance(fitting.exception(), train.WorkerGroupError)
+        saved = fitting.done() and were_stopped(fitting.exception())
         raise stopped(interruption, "Saved" if saved else "Ended at the last saved point")
+
+
+def were_stopped(error: BaseException | None) -> bool:
+    """Tell whether ``error`` is that of workers which were asked to save and end, and did."""
+    failures = error.worker_failures.values() if isinstance(error, train.WorkerGroupError) else ()
+    return any(isinstance(failure, StoppedError) for failure in failures)
 
 
 def stopped(interruption: Interruption, how: str) -> StoppedError:
