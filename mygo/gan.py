@@ -109,19 +109,22 @@ class Discriminator(nn.Module):
         def conv(ins: int, outs: int, kernel: int, stride: int) -> nn.Sequential:
             return nn.Sequential(spectral_norm(nn.Conv2d(ins, outs, kernel, stride, padding=1)), nn.LeakyReLU(0.2))
 
-        self.features = nn.Sequential(
-            nn.PixelUnshuffle(2),
+        layers: list[nn.Module] = [
             conv(4 * channels, width, 3, 1),
             conv(width, 2 * width, 4, 2),
             conv(2 * width, 4 * width, 3, 2),
-            conv(4 * width, 4 * width, 3, 2),
-        )
+        ]
+        if max(height, image_width) > 8:  # smaller images are one position by now
+            layers.append(conv(4 * width, 4 * width, 3, 2))
+        self.features = nn.Sequential(*layers)
         self.score = spectral_norm(nn.Linear(4 * width, 1))
         self.embed = spectral_norm(nn.Embedding(num_classes, 4 * width))
 
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
         """Return scores [N] for ``images`` [N, C, H, W] in [-1, 1] and ``labels`` [N] (integers)."""
-        h = self.features(F.pad(images, self.padding)).sum(dim=(2, 3))
+        halved = F.pixel_unshuffle(F.pad(images, self.padding), 2)
+        # In this layout the convolutions take two thirds of the time.
+        h = self.features(halved.contiguous(memory_format=torch.channels_last)).sum(dim=(2, 3))
         scores: Tensor = self.score(h).squeeze(1) + (self.embed(labels) * h).sum(dim=1)
         return scores
 
@@ -184,9 +187,9 @@ def train_gan(
         loss_d.backward()
         optimise_d.step()
 
-        discriminator.requires_grad_(False)
+        discriminator.requires_grad_(False).eval()  # without another power iteration
         loss_g = mean(F.softplus(-discriminator(fake, labels)))
-        discriminator.requires_grad_(True)
+        discriminator.requires_grad_(True).train()
         crew.check_finite(step, {"generator": loss_g})
         optimise_g.zero_grad()
         loss_g.backward()
