@@ -16,7 +16,9 @@ import ray
 import torch
 
 from distributed.placement import Placement
+from distributed.relay import RelayedJournal
 from mygo.dreams import Dreamer, Dreams, Night
+from mygo.journal import Notice
 from mygo.life import Life
 from mygo.team import Team
 
@@ -40,7 +42,10 @@ class BlockRequest:
 class BlockDreamer:
     """Answers requests from saved lives; the actor's class, and usable without Ray."""
 
-    def __init__(self, threads: int, device: str = "cpu") -> None:
+    def __init__(self, threads: int, device: str = "cpu", mailbox: Any = None) -> None:
+        """Dream with ``threads`` on ``device``; an actor that was started again says so in ``mailbox``."""
+        if mailbox is not None and ray.get_runtime_context().was_current_actor_reconstructed:
+            RelayedJournal(mailbox)(Notice("A dreamer was lost and has started again; its dreams are the same."))
         torch.set_num_threads(threads)
         self._device = torch.device(device)
         self._loaded: tuple[Path, int] | None = None
@@ -65,8 +70,11 @@ class BlockDreamer:
         return {field.name: getattr(dreams, field.name).numpy() for field in fields(Dreams)}
 
 
-def start_dreamers(placement: Placement) -> list[Any]:
-    """Start the dreamer actors of ``placement``, which come back when they die, wherever the cluster has room."""
+def start_dreamers(placement: Placement, mailbox: Any = None) -> list[Any]:
+    """Start the dreamer actors of ``placement``, which come back when they die, wherever the cluster has room.
+
+    Those that come back say so in ``mailbox``.
+    """
     actor = ray.remote(BlockDreamer).options(
         num_cpus=placement.cpus_per_dreamer,
         num_gpus=placement.gpus_per_dreamer,
@@ -75,7 +83,7 @@ def start_dreamers(placement: Placement) -> list[Any]:
         scheduling_strategy="SPREAD",
     )
     device = "cuda" if placement.use_gpu else "cpu"
-    return [actor.remote(placement.threads_per_dreamer, device) for _ in range(placement.num_dreamers)]
+    return [actor.remote(placement.threads_per_dreamer, device, mailbox) for _ in range(placement.num_dreamers)]
 
 
 class PooledDreams:

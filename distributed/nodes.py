@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,10 @@ import torch
 from ray._private import ray_constants
 from ray._private.state import state as cluster_state
 from ray.experimental.internal_kv import _internal_kv_get
-from ray.util.placement_group import placement_group, remove_placement_group
+from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from distributed.placement import Placement
+from distributed.placement import Placement, place
 from distributed.session import REPOSITORY
 from mygo.data import DatasetName, load_dataset
 from mygo.errors import InputError
@@ -92,27 +92,73 @@ def wait_for_nodes(num_workers: int | None, tell: Callable[[str], None]) -> None
         time.sleep(1)
 
 
-def wait_for_room(placement: Placement, journal: Journal) -> None:
-    """Wait until living nodes have room for all training workers, which asks the autoscaler for what is missing.
+def wait_for_room(most: Placement, fewest: int, journal: Journal) -> Placement:
+    """Wait until living nodes have room for training workers, and return what they have room for.
 
-    A placement group asks, since it goes with this process, whatever ends it; a lasting request would keep machines.
+    That is ``most`` or, with fewer than its workers allowed, as many as there is room for, ``fewest`` at least.
 
     Raises:
         InputError: there is no room within `PATIENCE_SECONDS`.
     """
-    wanted = f"{placement.num_workers} workers with {' and '.join(f'{n:g} {k}' for k, n in placement.worker.items())}"
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    told = False
+    while True:
+        placement = fitting(most, fewest)
+        if has_room(placement, NOTICE_AFTER_SECONDS):
+            return placement
+        each = " and ".join(f"{amount:g} {kind}" for kind, amount in placement.worker.items())
+        wanted = f"{placement.num_workers} workers with {each}"
+        there = describe(ray.cluster_resources())
+        if not told:
+            journal(Notice(f"Waiting for room for {wanted}: the cluster has {there} now."))
+            told = True
+        if time.monotonic() > deadline:
+            raise InputError(
+                f"There was no room for {wanted} in {PATIENCE_SECONDS / 60:.0f} minutes: the cluster has {there}; "
+                "ask for fewer, or add nodes and --resume."
+            )
+
+
+def fitting(most: Placement, fewest: int) -> Placement:
+    """Return ``most`` with as many of its workers as the living nodes can hold, ``fewest`` at least."""
+    resources = ray.cluster_resources()
+    slots = int(min(resources.get(kind, 0.0) // amount for kind, amount in most.worker.items()))
+    count = max(fewest, min(most.num_workers, slots))
+    if slots < count:
+        return replace(most, num_workers=count)  # it must be waited for
+    return place(resources, count, most.num_dreamers)
+
+
+def has_room(placement: Placement, seconds: float) -> bool:
+    """Tell whether all training workers have room within ``seconds``; meanwhile the autoscaler is asked for it.
+
+    A placement group asks, since it goes with this process, whatever ends it; a lasting request would keep machines.
+    """
     group = placement_group([dict(placement.worker)] * placement.num_workers)
     try:
-        if group.wait(NOTICE_AFTER_SECONDS):
-            return
-        journal(Notice(f"Waiting for room for {wanted}: the cluster has {describe(ray.cluster_resources())} now."))
-        if not group.wait(PATIENCE_SECONDS):
-            raise InputError(
-                f"There was no room for {wanted} in {PATIENCE_SECONDS / 60:.0f} minutes: the cluster has "
-                f"{describe(ray.cluster_resources())}; ask for fewer, or add nodes and --resume."
-            )
+        return bool(group.wait(seconds))
     finally:
         remove_placement_group(group)
+
+
+@contextmanager
+def wish_for(workers: int, each: Mapping[str, float]) -> Iterator[Callable[[], bool]]:
+    """Yield a function that asks for room for more training workers, and tells whether there is some for one of them.
+
+    It asks from its first call on, so the room that a first group of workers was promised must be taken by then.
+    """
+    groups: list[PlacementGroup] = []
+
+    def granted() -> bool:
+        if not groups:
+            groups.extend(placement_group([dict(each)]) for _ in range(workers))
+        return any(group.wait(0) for group in groups)
+
+    try:
+        yield granted
+    finally:
+        for group in groups:
+            remove_placement_group(group)
 
 
 def describe(resources: Mapping[str, float]) -> str:

@@ -83,6 +83,21 @@ def place(resources: Mapping[str, float], num_workers: int | None = None, num_dr
     )
 
 
+def place_at_most(
+    resources: Mapping[str, float], fewest: int | None, most: int | None, num_dreamers: int | None = None
+) -> Placement:
+    """Return the placement of the ``most`` workers that a run may grow to, on this cluster or on more nodes.
+
+    Raises:
+        InputError: the cluster can never hold the ``fewest``.
+    """
+    smallest = place(resources, fewest, num_dreamers)
+    if fewest == most or most is None:
+        return smallest
+    kinds = {"CPU", "GPU"} if smallest.use_gpu else {"CPU"}
+    return place({kind: max(resources.get(kind, 0.0), most) for kind in kinds}, most, num_dreamers)
+
+
 def share_gpus(gpus: int, num_workers: int, num_dreamers: int) -> tuple[float, float]:
     """Return what each worker and each dreamer gets of ``gpus``, in GPUs."""
     if not gpus:

@@ -6,36 +6,13 @@ from contextlib import contextmanager
 from typing import Any
 
 import ray
+from ray import cloudpickle
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from distributed.mailbox import Mailbox
 from mygo.journal import Event, Journal
 
 POLL_SECONDS = 0.25
-
-
-class Mailbox:
-    """Holds events until the driver fetches them; a Ray actor."""
-
-    def __init__(self) -> None:
-        self._events: list[Event] = []
-        self._stop_asked = False
-
-    def tell(self, event: Event) -> None:
-        """Add ``event``."""
-        self._events.append(event)
-
-    def fetch(self) -> list[Event]:
-        """Return the events since the last call."""
-        events, self._events = self._events, []
-        return events
-
-    def ask_to_stop(self) -> None:
-        """Ask the workers to save and end."""
-        self._stop_asked = True
-
-    def stop_asked(self) -> bool:
-        """Tell whether the workers are asked to save and end."""
-        return self._stop_asked
 
 
 class RelayedJournal:
@@ -47,7 +24,7 @@ class RelayedJournal:
 
     def __call__(self, event: Event) -> None:
         """Send ``event``."""
-        self._last = self._mailbox.tell.remote(event)
+        self._last = self._mailbox.tell.remote(cloudpickle.dumps(event))
 
     def flush(self) -> None:
         """Wait until all events have arrived."""
@@ -88,7 +65,7 @@ def relay(journal: Journal) -> Iterator[Any]:
 
     def deliver() -> None:
         for event in ray.get(mailbox.fetch.remote()):
-            journal(event)
+            journal(cloudpickle.loads(event))
 
     fetcher = threading.Thread(target=fetch_until_done, name="relay", daemon=True)
     fetcher.start()

@@ -39,9 +39,9 @@ class Arguments:
     """Order in which classes are dealt, such as 3,1,0,2,…; every class once. Label order by default."""
     strategies: str = "mygo,finetune,joint"
     """Comma list of mygo, mygo-nosleep, finetune, joint, lwf, replay; they run one after another."""
-    num_workers: int | None = None
-    """Training workers (DDP ranks). By default one per GPU or, without any, one per core up to 4; one for digits, whose
-    steps are too small to share."""
+    num_workers: str | None = None
+    """Training workers (DDP ranks): a number, or 1:4 for as many as there is room for at any time. By default one per
+    GPU or, without any, one per core up to 4; one for digits, whose steps are too small to share."""
     num_dreamers: int | None = None
     """Replay actors. By default as many as cores are left, at least 1 and at most one per worker."""
     out: Path | None = None
@@ -123,6 +123,22 @@ def class_order(text: str | None) -> tuple[int, ...] | None:
         raise InputError(f"--class-order {text} is not a comma list of class numbers such as 3,1,0,2.") from error
 
 
+def worker_range(text: str | None, dataset: DatasetName) -> tuple[int | None, int | None]:
+    """Return the fewest and the most workers that ``--num-workers`` allows; None is for the machine to decide.
+
+    Raises:
+        InputError: it is neither a number nor two.
+    """
+    if text is None:
+        return (1, 1) if dataset == "digits" else (None, None)
+    fewest, _, most = text.partition(":")
+    if not (fewest.isdecimal() and (most or fewest).isdecimal() and text.count(":") <= 1):
+        raise InputError(f"--num-workers {text} is neither a number nor a range such as 1:4.")
+    if not 1 <= int(fewest) <= int(most or fewest):
+        raise InputError(f"--num-workers {text} must be at least 1, and a range must not fall.")
+    return int(fewest), int(most or fewest)
+
+
 def run(arguments: Arguments, console: Console) -> None:
     """Check the arguments, run the experiment on Ray, and show what came of it."""
     from mygo.console import ConsoleJournal, results_table
@@ -146,6 +162,7 @@ def run(arguments: Arguments, console: Console) -> None:
         raise InputError(f"--save-every must be at least 0 seconds, not {arguments.save_every}.")
     if arguments.max_failures < 0:
         raise InputError(f"--max-failures must be at least 0, not {arguments.max_failures}.")
+    fewest, most = worker_range(arguments.num_workers, config.dataset)
     out = (arguments.out or Path("runs") / time.strftime(f"{config.dataset}-%Y%m%d-%H%M%S")).resolve()
     cache = arguments.memory_cache and arguments.memory_cache.resolve()
     experiment = Experiment(config, out, memory_cache=cache, save_every=arguments.save_every)
@@ -153,20 +170,22 @@ def run(arguments: Arguments, console: Console) -> None:
 
     console.print(f"Starting Ray; results go to {out}", style="dim", markup=False)
     from distributed.nodes import resources_in_reach, wait_for_nodes
-    from distributed.placement import place
+    from distributed.placement import place_at_most
     from distributed.session import ray_session
     from distributed.train import run_on_ray
     from mygo.tensorboard import TensorBoardJournal
 
     with ray_session(verbose=arguments.verbose):
-        num_workers = 1 if arguments.num_workers is None and config.dataset == "digits" else arguments.num_workers
-        wait_for_nodes(num_workers, lambda text: console.print(text, style="dim", markup=False))
-        placement = place(resources_in_reach(), num_workers, arguments.num_dreamers)
-        console.print(f"[dim]Training workers: {placement.num_workers}, dreamers: {placement.num_dreamers}")
+        wait_for_nodes(fewest, lambda text: console.print(text, style="dim", markup=False))
+        placement = place_at_most(resources_in_reach(), fewest, most, arguments.num_dreamers)
+        workers = placement.num_workers if fewest == most else f"{fewest} to {placement.num_workers}"
+        console.print(f"[dim]Training workers: {workers}, dreamers: {placement.num_dreamers}")
         board = TensorBoardJournal(out / "tensorboard")
         try:
             with ConsoleJournal(console) as bars:
-                results = run_on_ray(experiment, placement, tee(bars, board), max_failures=arguments.max_failures)
+                results = run_on_ray(
+                    experiment, placement, tee(bars, board), fewest=fewest, max_failures=arguments.max_failures
+                )
         finally:
             board.close()
     console.print(results_table(results))

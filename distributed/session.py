@@ -17,6 +17,10 @@ from mygo.errors import InputError
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
+WORKER_ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",  # unless a process asks for more: oversubscribed processes run many times slower
+    "PYTHONPATH": str(REPOSITORY),
+}
 TRAIN_ENVIRONMENT = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # how soon Train notices that a life is over; 2 s by default
     "RAY_TRAIN_V2_ENABLED": "1",
@@ -59,8 +63,6 @@ def ray_session(*, num_cpus: int | None = None, dashboard: bool = False, verbose
     common: dict[str, Any] = {
         "log_to_driver": verbose,
         "logging_level": logging.INFO if verbose else logging.CRITICAL,
-        # One thread per process unless it asks for more: oversubscribed processes run many times slower.
-        "runtime_env": {"env_vars": {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}},
     }
     connect(num_cpus, dashboard, common)
     try:
@@ -76,20 +78,40 @@ def connect(num_cpus: int | None, dashboard: bool, options: Mapping[str, Any]) -
     Raises:
         InputError: ``RAY_ADDRESS`` names a cluster that does not answer, or the cluster refuses this client.
     """
-    address = os.environ.get("RAY_ADDRESS")
-    if address:
+    address = os.environ.get("RAY_ADDRESS") or "auto"
+    if address not in ("auto", "local"):
         check_address(address)
-    try:
-        ray.init(address or "auto", **options)
-    except ConnectionError as error:
-        if refused(error):  # there is a cluster: never start another beside it
-            raise InputError(
-                "The Ray cluster refuses this client: set RAY_AUTH_MODE=token and put the cluster's token into "
-                "~/.ray/auth_token."
-            ) from error
-        if address:
-            raise
+    if address != "local":
+        try:
+            ray.init(address, runtime_env={"env_vars": WORKER_ENVIRONMENT}, **options)
+            return
+        except ConnectionError as error:
+            if refused(error):  # there is a cluster: never start another beside it
+                raise InputError(
+                    "The Ray cluster refuses this client: set RAY_AUTH_MODE=token and put the cluster's token into "
+                    "~/.ray/auth_token."
+                ) from error
+            if os.environ.get("RAY_ADDRESS"):
+                raise
+    # What is started here inherits it, sooner than a runtime environment. No cloud takes this machine away.
+    os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
+    with environment(WORKER_ENVIRONMENT):
         ray.init("local", num_cpus=num_cpus or os.cpu_count(), include_dashboard=dashboard, **options)
+
+
+@contextmanager
+def environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Have ``values`` in this process's environment inside the block."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def refused(error: ConnectionError) -> bool:

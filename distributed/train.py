@@ -8,7 +8,7 @@ import shutil
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -25,8 +25,8 @@ from ray.train.torch import TorchConfig, TorchTrainer, get_device
 
 from distributed.dreamers import PooledDreams, start_dreamers
 from distributed.interruption import Interruption, interruptible
-from distributed.nodes import check_nodes, use_rays_interface, wait_for_room
-from distributed.placement import Placement, place
+from distributed.nodes import check_nodes, use_rays_interface, wait_for_room, wish_for
+from distributed.placement import Placement
 from distributed.relay import RelayedJournal, relay, stop_asked
 from mygo.errors import InputError, MygoError, StoppedError
 from mygo.experiment import Experiment
@@ -44,8 +44,13 @@ class WorkerTask:
     threads: int
 
 
+POLL_SECONDS = 0.5
 STOP_SECONDS = 20.0
 """How long workers may take to save once they were asked to end; then they are left at their last saved point."""
+
+
+class RoomForMoreError(Exception):
+    """Workers ended so that more of them can start."""
 
 
 class WorkersLostError(MygoError):
@@ -53,9 +58,17 @@ class WorkersLostError(MygoError):
 
 
 def run_on_ray(
-    experiment: Experiment, placement: Placement, journal: Journal = silent, *, max_failures: int = 0
+    experiment: Experiment,
+    most: Placement,
+    journal: Journal = silent,
+    *,
+    fewest: int | None = None,
+    max_failures: int = 0,
 ) -> dict[str, Any]:
-    """Run ``experiment`` on the Ray that this process is connected to, and return its results.
+    """Run ``experiment`` on the Ray that this process is connected to, placed as ``most``, and return its results.
+
+    With ``fewest`` workers allowed, it runs with as many as there is room for, at the same global batch, and goes on
+    with more when there is room for them.
 
     When workers are lost, with a node or otherwise, all start again where the cluster has room, up to ``max_failures``
     times, and go on from the last saved point. What a worker raises for a person to know ends the run at once: it would
@@ -68,20 +81,22 @@ def run_on_ray(
         ray.train.TrainingFailedError: anything else that ended the workers.
     """
     smallest = experiment.config.life.smallest_batch
-    if placement.num_workers > smallest:
-        raise InputError(f"--num-workers {placement.num_workers} cannot share a batch of {smallest}: ask for fewer.")
+    if most.num_workers > smallest:
+        raise InputError(f"--num-workers {most.num_workers} cannot share a batch of {smallest}: ask for fewer.")
     if experiment.out is None or not experiment.out.is_absolute():
         raise ValueError(f"workers need an absolute folder that all of them see, not {experiment.out}")
     ray_folder = experiment.out / "ray"
     failures = 0
+    fewest = most.num_workers if fewest is None else fewest
     with relay(journal) as mailbox, removed_at_the_end(ray_folder):
         while True:
-            wait_for_room(placement, journal)
+            placement = wait_for_room(most, fewest, journal)
             check_nodes(experiment, placement)
-            if failures:
-                placement = place(ray.cluster_resources(), placement.num_workers, placement.num_dreamers)
             try:
-                return fit(experiment, placement, mailbox, ray_folder)
+                with wish_for(most.num_workers - placement.num_workers, placement.worker) as room_for_more:
+                    return fit(experiment, placement, mailbox, ray_folder, room_for_more)
+            except RoomForMoreError:
+                journal(Notice("There is room for more training workers: they start again, from the step just made."))
             except train.WorkerGroupError as failure:
                 raise_what_is_for_a_person(failure)
                 failures += 1
@@ -99,13 +114,16 @@ def removed_at_the_end(folder: Path) -> Iterator[None]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def fit(experiment: Experiment, placement: Placement, mailbox: Any, ray_folder: Path) -> dict[str, Any]:
+def fit(
+    experiment: Experiment, placement: Placement, mailbox: Any, ray_folder: Path, room_for_more: Callable[[], bool]
+) -> dict[str, Any]:
     """Start the workers and dreamers, let the workers run ``experiment`` once, and return their results.
 
     Raises:
+        RoomForMoreError: there is, and the workers have saved and ended.
         ray.train.TrainingFailedError: the workers did not come to the end.
     """
-    dreamers = start_dreamers(placement)
+    dreamers = start_dreamers(placement, mailbox)
     task = WorkerTask(experiment, dreamers, mailbox, threads=placement.threads_per_worker)
     trainer = TorchTrainer(
         # Ray's annotation does not know that a training function may return something.
@@ -120,7 +138,7 @@ def fit(experiment: Experiment, placement: Placement, mailbox: Any, ray_folder: 
         run_config=RunConfig(name=f"fit-{uuid.uuid4().hex[:8]}", storage_path=str(ray_folder)),
     )
     try:
-        result: Any = fit_until_stopped(trainer, mailbox)
+        result: Any = fit_until_stopped(trainer, mailbox, room_for_more)
     finally:
         # Not left to reference counting: an exception's traceback would keep them, and their cores.
         for dreamer in dreamers:
@@ -129,14 +147,16 @@ def fit(experiment: Experiment, placement: Placement, mailbox: Any, ray_folder: 
     return results
 
 
-def fit_until_stopped(trainer: TorchTrainer, mailbox: Any) -> Any:
-    """Return the result of ``trainer.fit()``; at Ctrl-C or SIGTERM ask the workers to save, and end.
+def fit_until_stopped(trainer: TorchTrainer, mailbox: Any, room_for_more: Callable[[], bool]) -> Any:
+    """Return the result of ``trainer.fit()``; ask the workers to save and end at Ctrl-C or SIGTERM, or for more.
 
     Raises:
+        RoomForMoreError: they ended, since there is room for more of them.
         StoppedError: the workers ended since they were asked to, or took too long to.
         KeyboardInterrupt: there was a second signal.
         ray.train.TrainingFailedError: the workers did not come to the end.
     """
+    ray.get(mailbox.expect.remote())
     with interruptible(lambda: ray.get(mailbox.ask_to_stop.remote())) as interruption:
         fitting: Future[Any] = Future()
 
@@ -148,15 +168,20 @@ def fit_until_stopped(trainer: TorchTrainer, mailbox: Any) -> Any:
 
         # In a thread, so that the signals come to this one: Ray's own handler would end the workers without a word.
         threading.Thread(target=fit_in_thread, name="fit", daemon=True).start()
-        deadline = math.inf
+        deadline, growing = math.inf, False
         while not fitting.done() and time.monotonic() < deadline:
-            concurrent.futures.wait([fitting], timeout=0.5)
+            concurrent.futures.wait([fitting], timeout=POLL_SECONDS)
             if interruption.signal is not None and deadline == math.inf:
                 deadline = time.monotonic() + STOP_SECONDS
-        if interruption.signal is None:
-            return fitting.result()
+            elif not growing and ray.get(mailbox.begun.remote()) and room_for_more():
+                growing = True
+                ray.get(mailbox.ask_to_stop.remote())
         saved = fitting.done() and were_stopped(fitting.exception())
-        raise stopped(interruption, "Saved" if saved else "Ended at the last saved point")
+        if interruption.signal is not None:
+            raise stopped(interruption, "Saved" if saved else "Ended at the last saved point")
+        if growing and saved:
+            raise RoomForMoreError
+        return fitting.result()
 
 
 def were_stopped(error: BaseException | None) -> bool:
@@ -224,6 +249,8 @@ def live_on_worker(task: WorkerTask) -> dict[str, Any]:
     torch.set_num_threads(max(1, min(task.threads, (os.cpu_count() or 1) // addresses.count(here))))
     if team.rank == 0 and len(set(addresses)) > 1:
         journal(Notice(f"Training workers on {', '.join(addresses)}"))
+    if team.rank == 0:
+        task.mailbox.begin.remote()
     try:
         with stop_asked(task.mailbox) if team.rank == 0 else nullcontext(lambda: False) as stop:
             return task.experiment.run(team, PooledDreams(task.dreamers), journal, stop)

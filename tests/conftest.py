@@ -1,3 +1,4 @@
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -50,9 +51,10 @@ def coloured_squares() -> ImageDataset:
 
 
 @pytest.fixture(scope="session")
-def ray_cluster() -> Iterator[None]:
-    """One small Ray for all tests: starting it takes seconds."""
-    from distributed.session import ray_session
+def ray_cluster() -> Iterator[str]:
+    """One small Ray for all tests, since starting it takes seconds; yields what MARK is in all of its processes."""
+    from distributed.session import environment, ray_session
 
-    with ray_session(num_cpus=2, dashboard=True):
-        yield
+    mark = uuid.uuid4().hex
+    with environment({"MARK": mark}), ray_session(num_cpus=2, dashboard=True):
+        yield mark

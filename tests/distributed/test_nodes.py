@@ -53,18 +53,19 @@ def test_the_source_digest_tells_any_change(tmp_path: Path) -> None:
 
 
 def test_a_request_without_room_waits_with_a_message_and_ends_with_both_numbers(
-    ray_cluster: None, monkeypatch: pytest.MonkeyPatch
+    ray_cluster: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(nodes, "NOTICE_AFTER_SECONDS", 2.0)
     monkeypatch.setattr(nodes, "PATIENCE_SECONDS", 1.0)
     told: list[Event] = []
-    wait_for_room(place({"CPU": 2}, 2, 1), told.append)
+    assert wait_for_room(place({"CPU": 2}, 2, 1), 2, told.append).num_workers == 2
     assert told == []
     with pytest.raises(InputError, match=r"no room for 3 workers with 1 CPU .* has 2 CPUs and 0 GPUs"):
-        wait_for_room(place({"CPU": 3}, 3, 1), told.append)
+        wait_for_room(place({"CPU": 3}, 3, 1), 3, told.append)
     (notice,) = told
     assert isinstance(notice, Notice)
     assert "Waiting for room for 3 workers with 1 CPU: the cluster has 2 CPUs" in notice.text
+    assert wait_for_room(place({"CPU": 4}, 4, 1), 1, told.append).num_workers == 2, "as many as there is room for"
 
 
 def absent_node() -> dict[str, Any]:
@@ -73,7 +74,7 @@ def absent_node() -> dict[str, Any]:
 
 
 def test_a_node_that_does_not_answer_is_named_and_a_dead_one_left_out(
-    ray_cluster: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ray_cluster: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def asked() -> dict[str, Any]:
         return ask([*ray.nodes(), absent_node()], [], lambda node: None, tmp_path)
@@ -87,7 +88,7 @@ def test_a_node_that_does_not_answer_is_named_and_a_dead_one_left_out(
 
 
 def test_a_folder_that_a_node_does_not_see_and_data_that_it_cannot_load_are_named(
-    ray_cluster: None, monkeypatch: pytest.MonkeyPatch, tiny_experiment: Experiment, tmp_path: Path
+    ray_cluster: str, monkeypatch: pytest.MonkeyPatch, tiny_experiment: Experiment, tmp_path: Path
 ) -> None:
     (here,) = nodes.living_nodes()
     monkeypatch.setattr(nodes, "living_nodes", lambda: [here, here])
@@ -110,7 +111,7 @@ def test_a_folder_that_a_node_does_not_see_and_data_that_it_cannot_load_are_name
 
 
 def test_machines_that_ray_up_named_are_waited_for_until_they_join_or_fail(
-    ray_cluster: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ray_cluster: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     config = tmp_path / "ray_bootstrap_config.yaml"
     assert nodes.nodes_being_set_up(config) == []

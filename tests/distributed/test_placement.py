@@ -1,6 +1,6 @@
 import pytest
 
-from distributed.placement import place
+from distributed.placement import place, place_at_most
 from mygo.errors import InputError
 
 
@@ -64,3 +64,11 @@ def test_what_the_cluster_cannot_hold_is_refused_with_both_numbers() -> None:
         place({"CPU": 8, "GPU": 1}, 2)
     with pytest.raises(InputError, match="--num-dreamers must be at least 1"):
         place({"CPU": 2}, 1, 0)
+
+
+def test_a_range_is_placed_for_the_most_but_refused_only_for_the_fewest() -> None:
+    assert place_at_most({"CPU": 2}, 1, 4).num_workers == 4
+    assert place_at_most({"CPU": 2}, 2, 2) == place({"CPU": 2}, 2)
+    assert place_at_most({"CPU": 2}, None, None) == place({"CPU": 2})
+    with pytest.raises(InputError, match="--num-workers 3 needs 3 CPUs"):
+        place_at_most({"CPU": 2}, 3, 4)

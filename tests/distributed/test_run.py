@@ -71,6 +71,7 @@ def test_flags_that_do_not_exist_or_parse_end_with_2(
         (["--resume"], "--resume needs --out"),
         (["--sleep.batch-size", "0"], "--sleep.batch-size must be at least 1, not 0"),
         (["--memory.fidelity-floor", "nan"], "--memory.fidelity-floor must be from 0.0 to 1.0, not nan"),
+        (["--wake.lr", "inf"], "--wake.lr must be at least 0.0, not inf"),
         (["--wake.lr", "-1"], "--wake.lr must be at least 0.0, not -1.0"),
         (["--max-failures", "-1"], "--max-failures must be at least 0, not -1"),
         (["--save-every", "-1"], "--save-every must be at least 0 seconds, not -1.0"),
@@ -103,7 +104,7 @@ def test_a_life_in_out_and_an_unwritable_out_are_refused(tmp_path: Path, capsys:
 
 
 def test_more_workers_than_the_cluster_has_are_refused_before_anything_is_written(
-    ray_cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ray_cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAY_ADDRESS", ray.get_runtime_context().gcs_address)
     command = [sys.executable, "-m", "distributed.run", "--num-workers", "99", "--out", str(tmp_path / "out")]
