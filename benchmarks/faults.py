@@ -3,10 +3,12 @@
 python benchmarks/faults.py --count 20     about a minute each; writes benchmarks/results/faults.md
 
 Each life is a short one on digits under `run.py`. A training worker, all dreamers, or the driver with everything that
-it started is killed (SIGKILL) once; after the driver's death the same command is run with --resume.
+it started is killed (SIGKILL) once; after the driver's death the same command is run with --resume. Beside it stands
+what saving costs: the seconds that undisturbed lives spend in it, with the default --save-every.
 """
 
 import argparse
+import itertools
 import json
 import os
 import random
@@ -16,10 +18,13 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from unittest import mock
+
+import torch
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path[0] = str(REPOSITORY)
@@ -29,8 +34,12 @@ from benchmarks.report import table, write_report  # noqa: E402
 from distributed.run import parse  # noqa: E402
 from mygo.experiment import Experiment, ExperimentConfig  # noqa: E402
 from mygo.life import Life  # noqa: E402
+from mygo.presets import preset  # noqa: E402
+from mygo.settings import change  # noqa: E402
 
-FLAGS = ["--strategies", "mygo", "--num-tasks", "3", "--memory.gan.steps", "500", "--sleep.steps", "400"]
+NUM_TASKS = 3
+OVER = "its end"
+FLAGS = ["--strategies", "mygo", "--num-tasks", str(NUM_TASKS), "--memory.gan.steps", "500", "--sleep.steps", "400"]
 WHAT_COUNTS = ("accuracy_matrix", "label_fidelity", "diversity", "frechet_distance", "memory_bytes")
 TARGETS = {"worker": "ray::RayTrainWorker", "dreamers": "ray::BlockDreamer", "driver": ""}
 
@@ -77,9 +86,41 @@ def live_with_a_kill(target: str, moment: float, out: Path) -> tuple[str, str]:
 def place_of(folder: Path) -> str:
     """Return how far the life in ``folder`` is, in words."""
     manifest = json.loads((folder / "manifest.json").read_text())
+    if manifest["tasks_learned"] == NUM_TASKS:
+        return OVER
     done = f"task {manifest['tasks_learned'] + 1}, after {(manifest['phases_done'] or ['nothing'])[-1]}"
     point = manifest.get("checkpoint")
     return f"{done}, {point['phase']} step {point['steps']}" if point else done
+
+
+def cost_of_saving(name: str, config: ExperimentConfig, out: Path) -> list[object]:
+    """Live in this process, and return a row with the share of the life's seconds that went into saving."""
+    spent: list[float] = []
+
+    def timed(save: Callable[..., None]) -> Callable[..., None]:
+        def wrapper(*arguments: Any) -> None:
+            started = time.perf_counter()
+            save(*arguments)
+            spent.append(time.perf_counter() - started)
+
+        return wrapper
+
+    started = time.perf_counter()
+    with mock.patch.multiple(Life, save=timed(Life.save), keep_checkpoint=timed(Life.keep_checkpoint)):
+        Experiment(config, out).run()
+    seconds = time.perf_counter() - started
+    return [name, f"{seconds:.0f}", len(spent), f"{sum(spent):.2f}", f"{100 * sum(spent) / seconds:.2f} %"]
+
+
+def lives_that_save() -> dict[str, ExperimentConfig]:
+    """Return the default life on digits, and the first two tasks of a shorter one on Fashion-MNIST."""
+    shorter = change(preset("fashion-mnist"), {"memory.gan.steps": 700, "sleep.steps": 300})
+    return {
+        "digits, default life": ExperimentConfig(strategies=("mygo",), life=preset("digits")),
+        "Fashion-MNIST, two tasks of five classes": ExperimentConfig(
+            dataset="fashion-mnist", num_tasks=2, strategies=("mygo",), life=shorter
+        ),
+    }
 
 
 def main() -> None:
@@ -89,29 +130,37 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     flags = parser.parse_args()
     draw = random.Random(flags.seed)
+    torch.set_num_threads(1)  # as a training worker on a machine whose other core is a dreamer's
     with tempfile.TemporaryDirectory(prefix="mygo-faults-") as name:
         folder = Path(name)
         start(folder / "undisturbed", "").communicate()
         expected = lived(folder / "undisturbed")
-        alone = Experiment(ExperimentConfig(num_tasks=3, strategies=("mygo",), life=parse(FLAGS).life))
+        alone = Experiment(ExperimentConfig(num_tasks=NUM_TASKS, strategies=("mygo",), life=parse(FLAGS).life))
         results = alone.run()["strategies"]["mygo"]
         assert expected == {key: results[key] for key in WHAT_COUNTS}, "the same life without Ray differs"
         seconds = Life.open(folder / "undisturbed" / "life" / "mygo").record.seconds
         length = sum(seconds.values())
         rows: list[list[object]] = []
-        for number in range(flags.count):
-            target, moment = list(TARGETS)[number % len(TARGETS)], draw.uniform(0.0, 0.9 * length)
+        for number in itertools.count():
+            if len(rows) == flags.count:
+                break
+            target, moment = list(TARGETS)[len(rows) % len(TARGETS)], draw.uniform(0.0, 0.9 * length)
             out = folder / str(number)
             place, end = live_with_a_kill(target, moment, out)
+            if place == OVER:
+                continue  # nothing was disturbed: it counts for nothing
             same = end == "ended" and lived(out) == expected
-            rows.append([number + 1, target, f"{moment:.1f}", place, end, "yes" if same else "NO"])
+            rows.append([len(rows) + 1, target, f"{moment:.1f}", place, end, "yes" if same else "NO"])
             print(rows[-1], flush=True)
+        costs = [cost_of_saving(name, config, folder / name) for name, config in lives_that_save().items()]
     same = sum(row[-1] == "yes" for row in rows)
     body = "\n\n".join(
         [
             f"{same} of {len(rows)} lives ended with exactly the accuracies and memories of the undisturbed one, "
             f"which trains for {length:.0f} s.",
             table(["", "killed", "seconds into training", "last saved point", "run", "same result"], rows),
+            "What saving costs (one process and thread, `--save-every 60`):",
+            table(["life", "seconds", "saves", "seconds in them", "share"], costs),
         ]
     )
     print(write_report("faults", "Lives with a process killed", "python benchmarks/faults.py", body).read_text())

@@ -45,6 +45,6 @@ def check_ranges(config: object, flag: str, **ranges: tuple[float, float]) -> No
     """
     for name, (lowest, highest) in ranges.items():
         value = getattr(config, name)
-        if value is not None and not lowest <= value <= highest:
+        if value is not None and not (lowest <= value <= highest and value < math.inf):
             bounds = f"at least {lowest}" if math.isinf(highest) else f"from {lowest} to {highest}"
             raise InputError(f"--{flag}.{name.replace('_', '-')} must be {bounds}, not {value}.")

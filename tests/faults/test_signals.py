@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM in the middle of a phase, as a person sends them."""
+"""Ctrl-C and SIGTERM in the middle of a phase, as a person sends them, and SIGKILL, which nothing can be done about."""
 
 import json
 import signal
@@ -27,21 +27,25 @@ SETTINGS = {
 SHORT = [part for name, value in SETTINGS.items() for part in (f"--{name}", value)]
 
 
-def run_until(phase: str, number: signal.Signals, out: Path, *flags: str) -> tuple[int, str, float, dict[int, str]]:
-    """Run the short life, send it ``number`` within ``phase`` of its second task, and wait for its end.
+def run_until(
+    place: tuple[int, str], number: signal.Signals, out: Path, *flags: str
+) -> tuple[int, str, float, dict[int, str]]:
+    """Run the short life, send it ``number`` within the ``place``, a task's index and a phase, and wait for its end.
 
-    Returns the exit code, what it said, the seconds that it took to end, and the processes that it left behind.
+    Returns the exit code, what it said, the seconds that it took to end, and the processes still there 30 s later.
     """
     mark = uuid.uuid4().hex
     with start_run([*SHORT, "--out", str(out), "--save-every", "0.2", *flags], mark) as process:
-        while place_of(out / "life" / "mygo") != (1, phase):
+        while place_of(out / "life" / "mygo") != place:
             assert process.poll() is None, process.stdout and process.stdout.read()
             time.sleep(0.05)
         process.send_signal(number)
         sent = time.monotonic()
         said, _ = process.communicate(timeout=60)
         took = time.monotonic() - sent
-    return process.returncode, said, took, processes_of(mark)
+        while (left := processes_of(mark)) and time.monotonic() < sent + 30:  # what was killed told nobody to end
+            time.sleep(0.2)
+    return process.returncode, said, took, left
 
 
 def place_of(folder: Path) -> tuple[int, str] | None:
@@ -54,14 +58,16 @@ def place_of(folder: Path) -> tuple[int, str] | None:
 
 def test_signals_within_phases_save_the_step_and_resume_ends_as_undisturbed(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    for phase, number, flags in (("memorise", signal.SIGINT, ()), ("consolidate", signal.SIGTERM, ("--resume",))):
-        code, said, took, left = run_until(phase, number, out, *flags)
+    code, _, _, left = run_until((0, "memorise"), signal.SIGKILL, out)
+    assert (code, left) == (-signal.SIGKILL, {})
+    for place, number in (((1, "memorise"), signal.SIGINT), ((1, "consolidate"), signal.SIGTERM)):
+        code, said, took, left = run_until(place, number, out, "--resume")
         assert code == 128 + number, said
         assert took < 30
         assert left == {}
         assert "Saved: run again with the same flags, --out and --resume" in said
         assert "Traceback" not in said
-        assert place_of(out / "life" / "mygo") == (1, phase)
+        assert place_of(out / "life" / "mygo") == place
     resumed = subprocess.run(
         [sys.executable, "distributed/run.py", *SHORT, "--out", str(out), "--resume"],
         cwd=REPOSITORY,

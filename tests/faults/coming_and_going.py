@@ -1,0 +1,61 @@
+"""Sleeps on two nodes of one CPU, of which one leaves and one joins; `test_elastic` runs it in a process of its own.
+
+python tests/faults/coming_and_going.py OUT      goes on with the life in OUT; prints what was seen, as JSON
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+from unittest import mock
+
+import ray
+from ray.cluster_utils import Cluster
+
+from distributed import train
+from distributed.placement import Placement, place_at_most
+from distributed.session import ray_session
+from mygo.experiment import Experiment, ExperimentConfig
+from mygo.journal import Event, Notice, Progress
+from mygo.life import Life
+
+AT_STEP = 200
+
+
+def main(out: Path) -> None:
+    """Live, with the nodes coming and going."""
+    config = ExperimentConfig(num_tasks=2, strategies=("mygo",), life=Life.open(out / "life" / "mygo").config)
+    experiment = Experiment(config, out, log_every=1, save_every=0.2)
+    workers: list[int] = []
+    notices: list[str] = []
+    losses: dict[int, dict[str, float]] = {}
+    soon = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 4}
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "_system_config": soon})
+    leaving = cluster.add_node(num_cpus=1)
+    os.environ["RAY_ADDRESS"] = cluster.address
+
+    def listen(event: Event) -> None:
+        if isinstance(event, Notice):
+            notices.append(event.text)
+        if isinstance(event, Progress):
+            losses[event.step] = dict(event.scalars)
+            if event.step == AT_STEP and not notices:
+                cluster.remove_node(leaving, allow_graceful=False)
+
+    fit = train.fit
+
+    def counted(experiment: Experiment, placement: Placement, *others: object) -> object:
+        workers.append(placement.num_workers)
+        if workers == [2, 1]:
+            cluster.add_node(num_cpus=1)
+        return fit(experiment, placement, *others)
+
+    with ray_session(), mock.patch.object(train, "fit", counted):
+        most = place_at_most(ray.cluster_resources(), 1, 2)
+        train.run_on_ray(experiment, most, listen, fewest=1, max_failures=1)
+    cluster.shutdown()
+    print(json.dumps({"workers": workers, "notices": notices, "losses": losses}))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
