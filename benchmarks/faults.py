@@ -8,7 +8,6 @@ what saving costs: the seconds that undisturbed lives spend in it, with the defa
 """
 
 import argparse
-import itertools
 import json
 import os
 import random
@@ -141,11 +140,9 @@ def main() -> None:
         seconds = Life.open(folder / "undisturbed" / "life" / "mygo").record.seconds
         length = sum(seconds.values())
         rows: list[list[object]] = []
-        for number in itertools.count():
-            if len(rows) == flags.count:
-                break
+        while len(rows) < flags.count:
             target, moment = list(TARGETS)[len(rows) % len(TARGETS)], draw.uniform(0.0, 0.9 * length)
-            out = folder / str(number)
+            out = folder / f"{target}-{moment}"
             place, end = live_with_a_kill(target, moment, out)
             if place == OVER:
                 continue  # nothing was disturbed: it counts for nothing

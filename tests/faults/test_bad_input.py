@@ -13,7 +13,7 @@ from distributed.run import class_order, worker_range
 from mygo.data import ImageDataset, LabelledImages
 from mygo.errors import InputError
 from mygo.experiment import NUM_CLASSES, ExperimentConfig
-from mygo.settings import change
+from mygo.settings import change, look_up
 from mygo.stream import TaskStream, deal_classes
 
 PLAIN = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
@@ -99,13 +99,5 @@ def test_any_configuration_is_one_that_can_be_lived_or_is_refused(name: str, val
     else:
         dealt = [c for task in config.tasks() for c in task.classes]
         assert sorted(dealt) == list(range(NUM_CLASSES[config.dataset]))
-        assert all(math.isfinite(number) for number in numbers_in(asdict(config)))
-
-
-def numbers_in(settings: dict[str, Any]) -> Iterator[float]:
-    """Yield every number in nested ``settings``."""
-    for value in settings.values():
-        if isinstance(value, dict):
-            yield from numbers_in(value)
-        elif isinstance(value, int | float):
-            yield value
+        values = [look_up(config, name) for name in NAMES]
+        assert all(math.isfinite(value) for value in values if isinstance(value, int | float))
