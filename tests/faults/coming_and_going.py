@@ -19,7 +19,7 @@ from mygo.experiment import Experiment, ExperimentConfig
 from mygo.journal import Event, Notice, Progress
 from mygo.life import Life
 
-AT_STEP = 200
+AT_STEP = 100
 
 
 def main(out: Path) -> None:
