@@ -27,11 +27,14 @@ PREVIOUS = "manifest.previous.json"
 _TENSOR_FILE = re.compile(r"[a-z0-9-]+-(?P<digest>[0-9a-f]{16})\.safetensors")
 
 
-def write_atomically(path: Path, content: bytes) -> None:
+def write_atomically(
+    path: Path, content: bytes, advice: str = "the state before is whole; make room and --resume"
+) -> None:
     """Write ``content`` under a temporary name, force it to disk, and move it to ``path`` in one step.
 
     Raises:
-        StorageError: it cannot be written, for lack of room perhaps; what was at ``path`` is still there.
+        StorageError: it cannot be written, for lack of room perhaps; what was at ``path`` is still there. The message
+            ends with ``advice``.
     """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
@@ -42,9 +45,7 @@ def write_atomically(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        raise StorageError(
-            f"{path} cannot be written ({error.strerror}): the state before is whole; make room and --resume."
-        ) from error
+        raise StorageError(f"{path} cannot be written ({error.strerror}): {advice}.") from error
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
