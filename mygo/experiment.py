@@ -237,6 +237,7 @@ def wake(life: Life, strategy: Strategy, task: Task, stream: TaskStream, crew: C
     data = stream.hand_out(task)
     if not life.phases_done:
         life.record.replaced_data_bytes += data.nbytes
+        life.lessons[task.index].images = len(data)
     for name, phase in strategy.wake.items():
         if name not in life.phases_done:
             with saved_phase(life, task, name, crew) as here:

@@ -1,6 +1,5 @@
 """A life's network as one file for other programs: uint8 images in, the logits of all classes side by side out."""
 
-import copy
 import importlib.util
 import io
 import json
@@ -10,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from mygo.data import to_unit_range
 from mygo.errors import InputError
 from mygo.life import Life
+from mygo.predict import Classifier
 from mygo.storage import write_atomically
 
 CLASS_NAMES = "class_names"
@@ -26,30 +24,6 @@ SHAPES = ({0: Dim("N", min=1)},)
 
 ADVICE = "what was there is whole; make room or export to another folder"
 """What to do when the file cannot be written."""
-
-
-class Classifier(nn.Module):
-    """What a life knows, from pixels to logits: its frozen front, if it has one, and its neocortex."""
-
-    def __init__(self, life: Life) -> None:
-        """Copy the networks of ``life`` to the CPU.
-
-        Raises:
-            InputError: the life has learned no class.
-        """
-        super().__init__()
-        if not life.neocortex.head_sizes:
-            raise InputError("This life has learned no class yet: let it learn a task, then export it.")
-        self.image_shape = life.image_shape
-        self.encoder = copy.deepcopy(life.encoder)
-        self.neocortex = copy.deepcopy(life.neocortex)
-        self.cpu().eval().requires_grad_(False)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Return logits [N, K] over all classes learned, head after head, for ``images`` uint8 [N, C, H, W]."""
-        perceived = images if self.encoder is None else self.encoder(images)
-        logits: Tensor = self.neocortex(to_unit_range(perceived))
-        return logits
 
 
 def export_onnx(life: Life, path: Path, class_names: Sequence[str] = ()) -> Path:

@@ -7,19 +7,22 @@ import math
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
+from torch import Tensor
 
 from mygo import seeding, storage
 from mygo.checkpoint import Checkpoint
-from mygo.data import LabelledImages
+from mygo.data import LabelledImages, to_pixels
 from mygo.dreams import Dreamer, Night
 from mygo.errors import InputError
 from mygo.gan import Generator
 from mygo.memory import MemoryConfig, Quality, as_stored, stored_bytes, stored_tensors
 from mygo.neocortex import BackboneName, Encoder, NeocortexNet, behind, split
+from mygo.predict import Predictions, predict
 from mygo.settings import overlay
 from mygo.sleep import SleepConfig
 from mygo.stream import Task
@@ -27,7 +30,7 @@ from mygo.wake import WakeConfig
 
 DreamLevel = Literal["pixels", "features"]
 
-SCHEMA = 2
+SCHEMA = 3
 """Version of the life folder."""
 
 
@@ -73,6 +76,32 @@ class LifeConfig:
     def memory_bytes_of(self, num_classes: int, image_shape: tuple[int, int, int]) -> int:
         """Return the bytes that the memory of a task of ``num_classes`` takes as it is kept."""
         return stored_bytes(self.build_generator(num_classes, image_shape))
+
+
+@dataclass
+class Lesson:
+    """What was taught in one cycle."""
+
+    name: str
+    classes: tuple[str, ...]
+    """Names of the classes, in the order of the head's outputs."""
+    images: int = 0
+    """Number of training images that were handed out."""
+    learned: str = ""
+    """When the cycle ended, UTC, as ISO 8601; empty before."""
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any]) -> "Lesson":
+        """Return the lesson that was written as ``values``.
+
+        Raises:
+            TypeError, ValueError: they are not those of a lesson.
+        """
+        lesson = cls(**{**values, "classes": tuple(values["classes"])})
+        texts = (lesson.name, lesson.learned, *lesson.classes)
+        if not all(isinstance(text, str) for text in texts) or not isinstance(lesson.images, int):
+            raise ValueError("one of its lessons holds something else than text and numbers")
+        return lesson
 
 
 @dataclass
@@ -136,6 +165,8 @@ class Life:
         self.exemplars: list[LabelledImages] = []
         """Real data that only the baselines joint and replay keep."""
         self.record = Record()
+        self.lessons: list[Lesson] = []
+        """What each head was taught, in the order of heads."""
         self.tasks_learned = 0
         self.phases_done: list[str] = []
         """Phases of the current cycle that were finished."""
@@ -155,6 +186,7 @@ class Life:
         if len(self.neocortex.classifiers) == task.index:
             with seeding.seeded(self.config.seed, "head", task.index):
                 self.neocortex.add_task_head(len(task.classes))
+            self.lessons.append(Lesson(str(task), task.names or tuple(map(str, task.classes))))
 
     def perceived(self, data: LabelledImages) -> LabelledImages:
         """Return ``data`` as the neocortex takes it: as it is or, behind a frozen front, as feature maps."""
@@ -175,6 +207,7 @@ class Life:
     def finish_cycle(self) -> None:
         """End the current task's cycle: the fast learner has passed on what it knew."""
         self.fast_learner = None
+        self.lessons[self.tasks_learned].learned = datetime.now(timezone.utc).isoformat(timespec="seconds")
         self.tasks_learned += 1
         self.phases_done = []
 
@@ -209,9 +242,38 @@ class Life:
         return bool(self._written)
 
     @property
+    def class_names(self) -> list[str]:
+        """Names of all classes, head after head."""
+        return [name for lesson in self.lessons for name in lesson.classes]
+
+    @property
     def memory_bytes(self) -> int:
         """Bytes kept to remember with: generators as stored and real exemplars, the network itself not counted."""
         return sum(map(stored_bytes, self.memories)) + sum(kept.nbytes for kept in self.exemplars)
+
+    # -- its use ------------------------------------------------------------------------------------------------------
+
+    def predict(self, images: Tensor, lesson: str | None = None) -> Predictions:
+        """Return how probable each class is for ``images`` uint8 [N, C, H, W], as `mygo.predict.predict` does."""
+        return predict(self, images, lesson)
+
+    @torch.no_grad()
+    def dream(self, class_name: str, count: int, seed: int = 0) -> Tensor:
+        """Return ``count`` dreams of a class, uint8 [count, C, H, W]; the same for the same ``seed``.
+
+        Raises:
+            InputError: this class was not learned, or nothing of it is remembered as pictures.
+        """
+        if class_name not in self.class_names:
+            raise InputError(f"This life knows no class {class_name!r}: choose from {', '.join(self.class_names)}.")
+        task = next(task for task, lesson in enumerate(self.lessons) if class_name in lesson.classes)
+        if task >= len(self.memories) or self.encoder is not None:
+            what = "feature maps, which are no pictures" if self.encoder is not None else "nothing of this class"
+            raise InputError(f"This life dreams {what}.")
+        memory = self.memories[task]
+        noise = torch.randn(count, memory.latent_dim, generator=seeding.stream(seed, "look", class_name))
+        label = torch.full((count,), self.lessons[task].classes.index(class_name))
+        return torch.cat([to_pixels(memory(*part)) for part in zip(noise.split(256), label.split(256), strict=True)])
 
     # -- the folder ---------------------------------------------------------------------------------------------------
 
@@ -230,6 +292,7 @@ class Life:
             "head_sizes": self.neocortex.head_sizes,
             "tasks_learned": self.tasks_learned,
             "phases_done": self.phases_done,
+            "lessons": [asdict(lesson) for lesson in self.lessons],
             "record": asdict(self.record),
             "files": {
                 "encoder": write("encoder", self.encoder.state_dict()) if self.encoder else None,
@@ -315,6 +378,9 @@ class Life:
             kept = storage.read_tensors(folder, name)
             life.exemplars.append(LabelledImages(kept["images"], kept["labels"]))
         life.record = Record.read(manifest["record"])
+        life.lessons = [Lesson.read(entry) for entry in manifest["lessons"]]
+        if [len(lesson.classes) for lesson in life.lessons] != sizes:
+            raise ValueError("its lessons are not those of its heads")
         life.tasks_learned = int(manifest["tasks_learned"])
         life.phases_done = [str(phase) for phase in manifest["phases_done"]]
         if "checkpoint" in manifest:

@@ -146,7 +146,7 @@ def test_when_no_good_state_is_left_the_newest_ones_trouble_is_told(life: Life) 
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        (lambda m: m.update(schema=99), "not a life of schema 2"),
+        (lambda m: m.update(schema=99), "not a life of schema 3"),
         (lambda m: m.pop("record"), "does not describe a life"),
         (lambda m: m["config"].update(colour="blue"), "does not describe a life"),
         (lambda m: m.update(head_sizes=[2, 4]), "does not describe a life"),
