@@ -190,6 +190,20 @@ def run(arguments: Arguments, console: Console) -> None:
             board.close()
     console.print(results_table(results))
     console.print(f"Results: {out / 'results.json'}. Curves: tensorboard --logdir {out / 'tensorboard'}", markup=False)
+    show_report(out, console)
+
+
+def show_report(out: Path, console: Console) -> None:
+    """Write the report on ``out`` and say where it is or, since the results are safe already, why there is none."""
+    from mygo.report import write_report
+
+    try:
+        path = write_report(out)
+    except Exception as error:  # whatever a library makes of this machine's fonts, memory or disk
+        text = f"There is no report ({type(error).__name__}: {str(error).rstrip('.')}), but the results are whole."
+        console.print(text, style="yellow", markup=False, soft_wrap=True)
+    else:
+        console.print(f"Report: {path}", markup=False, soft_wrap=True)
 
 
 def run_on_cluster(arguments: Arguments, cluster: Path, argv: list[str]) -> None:

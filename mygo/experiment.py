@@ -119,7 +119,7 @@ class Experiment:
             life = self.open_life(name, stream.image_shape, lambda text: crew.tell(Notice(text)))
             live(life, STRATEGIES[name], stream, crew)
             lives.append(life)
-        results = self.results(lives)
+        results = self.results(lives, stream.class_names)
         if self.out is not None and crew.team.rank == 0:
             write_json(self.out / "results.json", results)
         return results
@@ -205,13 +205,14 @@ class Experiment:
             )
         return life
 
-    def results(self, lives: Sequence[Life]) -> dict[str, Any]:
+    def results(self, lives: Sequence[Life], class_names: Sequence[str]) -> dict[str, Any]:
         """Return what ``results.json`` holds; the README describes it."""
         config = asdict(self.config)
         config["data_root"] = str(self.config.data_root)
         return {
             "schema": RESULTS_SCHEMA,
             "config": config,
+            "class_names": list(class_names),
             "evaluated_on": "validation" if self.config.validation_share else "test",
             "versions": versions(),
             "strategies": {life.strategy: summary(life) for life in lives},
@@ -256,7 +257,7 @@ def evaluate(life: Life, task: Task, tests: Sequence[LabelledImages], crew: Crew
     """Measure accuracy on held-out data of all tasks so far, and end the cycle."""
     with saved_phase(life, task, "evaluate", crew):
         perceived = [life.perceived(test) for test in tests]
-        task_il, class_il = accuracy_rows(life.neocortex, perceived, crew.team)
+        task_il, class_il, life.record.confusion = accuracy_rows(life.neocortex, perceived, crew.team)
         life.record.task_il.append(task_il)
         life.record.class_il.append(class_il)
         life.finish_cycle()
@@ -287,6 +288,7 @@ def summary(life: Life) -> dict[str, Any]:
     matrices = {"task_il": record.task_il, "class_il": record.class_il}
     return {
         "accuracy_matrix": matrices,
+        "confusion_matrix": record.confusion,
         "average_accuracy": {kind: average_accuracy(matrix) for kind, matrix in matrices.items()},
         "forgetting": {kind: forgetting(matrix) for kind, matrix in matrices.items()},
         "backward_transfer": {kind: backward_transfer(matrix) for kind, matrix in matrices.items()},

@@ -5,7 +5,7 @@ import functools
 import itertools
 import math
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -110,6 +110,9 @@ class Record:
 
     task_il: list[list[float]] = field(default_factory=list)
     class_il: list[list[float]] = field(default_factory=list)
+    confusion: list[list[int]] = field(default_factory=list)
+    """Class-IL at the newest evaluation: images of each true class (row) taken for each class (column), in the order
+    in which classes were learned."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Wall seconds per phase name, over all tasks."""
     label_fidelity: list[float] = field(default_factory=list)
@@ -127,7 +130,7 @@ class Record:
             TypeError, ValueError: they are not those of a record.
         """
         record = cls(**values)
-        matrices = (*record.task_il, *record.class_il)
+        matrices: tuple[Iterable[float], ...] = (*record.task_il, *record.class_il, *record.confusion)
         per_task = (record.label_fidelity, record.diversity, record.frechet_distance, record.nearest_neighbour_ratio)
         numbers = (record.replaced_data_bytes, *record.seconds.values(), *itertools.chain(*matrices, *per_task))
         if not all(isinstance(number, int | float) and math.isfinite(number) for number in numbers):

@@ -55,6 +55,7 @@ class TaskStream:
     def __init__(self, dataset: ImageDataset, tasks: Sequence[Task]) -> None:
         self.tasks = [replace(task, names=tuple(dataset.class_names[c] for c in task.classes)) for task in tasks]
         self.image_shape = dataset.image_shape
+        self.class_names = dataset.class_names
         self.test = [_examples_of(dataset.test, task) for task in tasks]
         self._waiting = {task.index: _examples_of(dataset.train, task) for task in self.tasks}
 

@@ -147,6 +147,7 @@ def test_when_no_good_state_is_left_the_newest_ones_trouble_is_told(life: Life) 
     ("change", "complaint"),
     [
         (lambda m: m.update(schema=99), "not a life of schema 3"),
+        (lambda m: m["record"].update(confusion=[[1, None]]), "not a number"),
         (lambda m: m.pop("record"), "does not describe a life"),
         (lambda m: m["config"].update(colour="blue"), "does not describe a life"),
         (lambda m: m.update(head_sizes=[2, 4]), "does not describe a life"),
