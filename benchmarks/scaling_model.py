@@ -242,11 +242,11 @@ def life_of(config: LifeConfig, memories: int, classes: int, shape: SHAPE, folde
     life = Life("mygo", config, shape, folder)
     for index in range(memories):
         life.begin(Task(index, tuple(range(index * classes, (index + 1) * classes))))
-        life.keep_memory(config.build_generator(classes, shape), Quality(1.0, 1.0))
+        life.keep_memory(index, config.build_generator(classes, shape), Quality(1.0, 1.0))
     life.fast_learner = Life("mygo", config, shape).neocortex
     for _ in range(memories):
         life.fast_learner.add_task_head(classes)
-    life.tasks_learned = memories - 1
+    life.tasks_learned = life.cycles = memories - 1
     return life
 
 
@@ -266,7 +266,7 @@ def run_phase(name: str, config: LifeConfig, shape: SHAPE) -> None:
     life = life_of(config, 2, 2, shape)
     task = Task(1, (2, 3))
     data = data_of(512, 2, shape)
-    night = life.night(1)
+    night = life.night()
     dreams = next(OwnDreams().dreams(life, replace(night, steps_per_block=1), Solo()))
     crew = Crew(Solo(), SameDreams(dreams))
     if name == "head":
@@ -371,7 +371,7 @@ def measure_parts(config: LifeConfig, shape: SHAPE, start: float, start_worker: 
     dreamer = dreamer_of(life)
 
     def dream(count: int) -> float:
-        order = replace(life.night(3), steps=1, batch_size=count).order(0)
+        order = replace(life.night(), steps=1, batch_size=count).order(0)
         order = replace(order, tasks=torch.zeros_like(order.tasks))
         return seconds_of(lambda: dreamer.dream(order))
 
@@ -386,7 +386,7 @@ def measure_parts(config: LifeConfig, shape: SHAPE, start: float, start_worker: 
             each.save()
         read = [seconds_of(lambda folder=each.folder: Life.open(folder)) for each in lives]
         saved = [seconds_of(each.save) for each in lives]
-    one = dreamer.dream(replace(life.night(3), batch_size=1, steps_per_block=1).order(0))
+    one = dreamer.dream(replace(life.night(), batch_size=1, steps_per_block=1).order(0))
     return Parts(
         steps={name: measure_step(name, config, shape) for name in PHASES},
         latency=latency,
@@ -408,12 +408,19 @@ def measure_parts(config: LifeConfig, shape: SHAPE, start: float, start_worker: 
 def dreamer_of(life: Life) -> Dreamer:
     """Return a dreamer of the life on this machine's CPU."""
     features = life.config.sleep.feature_weight > 0
-    return Dreamer(life.memories, life.neocortex, life.neocortex, torch.device("cpu"), with_features=features)
+    return Dreamer(
+        life.memories,
+        life.neocortex,
+        life.neocortex,
+        torch.device("cpu"),
+        current=len(life.memories) - 1,
+        with_features=features,
+    )
 
 
 def count_dream(life: Life) -> float:
     """Return the operations of one dream."""
-    order = replace(life.night(len(life.memories) - 1), steps=1, batch_size=32).order(0)
+    order = replace(life.night(), steps=1, batch_size=32).order(0)
     with FlopCounterMode(display=False) as counter:
         dreamer_of(life).dream(order)
     return counter.get_total_flops() / 32

@@ -62,6 +62,8 @@ class Night:
 
     key: seeding.Key
     head_sizes: tuple[int, ...]
+    current: int
+    """The task that the cycle is about."""
     noise_dim: int
     steps: int
     batch_size: int
@@ -69,7 +71,7 @@ class Night:
     max_shift: int = 0
     """Most pixels by which a dream is moved, down and to the right or the other way."""
     current_share: float | None = None
-    """Share of the newest task's dreams; None gives every class the same share."""
+    """Share of that task's dreams; None gives every class the same share."""
 
     @property
     def blocks(self) -> int:
@@ -110,20 +112,19 @@ class Night:
         return Order(tasks, classes - first_class[tasks], *own)
 
     def _class_weights(self) -> Tensor:
-        sizes = torch.tensor(self.head_sizes, dtype=torch.float64)
-        weights = torch.ones(int(sizes.sum()), dtype=torch.float64)
-        if self.current_share is not None and len(sizes) > 1:
-            newest = self.head_sizes[-1]
-            weights[-newest:] = self.current_share / newest
-            weights[:-newest] = (1 - self.current_share) / (len(weights) - newest)
+        weights = torch.ones(sum(self.head_sizes), dtype=torch.float64)
+        if self.current_share is not None and len(self.head_sizes) > 1:
+            start, size = sum(self.head_sizes[: self.current]), self.head_sizes[self.current]
+            weights[:] = (1 - self.current_share) / (len(weights) - size)
+            weights[start : start + size] = self.current_share / size
         return weights
 
 
 class Dreamer:
     """Recalls images from all memories and asks the teacher about them. Nothing here is ever trained.
 
-    The teacher is a composite: for dreams of earlier tasks the neocortex as it was before this sleep, for dreams of the
-    newest task the fast learner that adapted to it while awake.
+    The teacher is a composite: for dreams of other tasks the neocortex as it was before this sleep, for dreams of the
+    ``current`` task the fast learner that adapted to it while awake.
     """
 
     def __init__(
@@ -133,10 +134,12 @@ class Dreamer:
         fast_learner: NeocortexNet,
         device: torch.device,
         *,
+        current: int,
         with_features: bool = False,
     ) -> None:
         """Copy the networks, so that a student may change while its teacher does not."""
         self.device = device
+        self.current = current
         self.feature_dim = neocortex.feature_dim if with_features else 0
         self.memories = [self._frozen(memory) for memory in memories]
         self.neocortex = self._frozen(neocortex)
@@ -149,14 +152,13 @@ class Dreamer:
     @torch.inference_mode()
     def dream(self, order: Order) -> Dreams:
         """Return the dreams that ``order`` asks for, in its order."""
-        newest = len(self.memories) - 1
         count = len(order.tasks)
         images = torch.empty(count, *self.neocortex.image_shape, dtype=torch.uint8)
         logits = torch.zeros(count, max(self.neocortex.head_sizes))
         features = torch.empty(count, self.feature_dim)
         for task in order.tasks.unique().tolist():
             memory = self.memories[task]
-            teacher = self.fast_learner if task == newest else self.neocortex
+            teacher = self.fast_learner if task == self.current else self.neocortex
             for rows in (order.tasks == task).nonzero().squeeze(1).split(DREAM_CHUNK):
                 noise = order.noise[rows, : memory.latent_dim].to(self.device)
                 recalled = memory(noise, order.labels[rows].to(self.device))

@@ -1,16 +1,13 @@
 """The experiment: lives of several strategies on one stream of tasks. It runs here or, the same object, on Ray."""
 
 import platform
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
-
-from filelock import FileLock, Timeout
 
 import mygo
 from mygo.cache import MemoryCache
@@ -22,7 +19,7 @@ from mygo.errors import InputError
 from mygo.journal import Evaluated, Journal, Notice, PhaseEnded, Place, silent
 from mygo.life import Life, LifeConfig
 from mygo.metrics import accuracy_rows, average_accuracy, backward_transfer, forgetting
-from mygo.storage import write_json
+from mygo.storage import check_writable, locked, write_json
 from mygo.strategies import STRATEGIES, Strategy
 from mygo.stream import Task, TaskStream, deal_classes
 from mygo.team import Solo, Team
@@ -109,7 +106,9 @@ class Experiment:
             save_every=self.save_every,
             stop=stop,
         )
-        with self.locked(LAST_BREATH_SECONDS) if crew.team.rank == 0 else nullcontext():
+        with ExitStack() as stack:
+            for folder in self.folders if crew.team.rank == 0 else ():
+                stack.enter_context(locked(folder, LAST_BREATH_SECONDS))
             return self._live(crew)
 
     def _live(self, crew: Crew) -> dict[str, Any]:
@@ -131,6 +130,19 @@ class Experiment:
         held_out = f" less {self.config.validation_share} for validation" if self.config.validation_share else ""
         return f"{self.config.dataset}{held_out}: {tasks}"
 
+    @property
+    def smallest_batch(self) -> int:
+        """The smallest global batch of any phase."""
+        return self.config.life.smallest_batch
+
+    def check_data(self) -> None:
+        """Make sure that the data set is there and whole.
+
+        Raises:
+            InputError: it is not.
+        """
+        load_dataset(self.config.dataset, self.config.data_root)
+
     def check_out(self, *, resume: bool) -> None:
         """Make sure that `out` can be written to and holds no life, or, to ``resume``, lives that fit; writes nothing.
 
@@ -149,34 +161,15 @@ class Experiment:
         for name in set(lives) & set(self.config.strategies):
             self.open_life(name, (0, 0, 0))
         check_writable(self.out)
-        if self.out.exists():
-            with self.locked(0):
-                pass
+        for folder in self.folders:
+            if folder.exists():
+                with locked(folder, 0):
+                    pass
 
-    @contextmanager
-    def locked(self, patience: float) -> Iterator[None]:
-        """Hold the folder `out` inside the block, after at most ``patience`` seconds of waiting for it.
-
-        The operating system takes the lock from a process that dies.
-
-        Raises:
-            InputError: another process holds it.
-        """
-        if self.out is None:
-            yield
-            return
-        self.out.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.out / "in-use.lock", timeout=patience)
-        try:
-            lock.acquire()
-        except Timeout as error:
-            raise InputError(
-                f"{self.out} is in use by another run: wait for its end, or choose another --out."
-            ) from error
-        try:
-            yield
-        finally:
-            lock.release()
+    @property
+    def folders(self) -> list[Path]:
+        """The folders that this run writes into: `out` and those of its lives."""
+        return [] if self.out is None else [self.out, *(self.out / "life" / name for name in self.config.strategies)]
 
     def open_stream(self) -> TaskStream:
         """Return the stream of tasks, the only holder of the data set's training images."""
@@ -237,8 +230,8 @@ def wake(life: Life, strategy: Strategy, task: Task, stream: TaskStream, crew: C
         return
     data = stream.hand_out(task)
     if not life.phases_done:
-        life.record.replaced_data_bytes += data.nbytes
-        life.lessons[task.index].images = len(data)
+        life.count(task, data)
+    data = life.beside_recalled(task, data)
     for name, phase in strategy.wake.items():
         if name not in life.phases_done:
             with saved_phase(life, task, name, crew) as here:
@@ -260,6 +253,8 @@ def evaluate(life: Life, task: Task, tests: Sequence[LabelledImages], crew: Crew
         task_il, class_il, life.record.confusion = accuracy_rows(life.neocortex, perceived, crew.team)
         life.record.task_il.append(task_il)
         life.record.class_il.append(class_il)
+        for lesson, within, among in zip(life.lessons, task_il, class_il, strict=True):
+            lesson.task_il, lesson.class_il = within, among
         life.finish_cycle()
     crew.tell(Evaluated(life.strategy, task.index, life.record.task_il, life.record.class_il))
 
@@ -274,7 +269,7 @@ def saved_phase(life: Life, task: Task, name: str, crew: Crew) -> Iterator[Crew]
     yield replace(crew.at(place), keeper=keeper)
     seconds = keeper.seconds_before + time.perf_counter() - started
     life.record.seconds[name] = life.record.seconds.get(name, 0.0) + seconds
-    if life.tasks_learned == task.index:  # unless this phase ended the cycle
+    if life.current is not None:  # unless this phase ended the cycle
         life.phases_done.append(name)
     if crew.team.rank == 0:
         life.save()
@@ -305,20 +300,6 @@ def summary(life: Life) -> dict[str, Any]:
         "frechet_distance": record.frechet_distance,
         "nearest_neighbour_ratio": record.nearest_neighbour_ratio,
     }
-
-
-def check_writable(out: Path) -> None:
-    """Make sure that the folder ``out`` can be made and written to; leaves nothing behind.
-
-    Raises:
-        InputError: it cannot.
-    """
-    ancestor = next(folder for folder in (out, *out.resolve().parents) if folder.exists())
-    try:
-        with tempfile.TemporaryFile(dir=ancestor):
-            pass
-    except OSError as error:
-        raise InputError(f"{out} cannot be written to ({error.strerror}): choose another --out.") from error
 
 
 def versions() -> dict[str, str]:

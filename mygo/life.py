@@ -5,8 +5,8 @@ import functools
 import itertools
 import math
 import warnings
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -16,11 +16,11 @@ from torch import Tensor
 
 from mygo import seeding, storage
 from mygo.checkpoint import Checkpoint
-from mygo.data import LabelledImages, to_pixels
+from mygo.data import LabelledImages
 from mygo.dreams import Dreamer, Night
 from mygo.errors import InputError
 from mygo.gan import Generator
-from mygo.memory import MemoryConfig, Quality, as_stored, stored_bytes, stored_tensors
+from mygo.memory import MemoryConfig, Quality, as_stored, recall, stored_bytes, stored_tensors
 from mygo.neocortex import BackboneName, Encoder, NeocortexNet, behind, split
 from mygo.predict import Predictions, predict
 from mygo.settings import overlay
@@ -78,6 +78,12 @@ class LifeConfig:
         return stored_bytes(self.build_generator(num_classes, image_shape))
 
 
+def counts_of(data: LabelledImages, num_classes: int) -> list[int]:
+    """Return how many images of each class ``data`` has."""
+    counts: list[int] = data.labels.bincount(minlength=num_classes).tolist()
+    return counts
+
+
 @dataclass
 class Lesson:
     """What was taught in one cycle."""
@@ -85,10 +91,15 @@ class Lesson:
     name: str
     classes: tuple[str, ...]
     """Names of the classes, in the order of the head's outputs."""
-    images: int = 0
-    """Number of training images that were handed out."""
+    images: tuple[int, ...] = ()
+    """How many training images of each class were handed out."""
     learned: str = ""
-    """When the cycle ended, UTC, as ISO 8601; empty before."""
+    """When the last cycle that taught it ended, UTC, as ISO 8601; empty before."""
+    class_il: float | None = None
+    task_il: float | None = None
+    """Accuracy on held-out images when it was measured last: among all classes, and among its own. None: never."""
+    recall: float | None = None
+    """Share of its dreams that were given their class, among all classes, when it was measured last."""
 
     @classmethod
     def read(cls, values: Mapping[str, Any]) -> "Lesson":
@@ -97,10 +108,14 @@ class Lesson:
         Raises:
             TypeError, ValueError: they are not those of a lesson.
         """
-        lesson = cls(**{**values, "classes": tuple(values["classes"])})
-        texts = (lesson.name, lesson.learned, *lesson.classes)
-        if not all(isinstance(text, str) for text in texts) or not isinstance(lesson.images, int):
-            raise ValueError("one of its lessons holds something else than text and numbers")
+        lesson = cls(**{**values, "classes": tuple(values["classes"]), "images": tuple(values["images"])})
+        measured = [share for share in (lesson.class_il, lesson.task_il, lesson.recall) if share is not None]
+        if (
+            not all(isinstance(text, str) for text in (lesson.name, lesson.learned, *lesson.classes))
+            or not all(isinstance(count, int) for count in lesson.images)
+            or not all(isinstance(share, int | float) and 0 <= share <= 1 for share in measured)
+        ):
+            raise ValueError("one of its lessons holds something else than texts, counts and shares")
         return lesson
 
 
@@ -171,6 +186,10 @@ class Life:
         self.lessons: list[Lesson] = []
         """What each head was taught, in the order of heads."""
         self.tasks_learned = 0
+        self.cycles = 0
+        """Cycles that were finished, those that taught a task again or forgot a class among them."""
+        self.current: int | None = None
+        """The task that the cycle which was begun last is about; None when it was finished."""
         self.phases_done: list[str] = []
         """Phases of the current cycle that were finished."""
         self.checkpoint: Checkpoint | None = None
@@ -184,12 +203,41 @@ class Life:
             if network is not None:
                 network.to(device)
 
-    def begin(self, task: Task) -> None:
-        """Grow the head for ``task``, unless a resumed cycle has it already."""
+    def key(self, phase: str) -> seeding.Key:
+        """Return what the draws of a ``phase`` of this cycle are named by."""
+        return self.config.seed, phase, self.cycles
+
+    def begin(self, task: Task, name: str | None = None) -> None:
+        """Begin a cycle about ``task``, or go on with it; a new task gets its head, and ``name`` if it has one."""
+        self.current = task.index
         if len(self.neocortex.classifiers) == task.index:
-            with seeding.seeded(self.config.seed, "head", task.index):
+            with seeding.seeded(*self.key("head")):
                 self.neocortex.add_task_head(len(task.classes))
-            self.lessons.append(Lesson(str(task), task.names or tuple(map(str, task.classes))))
+            self.lessons.append(Lesson(name or str(task), task.names or tuple(map(str, task.classes))))
+
+    def count(self, task: Task, data: LabelledImages) -> None:
+        """Note that the real ``data`` of ``task`` was handed out, and will be gone."""
+        lesson = self.lessons[task.index]
+        new = counts_of(data, len(lesson.classes))
+        lesson.images = tuple(old + more for old, more in zip(lesson.images or [0] * len(new), new, strict=True))
+        self.record.replaced_data_bytes += data.nbytes
+
+    def beside_recalled(self, task: Task, data: LabelledImages) -> LabelledImages:
+        """Return ``data``, which was counted; of a task that was learned before, beside dreams of what it was then.
+
+        They stand in for the images that are gone, as many of each class.
+
+        Raises:
+            InputError: the memory dreams feature maps, which cannot stand beside images.
+        """
+        if task.index >= self.tasks_learned:
+            return data
+        if self.encoder is not None:
+            raise InputError("This life dreams feature maps, so it cannot be taught a class again: leave out --update.")
+        lesson, memory = self.lessons[task.index], self.memories[task.index]
+        before = [all_ - new for all_, new in zip(lesson.images, counts_of(data, len(lesson.classes)), strict=True)]
+        dreams = recall(memory, before, self.key("beside"))
+        return LabelledImages(torch.cat([data.images, dreams.images]), torch.cat([data.labels, dreams.labels]))
 
     def perceived(self, data: LabelledImages) -> LabelledImages:
         """Return ``data`` as the neocortex takes it: as it is or, behind a frozen front, as feature maps."""
@@ -200,25 +248,51 @@ class Life:
         if self.config.dream_level == "features":
             self.encoder, self.neocortex = split(self.neocortex, data.images)
 
-    def keep_memory(self, generator: Generator, quality: Quality) -> None:
-        """Keep ``generator`` as the newest task's memory, rounded to the precision in which it is stored."""
+    def keep_memory(self, task: int, generator: Generator, quality: Quality) -> None:
+        """Keep ``generator`` as the memory of ``task``, rounded to the precision in which it is stored."""
         as_stored(generator)
-        self.memories.append(generator.eval().requires_grad_(False))
+        here = slice(task, task + 1)  # of a new task, the end of each list
+        self.memories[here] = [generator.eval().requires_grad_(False)]
         for name, value in asdict(quality).items():
-            getattr(self.record, name).append(value)
+            getattr(self.record, name)[here] = [value]
+
+    def drop_outputs(self, task: int, kept: Sequence[int]) -> None:
+        """Drop all outputs of the head of ``task`` but those at ``kept``; without any, also its lesson and its memory.
+
+        What was measured of the network as it was is dropped too.
+        """
+        self.neocortex.keep_outputs(task, kept)
+        if not kept:
+            self.tasks_learned -= 1
+            for per_task in (self.lessons, self.memories, *(getattr(self.record, one.name) for one in fields(Quality))):
+                del per_task[task]
+        for lesson in self.lessons:
+            lesson.task_il = lesson.class_il = None
+        self.record.task_il, self.record.class_il, self.record.confusion = [], [], []
 
     def finish_cycle(self) -> None:
-        """End the current task's cycle: the fast learner has passed on what it knew."""
+        """End the current cycle: the fast learner has passed on what it knew."""
+        if self.current is None:
+            raise RuntimeError("there is no cycle to finish")
+        self.lessons[self.current].learned = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        self.tasks_learned = max(self.tasks_learned, self.current + 1)
+        self.end_cycle()
+
+    def end_cycle(self) -> None:
+        """End the current cycle, whether it taught anything or not."""
         self.fast_learner = None
-        self.lessons[self.tasks_learned].learned = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        self.tasks_learned += 1
+        self.cycles += 1
+        self.current = None
         self.phases_done = []
 
-    def night(self, task: int) -> Night:
-        """Return what the sleep after ``task`` dreams."""
+    def night(self) -> Night:
+        """Return what the sleep of this cycle dreams."""
+        if self.current is None:
+            raise RuntimeError("there is no cycle to sleep in")
         config = self.config.sleep
         return Night(
-            key=(self.config.seed, "sleep", task),
+            key=self.key("sleep"),
+            current=self.current,
             head_sizes=tuple(self.neocortex.head_sizes),
             noise_dim=max(memory.latent_dim for memory in self.memories),
             steps=config.steps,
@@ -234,10 +308,11 @@ class Life:
         Raises:
             RuntimeError: there is no fast learner, so this is not between waking and sleeping.
         """
-        if self.fast_learner is None:
-            raise RuntimeError("a dreamer needs the fast learner of the newest task: adapt first")
+        if self.fast_learner is None or self.current is None:
+            raise RuntimeError("a dreamer needs the fast learner of the current task: adapt first")
         with_features = self.config.sleep.feature_weight > 0
-        return Dreamer(self.memories, self.neocortex, self.fast_learner, device, with_features=with_features)
+        networks = self.neocortex, self.fast_learner
+        return Dreamer(self.memories, *networks, device, current=self.current, with_features=with_features)
 
     @property
     def saved(self) -> bool:
@@ -260,7 +335,6 @@ class Life:
         """Return how probable each class is for ``images`` uint8 [N, C, H, W], as `mygo.predict.predict` does."""
         return predict(self, images, lesson)
 
-    @torch.no_grad()
     def dream(self, class_name: str, count: int, seed: int = 0) -> Tensor:
         """Return ``count`` dreams of a class, uint8 [count, C, H, W]; the same for the same ``seed``.
 
@@ -273,10 +347,8 @@ class Life:
         if task >= len(self.memories) or self.encoder is not None:
             what = "feature maps, which are no pictures" if self.encoder is not None else "nothing of this class"
             raise InputError(f"This life dreams {what}.")
-        memory = self.memories[task]
-        noise = torch.randn(count, memory.latent_dim, generator=seeding.stream(seed, "look", class_name))
-        label = torch.full((count,), self.lessons[task].classes.index(class_name))
-        return torch.cat([to_pixels(memory(*part)) for part in zip(noise.split(256), label.split(256), strict=True)])
+        counts = [count if name == class_name else 0 for name in self.lessons[task].classes]
+        return recall(self.memories[task], counts, (seed, "look", class_name)).images
 
     # -- the folder ---------------------------------------------------------------------------------------------------
 
@@ -294,6 +366,8 @@ class Life:
             "image_shape": list(self.image_shape),
             "head_sizes": self.neocortex.head_sizes,
             "tasks_learned": self.tasks_learned,
+            "cycles": self.cycles,
+            "current": self.current,
             "phases_done": self.phases_done,
             "lessons": [asdict(lesson) for lesson in self.lessons],
             "record": asdict(self.record),
@@ -385,6 +459,9 @@ class Life:
         if [len(lesson.classes) for lesson in life.lessons] != sizes:
             raise ValueError("its lessons are not those of its heads")
         life.tasks_learned = int(manifest["tasks_learned"])
+        life.cycles = int(manifest["cycles"])
+        if manifest["current"] is not None:
+            life.current = range(len(sizes))[int(manifest["current"])]
         life.phases_done = [str(phase) for phase in manifest["phases_done"]]
         if "checkpoint" in manifest:
             tensors = storage.read_tensors(folder, files["checkpoint"])

@@ -1,6 +1,6 @@
 """The neocortex: one feature extractor shared by all tasks, and one classifier head per task."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -88,6 +88,16 @@ class NeocortexNet(nn.Module):
         head = nn.Linear(self.feature_dim, num_classes)
         self.classifiers.append(head.to(next(self.features.parameters()).device))
         return head
+
+    def keep_outputs(self, task: int, kept: Sequence[int]) -> None:
+        """Drop all outputs of the head of ``task`` but those at ``kept``, and without any the head."""
+        if not kept:
+            del self.classifiers[task]
+            return
+        old = self.classifiers[task]
+        head = nn.Linear(self.feature_dim, len(kept)).to(next(old.parameters()).device)
+        head.load_state_dict({name: tensor[list(kept)] for name, tensor in old.state_dict().items()})
+        self.classifiers[task] = head
 
     @property
     def head_sizes(self) -> list[int]:

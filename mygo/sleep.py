@@ -54,12 +54,12 @@ class SleepConfig:
 def consolidate(life: "Life", task: Task, crew: Crew) -> None:
     """Train the neocortex on dreams of all tasks to answer as the teacher does.
 
-    The first sleep is skipped: teacher and student are the same network then, and there is one head only.
+    With one head only it is skipped: there is nothing to reconcile.
     """
-    if task.index == 0:
+    if len(life.lessons) == 1:
         return
     config = life.config.sleep
-    night = life.night(task.index)
+    night = life.night()
     outputs = own_outputs(life.neocortex.head_sizes, crew.team.device)
     dreams_by_step = crew.dreams.dreams(life, night, crew.team, crew.keeper.steps_done(crew.attempt))
 

@@ -4,15 +4,17 @@ import hashlib
 import json
 import os
 import re
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 import safetensors
 import safetensors.torch
 import torch
+from filelock import FileLock, Timeout
 from torch import Tensor
 
 from mygo.errors import InputError, StorageError
@@ -24,7 +26,44 @@ MANIFEST = "manifest.json"
 PREVIOUS = "manifest.previous.json"
 """The state before, for when something of the newest is damaged."""
 
+LOCK = "in-use.lock"
+
 _TENSOR_FILE = re.compile(r"[a-z0-9-]+-(?P<digest>[0-9a-f]{16})\.safetensors")
+
+
+@contextmanager
+def locked(folder: Path, patience: float) -> Iterator[None]:
+    """Hold ``folder`` inside the block, after at most ``patience`` seconds of waiting for it; it is made if need be.
+
+    The operating system takes the lock from a process that dies.
+
+    Raises:
+        InputError: another process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / LOCK, timeout=patience)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise InputError(f"{folder} is in use by another run: wait for its end, or choose another folder.") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def check_writable(out: Path) -> None:
+    """Make sure that the folder ``out`` can be made and written to; leaves nothing behind.
+
+    Raises:
+        InputError: it cannot.
+    """
+    ancestor = next(folder for folder in (out, *out.resolve().parents) if folder.exists())
+    try:
+        with tempfile.TemporaryFile(dir=ancestor):
+            pass
+    except OSError as error:
+        raise InputError(f"{out} cannot be written to ({error.strerror}): choose another.") from error
 
 
 def write_atomically(

@@ -20,11 +20,11 @@ from rich.console import Console
 from distributed.run import class_order, dataset_named, exit_code_of
 from mygo.data import DatasetName, load_dataset
 from mygo.errors import InputError
-from mygo.experiment import Experiment, ExperimentConfig, check_writable, versions
+from mygo.experiment import Experiment, ExperimentConfig, versions
 from mygo.life import LifeConfig
 from mygo.presets import preset
 from mygo.settings import change
-from mygo.storage import read_json, write_json
+from mygo.storage import check_writable, read_json, write_json
 from tune.space import Space, search_space
 
 RESULTS_SCHEMA = 1

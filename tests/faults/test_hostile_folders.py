@@ -30,7 +30,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent.parent
 def life(tiny_life: LifeConfig, tmp_path_factory: pytest.TempPathFactory) -> Life:
     life = Life("mygo", tiny_life, (1, 8, 8), tmp_path_factory.mktemp("hostile") / "life")
     life.begin(Task(0, (4, 7)))
-    life.keep_memory(tiny_life.build_generator(2, (1, 8, 8)), Quality(0.9, 0.8))
+    life.keep_memory(0, tiny_life.build_generator(2, (1, 8, 8)), Quality(0.9, 0.8))
     life.record.task_il.append([1.0])
     life.save()
     return life

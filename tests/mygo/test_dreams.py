@@ -9,7 +9,14 @@ from mygo.gan import Generator
 from mygo.neocortex import NeocortexNet
 
 NIGHT = Night(
-    key=(0, "sleep", 1), head_sizes=(2, 3), noise_dim=6, steps=10, batch_size=12, steps_per_block=4, max_shift=1
+    key=(0, "sleep", 1),
+    head_sizes=(2, 3),
+    current=1,
+    noise_dim=6,
+    steps=10,
+    batch_size=12,
+    steps_per_block=4,
+    max_shift=1,
 )
 
 
@@ -28,7 +35,7 @@ def dreamer() -> Dreamer:
     neocortex, fast_learner = two_teachers()
     # Memories may differ in the length of their noise.
     memories = [Generator(size, (1, 8, 8), latent_dim=dim, width=8) for size, dim in ((2, 4), (3, 6))]
-    return Dreamer(memories, neocortex, fast_learner, torch.device("cpu"))
+    return Dreamer(memories, neocortex, fast_learner, torch.device("cpu"), current=len(memories) - 1)
 
 
 def test_blocks_cover_the_night() -> None:
@@ -58,6 +65,7 @@ def test_every_class_has_the_same_share_of_dreams_unless_told_otherwise() -> Non
         night = Night(
             key=(0,),
             head_sizes=(2, 3),
+            current=1,
             noise_dim=1,
             steps=500,
             batch_size=40,
@@ -105,7 +113,7 @@ def test_a_block_may_be_too_small_to_hold_a_dream_of_every_task() -> None:
         net.add_task_head(size)
     memories = [Generator(size, (1, 8, 8), latent_dim=6, width=8) for size in NIGHT.head_sizes]
     order = dataclasses.replace(NIGHT, batch_size=1, steps_per_block=1).order(0)
-    assert len(Dreamer(memories, net, net, torch.device("cpu")).dream(order)) == 1
+    assert len(Dreamer(memories, net, net, torch.device("cpu"), current=len(memories) - 1).dream(order)) == 1
 
 
 def test_labels_count_over_all_heads_and_images_come_from_the_tasks_own_generator(dreamer: Dreamer) -> None:
@@ -123,7 +131,7 @@ def test_dreaming_builds_no_graph_and_a_changing_student_changes_no_teacher(drea
     student = NeocortexNet((1, 8, 8), "mlp")
     student.add_task_head(2)
     student.add_task_head(3)
-    own = Dreamer(dreamer.memories, student, student, torch.device("cpu"))
+    own = Dreamer(dreamer.memories, student, student, torch.device("cpu"), current=1)
     before = own.dream(NIGHT.order(0))
     assert not before.teacher_logits.requires_grad
     with torch.no_grad():
@@ -136,12 +144,16 @@ def test_dreaming_builds_no_graph_and_a_changing_student_changes_no_teacher(drea
 def test_teacher_features_are_what_its_heads_saw() -> None:
     neocortex, fast_learner = two_teachers()
     memories = [Generator(size, (1, 8, 8), latent_dim=6, width=8) for size in (2, 3)]
-    dreams = Dreamer(memories, neocortex, fast_learner, torch.device("cpu"), with_features=True).dream(NIGHT.order(0))
+    dreams = Dreamer(
+        memories, neocortex, fast_learner, torch.device("cpu"), current=len(memories) - 1, with_features=True
+    ).dream(NIGHT.order(0))
     assert dreams.teacher_features.shape == (4 * 12, 400)
     for task, teacher in enumerate((neocortex, fast_learner)):
         mine = dreams.tasks == task
         answers = teacher.classifiers[task](dreams.teacher_features[mine])
         assert torch.allclose(answers, dreams.teacher_logits[mine, : NIGHT.head_sizes[task]], atol=1e-5)
-    without = Dreamer(memories, neocortex, fast_learner, torch.device("cpu")).dream(NIGHT.order(0))
+    without = Dreamer(memories, neocortex, fast_learner, torch.device("cpu"), current=len(memories) - 1).dream(
+        NIGHT.order(0)
+    )
     assert without.teacher_features.shape == (4 * 12, 0)
     assert torch.equal(without.teacher_logits, dreams.teacher_logits)

@@ -18,6 +18,7 @@ from mygo.experiment import Experiment, ExperimentConfig
 from mygo.journal import Event, PhaseEnded, Progress
 from mygo.life import DreamLevel, Life, LifeConfig
 from mygo.memory import MemoryConfig, Quality, stored_bytes
+from mygo.storage import locked
 from mygo.strategies import STRATEGIES, Strategy
 from mygo.stream import TaskStream
 
@@ -366,11 +367,11 @@ time.sleep(60)
         assert other.stdout.readline() == "held\n"
         with pytest.raises(InputError, match="is in use by another run"):
             tiny_experiment.check_out(resume=False)
-        with pytest.raises(InputError, match="is in use by another run"), tiny_experiment.locked(0):
+        with pytest.raises(InputError, match="is in use by another run"), locked(tiny_experiment.out, 0):
             pass
         other.kill()
     tiny_experiment.check_out(resume=False)
-    with tiny_experiment.locked(0):
+    with locked(tiny_experiment.out, 0):
         pass
 
 

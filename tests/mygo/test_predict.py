@@ -15,7 +15,7 @@ def life_of(config: LifeConfig) -> Life:
     life = Life("mygo", config, (1, 8, 8))
     for index, names in enumerate((("a", "b"), ("c", "d", "e"))):
         life.begin(Task(index, tuple(range(len(names))), names))
-        life.keep_memory(config.build_generator(len(names), life.neocortex.image_shape), Quality(0.9, 0.8))
+        life.keep_memory(index, config.build_generator(len(names), life.neocortex.image_shape), Quality(0.9, 0.8))
         if index == 0:
             life.freeze_front(LabelledImages(torch.zeros(2, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 1])))
     return life
