@@ -114,7 +114,7 @@ def wait_for_room(most: Placement, fewest: int, journal: Journal) -> Placement:
         if time.monotonic() > deadline:
             raise InputError(
                 f"There was no room for {wanted} in {PATIENCE_SECONDS / 60:.0f} minutes: the cluster has {there}; "
-                "ask for fewer, or add nodes and --resume."
+                "ask for fewer, or add nodes and run again."
             )
 
 

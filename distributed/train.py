@@ -104,7 +104,7 @@ def run_on_ray(
                 raise_what_is_for_a_person(failure)
                 failures += 1
                 if failures > max_failures:
-                    raise_when_used_up(failure, max_failures)
+                    raise_when_used_up(failure, max_failures, work.how_to_go_on)
                 journal(Notice(f"{reason(failure)} Restart {failures} of {max_failures}, from the last saved point."))
 
 
@@ -141,7 +141,7 @@ def fit(
         run_config=RunConfig(name=f"fit-{uuid.uuid4().hex[:8]}", storage_path=str(ray_folder)),
     )
     try:
-        result: Any = fit_until_stopped(trainer, mailbox, room_for_more)
+        result: Any = fit_until_stopped(trainer, mailbox, room_for_more, work.how_to_go_on)
     finally:
         # Not left to reference counting: an exception's traceback would keep them, and their cores.
         for dreamer in dreamers:
@@ -150,7 +150,7 @@ def fit(
     return results
 
 
-def fit_until_stopped(trainer: TorchTrainer, mailbox: Any, room_for_more: Callable[[], bool]) -> Any:
+def fit_until_stopped(trainer: TorchTrainer, mailbox: Any, room_for_more: Callable[[], bool], how_to_go_on: str) -> Any:
     """Return the result of ``trainer.fit()``; ask the workers to save and end at Ctrl-C or SIGTERM, or for more.
 
     Raises:
@@ -181,7 +181,7 @@ def fit_until_stopped(trainer: TorchTrainer, mailbox: Any, room_for_more: Callab
                 ray.get(mailbox.ask_to_stop.remote())
         saved = fitting.done() and were_stopped(fitting.exception())
         if interruption.signal is not None:
-            raise stopped(interruption, "Saved" if saved else "Ended at the last saved point")
+            raise stopped(interruption, "Saved" if saved else "Ended at the last saved point", how_to_go_on)
         if growing and saved:
             raise RoomForMoreError
         return fitting.result()
@@ -193,9 +193,9 @@ def were_stopped(error: BaseException | None) -> bool:
     return any(isinstance(failure, StoppedError) for failure in failures)
 
 
-def stopped(interruption: Interruption, how: str) -> StoppedError:
+def stopped(interruption: Interruption, how: str, how_to_go_on: str) -> StoppedError:
     """Return the error that ends a command as the signal asked for."""
-    error = StoppedError(f"{how}: run again with the same flags, --out and --resume to go on.")
+    error = StoppedError(f"{how}: {how_to_go_on}.")
     error.exit_code = interruption.exit_code
     return error
 
@@ -225,13 +225,13 @@ def raise_what_is_for_a_person(failure: train.WorkerGroupError) -> None:
             raise error from failure
 
 
-def raise_when_used_up(failure: train.WorkerGroupError, max_failures: int) -> None:
+def raise_when_used_up(failure: train.WorkerGroupError, max_failures: int, how_to_go_on: str) -> None:
     """End a run whose workers have failed too often; without any restart allowed, as they failed."""
     if not max_failures:
         raise failure
     raise WorkersLostError(
         f"{reason(failure)} That was failure {max_failures + 1} and --max-failures is {max_failures}: "
-        "see why, then run again with --resume."
+        f"see why, then {how_to_go_on}."
     ) from failure
 
 

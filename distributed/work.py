@@ -24,6 +24,10 @@ class Work(Protocol):
     def smallest_batch(self) -> int:
         """The smallest global batch of any phase; no more workers than that can share it."""
 
+    @property
+    def how_to_go_on(self) -> str:
+        """What a person does to go on when it was interrupted."""
+
     def check_data(self) -> object:
         """Make sure that the data is there and whole.
 

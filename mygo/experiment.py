@@ -135,6 +135,11 @@ class Experiment:
         """The smallest global batch of any phase."""
         return self.config.life.smallest_batch
 
+    @property
+    def how_to_go_on(self) -> str:
+        """What a person does to go on when it was interrupted."""
+        return "run again with the same flags, --out and --resume to go on"
+
     def check_data(self) -> None:
         """Make sure that the data set is there and whole.
 

@@ -68,6 +68,11 @@ class Teaching:
         config = self.config or (Life.open(self.folder).config if Life.exists(self.folder) else LifeConfig())
         return config.smallest_batch
 
+    @property
+    def how_to_go_on(self) -> str:
+        """What a person does to go on when it was interrupted."""
+        return "run the same command again to go on"
+
     def check_data(self) -> Source | None:
         """Make sure that this lesson can be taught, and return what its data is; writes nothing.
 

@@ -255,7 +255,9 @@ def run(arguments: Arguments, console: Console) -> None:
 
 def main(argv: list[str]) -> int:
     """Run the command and return its exit code."""
-    return exit_code_of(lambda: run(parse(argv), Console()), "sweep.py", "flags")
+    return exit_code_of(
+        lambda: run(parse(argv), Console()), "sweep.py", "run again with the same flags and --resume to go on"
+    )
 
 
 if __name__ == "__main__":
