@@ -1,6 +1,8 @@
 """What MyGO raises on purpose. Each message is one sentence that says what to do; the command line prints just that."""
 
 import math
+import sys
+from collections.abc import Callable
 
 
 class MygoError(Exception):
@@ -35,6 +37,23 @@ class StoppedError(MygoError):
     """A person asked for the end, and what was done is saved."""
 
     exit_code = 130
+
+
+def exit_code_of(command: Callable[[], None], name: str, same: str = "") -> int:
+    """Run ``command`` and return its exit code; what a person must know of a failure goes to stderr.
+
+    ``same`` says which flags an interrupted command needs again, beside --resume, if it can go on.
+    """
+    try:
+        command()
+    except MygoError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        how = f"; run again with the same {same} and --resume to go on" if same else ""
+        print(f"{name}: interrupted{how}.", file=sys.stderr)
+        return 130
+    return 0
 
 
 def check_ranges(config: object, flag: str, **ranges: tuple[float, float]) -> None:

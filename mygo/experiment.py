@@ -1,7 +1,6 @@
 """The experiment: lives of several strategies on one stream of tasks. It runs here or, the same object, on Ray."""
 
 import platform
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
@@ -22,7 +21,7 @@ from mygo.errors import InputError
 from mygo.journal import Evaluated, Journal, Notice, PhaseEnded, Place, silent
 from mygo.life import Life, LifeConfig
 from mygo.metrics import accuracy_rows, average_accuracy, backward_transfer, forgetting
-from mygo.storage import write_json
+from mygo.storage import check_writable, write_json
 from mygo.strategies import STRATEGIES, Strategy
 from mygo.stream import Task, TaskStream, deal_classes
 from mygo.team import Solo, Team
@@ -305,20 +304,6 @@ def summary(life: Life) -> dict[str, Any]:
         "frechet_distance": record.frechet_distance,
         "nearest_neighbour_ratio": record.nearest_neighbour_ratio,
     }
-
-
-def check_writable(out: Path) -> None:
-    """Make sure that the folder ``out`` can be made and written to; leaves nothing behind.
-
-    Raises:
-        InputError: it cannot.
-    """
-    ancestor = next(folder for folder in (out, *out.resolve().parents) if folder.exists())
-    try:
-        with tempfile.TemporaryFile(dir=ancestor):
-            pass
-    except OSError as error:
-        raise InputError(f"{out} cannot be written to ({error.strerror}): choose another --out.") from error
 
 
 def versions() -> dict[str, str]:
