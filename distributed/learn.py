@@ -6,12 +6,13 @@ python distributed/run.py learn --life lives/birds --data photos/birds
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 from rich.console import Console
 
 from distributed.command import SMALL_SIDE, OnRay, glance, work_on_ray
+from mygo.commands import Show
 from mygo.life import Life, LifeConfig
 from mygo.teaching import Teaching
 
@@ -78,17 +79,6 @@ def learn(argv: list[str], console: Console) -> None:
             console.print(f"{len(source.unreadable) - SHOWN} more could not be read.", style="dim")
     shape = Life.open(lesson.folder).image_shape if source is None else source.dataset.image_shape
     started = time.perf_counter()
-    results = work_on_ray(lesson, lesson.folder, flags, console, small=max(shape[1:]) <= SMALL_SIDE)
-    say(results, console)
-    console.print(f"Taught in {time.perf_counter() - started:.0f} s. The life: {lesson.folder}", markup=False)
-
-
-def say(results: dict[str, Any], console: Console) -> None:
-    """Show what the life knows of each lesson."""
-    for name, lesson in results["lessons"].items():
-        parts = [f"{name}: {', '.join(lesson['classes'])}"]
-        if lesson["class_il"] is not None:
-            parts.append(f"class-IL {lesson['class_il']:.3f} and task-IL {lesson['task_il']:.3f} when last measured")
-        if lesson["recall"] is not None:
-            parts.append(f"recalls {lesson['recall']:.1%} of its dreams")
-        console.print("; ".join(parts) + ".", markup=False)
+    work_on_ray(lesson, lesson.folder, flags, console, small=max(shape[1:]) <= SMALL_SIDE)
+    console.print(f"Taught in {time.perf_counter() - started:.0f} s.")
+    Show(life=lesson.folder).run(console)

@@ -8,7 +8,6 @@ import argparse
 import signal
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, cast
@@ -21,7 +20,7 @@ from rich.console import Console
 
 from distributed.command import OnRay, glance, work_on_ray
 from mygo.data import DATASETS, DatasetName, load_dataset
-from mygo.errors import InputError, MygoError
+from mygo.errors import InputError, exit_code_of
 from mygo.experiment import Experiment, ExperimentConfig
 from mygo.life import LifeConfig
 from mygo.presets import preset
@@ -158,22 +157,6 @@ def run_on_cluster(arguments: Arguments, cluster: Path, argv: list[str]) -> None
     for flag in ("--cluster", "--attach"):
         parser.add_argument(flag)
     run_there(cluster, parser.parse_known_args(argv)[1], arguments.out, arguments.attach)
-
-
-def exit_code_of(command: Callable[[], None], name: str, how_to_go_on: str) -> int:
-    """Run ``command`` and return its exit code; what a person must know of a failure goes to stderr.
-
-    ``how_to_go_on`` says what to do when it is interrupted.
-    """
-    try:
-        command()
-    except MygoError as error:
-        print(f"{name}: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print(f"{name}: interrupted; {how_to_go_on}.", file=sys.stderr)
-        return 130
-    return 0
 
 
 def main(argv: list[str]) -> int:

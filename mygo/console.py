@@ -1,7 +1,7 @@
 """What a person sees in the terminal: a progress bar per phase, accuracies after each task, a table at the end."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich import filesize
@@ -19,6 +19,7 @@ from rich.progress import (
     Progress as ProgressBar,
 )
 from rich.table import Table
+from rich.text import Text
 
 from mygo.journal import Dreamt, Evaluated, Event, Notice, PhaseEnded, Place, Progress
 
@@ -99,11 +100,8 @@ def results_table(results: Mapping[str, Any]) -> Table:
     """Return the comparison of all strategies of ``results`` (the content of ``results.json``)."""
     config = results["config"]
     title = f"{config['dataset']}, {config['num_tasks']} tasks, on held-out test data"
-    table = Table(title=title, box=SIMPLE, show_edge=False, padding=(0, 0, 0, 1))
-    table.add_column("\nstrategy", no_wrap=True)
     headers = "\ntask-IL", "\nclass-IL", "forget-\nting", "\nBWT", "\nseconds", "bytes\nkept", "raw data\nreplaced"
-    for header in headers:
-        table.add_column(header, justify="right", no_wrap=True)
+    table = new_table(("\nstrategy",), headers, title)
     for name, entry in results["strategies"].items():
         table.add_row(
             name,
@@ -117,3 +115,23 @@ def results_table(results: Mapping[str, Any]) -> Table:
         )
     table.caption = "forgetting and BWT are of class-IL"
     return table
+
+
+def new_table(words: Sequence[str], numbers: Sequence[str], title: str | None = None) -> Table:
+    """Return a table without rows: columns of ``words``, which may be folded, and of ``numbers``, which may not."""
+    table = Table(title=title, box=SIMPLE, show_edge=False, padding=(0, 0, 0, 1))
+    for header in words:
+        table.add_column(header, overflow="fold")
+    for header in numbers:
+        table.add_column(header, justify="right", no_wrap=True)
+    return table
+
+
+def plain(text: str) -> Text:
+    """Return ``text`` to print as it is: names of files and classes are neither markup nor orders to the terminal."""
+    return Text(printable(text))
+
+
+def printable(text: str) -> str:
+    """Return ``text`` with a replacement sign for each character that cannot be shown, such as a lone surrogate."""
+    return "".join(character if character.isprintable() else "\ufffd" for character in text)

@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Dreamt:
     """
 
     place: Place
-    images: Tensor
+    images: "Tensor"
     num_classes: int
     quality: Mapping[str, float]
 

@@ -22,7 +22,7 @@ from mygo.errors import InputError
 from mygo.gan import Generator
 from mygo.memory import MemoryConfig, Quality, as_stored, recall, stored_bytes, stored_tensors
 from mygo.neocortex import BackboneName, Encoder, NeocortexNet, behind, split
-from mygo.predict import Predictions, predict
+from mygo.predict import NOTHING_LEARNED, Predictions, predict
 from mygo.settings import overlay
 from mygo.sleep import SleepConfig
 from mygo.stream import Task
@@ -327,7 +327,12 @@ class Life:
     @property
     def memory_bytes(self) -> int:
         """Bytes kept to remember with: generators as stored and real exemplars, the network itself not counted."""
-        return sum(map(stored_bytes, self.memories)) + sum(kept.nbytes for kept in self.exemplars)
+        return sum(map(self.memory_bytes_for, range(max(len(self.memories), len(self.exemplars)))))
+
+    def memory_bytes_for(self, task: int) -> int:
+        """Return the part of `memory_bytes` that is kept for the task with the index ``task``."""
+        generators, exemplars = self.memories[task : task + 1], self.exemplars[task : task + 1]
+        return sum(map(stored_bytes, generators)) + sum(kept.nbytes for kept in exemplars)
 
     # -- its use ------------------------------------------------------------------------------------------------------
 
@@ -341,6 +346,8 @@ class Life:
         Raises:
             InputError: this class was not learned, or nothing of it is remembered as pictures.
         """
+        if not self.class_names:
+            raise InputError(NOTHING_LEARNED)
         if class_name not in self.class_names:
             raise InputError(f"This life knows no class {class_name!r}: choose from {', '.join(self.class_names)}.")
         task = next(task for task, lesson in enumerate(self.lessons) if class_name in lesson.classes)

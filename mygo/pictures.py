@@ -125,6 +125,17 @@ def as_pixels(picture: Image.Image, size: Size) -> Pixels:
     return np.ascontiguousarray(pixels[:1] if is_grey else pixels)
 
 
+def with_channels(pixels: Pixels, channels: int) -> Pixels:
+    """Return ``pixels`` [1 or 3, H, W] as an image of ``channels``, 1 or 3: grey gets equal ones, colours become grey.
+
+    A colour's grey is its luma (ITU-R BT.601), as PIL converts it.
+    """
+    if channels == 1 and len(pixels) > 1:
+        grey: Pixels = np.asarray(Image.fromarray(pixels.transpose(1, 2, 0)).convert("L"))
+        return grey[None]
+    return np.broadcast_to(pixels, (channels, *pixels.shape[1:]))
+
+
 def _of_8_bits(picture: Image.Image) -> Image.Image:
     values = np.asarray(picture).astype(np.int64)
     if values.min() < 0 or values.max() > 0xFFFF:

@@ -1,11 +1,12 @@
 """The forms in which a person's images come: a folder, arrays in files, or a data set that a function returns."""
 
 import importlib
+import itertools
 import operator
 import os
 import re
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -138,6 +139,19 @@ def _image_files(folder: Path) -> list[Path]:
         paths = [Path(parent, name) for name in names if not name.startswith(".")]
         files += [path for path in paths if path.suffix.lower() in SUFFIXES and path.is_file()]
     return sorted(files)
+
+
+def picture_files(given: Sequence[Path]) -> list[Path]:
+    """Return the files of ``given`` and the image files at any depth of its folders, in order, each once.
+
+    Raises:
+        InputError: there are none, or a folder in one of them is a link.
+        OSError: a folder cannot be read.
+    """
+    found = (_image_files(path) if path.is_dir() else [path] for path in given)
+    if not (files := list(dict.fromkeys(itertools.chain.from_iterable(found)))):
+        raise InputError(f"There are no images in {', '.join(map(str, given))}: name files, or a folder of images.")
+    return files
 
 
 def _counts(folder: Path) -> bool:

@@ -13,6 +13,8 @@ from mygo.errors import InputError
 if TYPE_CHECKING:
     from mygo.life import Life
 
+NOTHING_LEARNED = "This life has learned no class yet: let it learn a task first."
+
 SEEN_TOGETHER = 500
 """Images that go through the network at once."""
 
@@ -47,7 +49,7 @@ class Classifier(nn.Module):
         """
         super().__init__()
         if not life.neocortex.head_sizes:
-            raise InputError("This life has learned no class yet: let it learn a task first.")
+            raise InputError(NOTHING_LEARNED)
         self.image_shape = life.image_shape
         self.encoder = copy.deepcopy(life.encoder)
         self.neocortex = copy.deepcopy(life.neocortex)

@@ -7,6 +7,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from mygo.console import printable
 from mygo.data import class_names_of
 from mygo.errors import InputError
 from mygo.experiment import NUM_CLASSES, RESULTS_SCHEMA, summary
@@ -276,8 +277,3 @@ def number(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise ValueError(f"{value!r} where a number should be")
     return value
-
-
-def printable(text: str) -> str:
-    """Return ``text`` with a replacement sign for each character that cannot be shown, such as a lone surrogate."""
-    return "".join(character if character.isprintable() else "\ufffd" for character in text)

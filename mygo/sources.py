@@ -5,14 +5,16 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from mygo.data import ImageDataset, LabelledImages, with_held_out
 from mygo.errors import InputError
-from mygo.pictures import LARGEST, Pixels, Size, as_pixels, fitted, is_stretched, reason
-from mygo.piles import Pile, piles_of
+from mygo.pictures import LARGEST, Pixels, Size, as_pixels, fitted, is_stretched, reason, with_channels
+from mygo.piles import Folder, Pile, picture_files, piles_of
 
 UNREADABLE_SHARE = 0.1
 """With more than this share of unreadable images a source is refused."""
@@ -91,6 +93,44 @@ def read_source(
     if not test:
         dataset = with_held_out(dataset, held_out, lambda label: ("held out", names[label]))
     return Source(dataset, unreadable, notes_on(parts, size, channels))
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Images without classes, as a life sees them, and what a person should know about them."""
+
+    files: tuple[str, ...]
+    images: Tensor
+    """uint8 [N, C, H, W], one for each of the files."""
+    unreadable: tuple[str, ...]
+    """The files that could not be read, each with the reason."""
+    notes: tuple[str, ...]
+    """What was done with the others, in sentences."""
+
+
+def read_pictures(given: Sequence[Path], image_shape: tuple[int, int, int]) -> Pictures:
+    """Read the image files of ``given``, and those at any depth of its folders, for a life that sees ``image_shape``.
+
+    They are changed as `read_source` changes them; besides, for a life that sees in grey, colours are turned grey.
+
+    Raises:
+        InputError: there is no image that can be read, or a folder cannot be.
+    """
+    channels, size = image_shape[0], image_shape[1:]
+    try:
+        files = picture_files(given)
+    except OSError as error:
+        raise InputError(f"{error.filename} cannot be read ({error.strerror}): name others.") from error
+    part = read_part(Folder((), tuple((file, str(file)) for file in files)), size)  # each is a class of its own
+    if not part.images:
+        raise InputError(
+            f"No image can be read, the first of {len(files)} being {part.unreadable[0]}: convert or name others."
+        )
+    notes = notes_on([part], size, channels)
+    if channels == 1 and part.coloured:
+        notes += (f"{len(part.coloured)} of {len(part)} images have colours and were turned grey.",)
+    images = np.stack([with_channels(pixels, channels) for (pixels,) in part.images.values()])
+    return Pictures(tuple(part.images), torch.from_numpy(images), tuple(part.unreadable), notes)
 
 
 def common_size(pile: Pile) -> Size:

@@ -52,20 +52,6 @@ def locked(folder: Path, patience: float) -> Iterator[None]:
         lock.release()
 
 
-def check_writable(out: Path) -> None:
-    """Make sure that the folder ``out`` can be made and written to; leaves nothing behind.
-
-    Raises:
-        InputError: it cannot.
-    """
-    ancestor = next(folder for folder in (out, *out.resolve().parents) if folder.exists())
-    try:
-        with tempfile.TemporaryFile(dir=ancestor):
-            pass
-    except OSError as error:
-        raise InputError(f"{out} cannot be written to ({error.strerror}): choose another.") from error
-
-
 def write_atomically(
     path: Path, content: bytes, advice: str = "the state before is whole; make room and --resume"
 ) -> None:
@@ -88,6 +74,39 @@ def write_atomically(
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def check_writable(out: Path, advice: str = "choose another --out") -> None:
+    """Make sure that the folder ``out`` can be made and written to; leaves nothing behind.
+
+    Raises:
+        InputError: it cannot; the message ends with ``advice``.
+    """
+    ancestor = next(folder for folder in (out, *out.resolve().parents) if folder.exists())
+    try:
+        with tempfile.TemporaryFile(dir=ancestor):
+            pass
+    except OSError as error:
+        raise InputError(f"{out} cannot be written to ({error.strerror}): {advice}.") from error
+
+
+def check_target(path: Path, *suffixes: str) -> None:
+    """Make sure, before any work is done, that a file in one of ``suffixes`` can be written at ``path``.
+
+    Raises:
+        InputError: it ends with none of them, is a folder, or is in none that can be written to.
+    """
+    if path.suffix.lower() not in suffixes:
+        raise InputError(f"{path} is of no kind that can be written here: name a file in {' or '.join(suffixes)}.")
+    try:
+        is_folder, has_folder = path.is_dir(), path.parent.is_dir()
+    except OSError as error:
+        raise InputError(f"{path} cannot be written ({error.strerror}): name another file.") from error
+    if is_folder:
+        raise InputError(f"{path} is a folder: name a file.")
+    if not has_folder:
+        raise InputError(f"{path.parent} is not a folder that is there: make it, or name a file elsewhere.")
+    check_writable(path.parent, "allow writing to it, or name a file elsewhere")
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

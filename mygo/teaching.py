@@ -80,7 +80,7 @@ class Teaching:
             InputError: the data, the life, its settings or its folder do not fit; it is in use; it learns something
                 else at the moment.
         """
-        check_writable(self.folder)
+        check_writable(self.folder, "choose another --life")
         if self.folder.exists():
             with locked(self.folder, 0):
                 pass
@@ -236,11 +236,12 @@ def teach(life: Life, stream: TaskStream, name: str, crew: Crew) -> None:
     """Let ``life`` learn the one task of ``stream``, or learn it again: wake, sleep, examine."""
     (task,) = stream.tasks
     life.to(crew.team.device)
-    if crew.team.rank == 0 and not life.saved:
-        life.save()
     if task.index == len(life.lessons):
         life.stream = "; ".join(part for part in (life.stream, name) if part)
+    begun = life.current is not None
     life.begin(task, name)
+    if crew.team.rank == 0 and not begun:
+        life.save()  # so that another lesson is not taken for this one, once it was interrupted
     wake(life, STRATEGIES[STRATEGY], task, stream, crew)
     sleep(life, STRATEGIES[STRATEGY], task, crew)
     examine(life, task, stream.test[0], crew)

@@ -17,9 +17,9 @@ if __name__ == "__main__":  # started as a script: import from the repository in
 import tyro
 from rich.console import Console
 
-from distributed.run import class_order, dataset_named, exit_code_of
+from distributed.run import class_order, dataset_named
 from mygo.data import DatasetName, load_dataset
-from mygo.errors import InputError
+from mygo.errors import InputError, exit_code_of
 from mygo.experiment import Experiment, ExperimentConfig, versions
 from mygo.life import LifeConfig
 from mygo.presets import preset
