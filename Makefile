@@ -1,5 +1,6 @@
 # make run     set up, then the main job; pass flags with ARGS="--dataset fashion-mnist"
 # make test    set up, then lint, types and the whole test suite
+# make scenario   set up, then a life from first photos to forgetting, as a person would use it; some 15 minutes
 # make setup   what both do first; quick when nothing changed
 
 PYTHON ?= python3
@@ -7,7 +8,7 @@ ARGS ?=
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: run test setup clean
+.PHONY: run test scenario setup clean
 
 run: setup
 	$(BIN)/python distributed/run.py $(ARGS)
@@ -17,6 +18,9 @@ test: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest
+
+scenario: setup
+	$(BIN)/pytest -m scenario -s
 
 setup: $(STAMP)
 

@@ -141,7 +141,7 @@ def with_held_out(dataset: ImageDataset, share: float, draw: Callable[[int], see
     return ImageDataset(dataset.name, dataset.train[~held_out], dataset.train[held_out], dataset.class_names)
 
 
-def load_dataset(name: DatasetName, data_root: Path) -> ImageDataset:
+def load_dataset(name: DatasetName, data_root: Path = Path("data")) -> ImageDataset:
     """Load a data set by name: from ``data_root``, else from Debian's package, else by downloading to ``data_root``.
 
     Raises:

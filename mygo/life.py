@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -27,6 +27,9 @@ from mygo.settings import overlay
 from mygo.sleep import SleepConfig
 from mygo.stream import Task
 from mygo.wake import WakeConfig
+
+if TYPE_CHECKING:
+    from torch.utils.data import Dataset
 
 DreamLevel = Literal["pixels", "features"]
 
@@ -336,6 +339,33 @@ class Life:
 
     # -- its use ------------------------------------------------------------------------------------------------------
 
+    @classmethod
+    def create(
+        cls, image_shape: tuple[int, int, int], folder: Path | str | None = None, config: LifeConfig | None = None
+    ) -> "Life":
+        """Return a life that has learned nothing yet and sees images of ``image_shape`` (C, H, W).
+
+        With a ``folder`` it is saved there as it learns.
+
+        Raises:
+            InputError: the folder holds a life already.
+        """
+        if folder is not None and cls.exists(Path(folder)):
+            raise InputError(f"{folder} holds a life already: open it with Life.open, or choose another folder.")
+        return cls("mygo", config or LifeConfig(), image_shape, None if folder is None else Path(folder))
+
+    def learn(self, data: "str | Dataset[Any]", name: str | None = None, **options: Any) -> None:
+        """Learn the classes of ``data``, as `mygo.teaching.learn` does."""
+        from mygo.teaching import learn  # which lets lives live
+
+        learn(self, data, name, **options)
+
+    def forget(self, class_name: str, **options: Any) -> None:
+        """Forget a class for good, as `mygo.teaching.forget` does."""
+        from mygo.teaching import forget
+
+        forget(self, class_name, **options)
+
     def predict(self, images: Tensor, lesson: str | None = None) -> Predictions:
         """Return how probable each class is for ``images`` uint8 [N, C, H, W], as `mygo.predict.predict` does."""
         return predict(self, images, lesson)
@@ -413,12 +443,13 @@ class Life:
         return any((folder / name).exists() for name in (storage.MANIFEST, storage.PREVIOUS))
 
     @classmethod
-    def open(cls, folder: Path, tell: Callable[[str], None] = warnings.warn) -> "Life":
+    def open(cls, folder: Path | str, tell: Callable[[str], None] = warnings.warn) -> "Life":
         """Read the state that was saved last in ``folder`` or, where that is damaged, the one before; ``tell`` is told.
 
         Raises:
             InputError: there is none, or all are damaged or of another version; the message names the file.
         """
+        folder = Path(folder)
         try:
             return cls._read(folder, folder / storage.MANIFEST)
         except InputError as error:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,9 @@ from PIL import Image
 
 from mygo.errors import InputError
 from mygo.pictures import SUFFIXES, Size, as_picture, is_image_shape, open_picture, reason, size_of
+
+if TYPE_CHECKING:
+    from torch.utils.data import Dataset
 
 FORMS = "a folder with one sub-folder per class, an .npz or .npy file, or module:function"
 """What a source can be."""
@@ -51,12 +54,14 @@ class Pile(Protocol):
         """
 
 
-def piles_of(source: str) -> tuple[str, list[Pile]]:
+def piles_of(source: "str | Dataset[Any]") -> tuple[str, list[Pile]]:
     """Return the name of ``source`` and its training images and, if it has them apart, its test images.
 
     Raises:
         InputError: there is no such source, or it has another form than those of `FORMS`.
     """
+    if not isinstance(source, str):
+        return title_of(source), [pairs_of(source, title_of(source))]
     path = Path(source)
     match = _FUNCTION.fullmatch(source)
     if path.is_dir():
@@ -68,6 +73,11 @@ def piles_of(source: str) -> tuple[str, list[Pile]]:
     if match is None:
         raise InputError(f"{source} is not there: name {FORMS}.")
     return match["function"], [pairs(match["module"], match["function"])]
+
+
+def title_of(source: "str | Dataset[Any]") -> str:
+    """Return what ``source`` is called in messages."""
+    return source if isinstance(source, str) else type(source).__name__
 
 
 # -- folders ----------------------------------------------------------------------------------------------------------
@@ -310,13 +320,24 @@ def pairs(module: str, function: str) -> Pairs:
     try:
         with importable_here():
             dataset = made()
-        len(dataset)
-        classes = getattr(dataset, "classes", None)
-        names = None if classes is None else tuple(map(str, classes))
     except (Exception, SystemExit) as error:
-        raise InputError(
-            f"{source} does not return a data set of known length ({reason(error)}): put it right."
-        ) from error
+        raise InputError(f"{source} does not return a data set ({reason(error)}): put it right.") from error
+    return pairs_of(dataset, source)
+
+
+def pairs_of(dataset: Any, source: str) -> Pairs:
+    """Return ``dataset``, which messages call ``source``, as a pile.
+
+    Raises:
+        InputError: it has no length, or its ``classes`` are not names.
+    """
+    try:
+        with importable_here():
+            len(dataset)
+            classes = getattr(dataset, "classes", None)
+            names = None if classes is None else tuple(map(str, classes))
+    except (Exception, SystemExit) as error:
+        raise InputError(f"{source} is not a data set of known length ({reason(error)}): put it right.") from error
     return Pairs(source, dataset, None if names is None else _each_once(source, names))
 
 

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,7 +15,10 @@ from torch import Tensor
 from mygo.data import ImageDataset, LabelledImages, with_held_out
 from mygo.errors import InputError
 from mygo.pictures import LARGEST, Pixels, Size, as_pixels, fitted, is_stretched, reason, with_channels
-from mygo.piles import Folder, Pile, picture_files, piles_of
+from mygo.piles import Folder, Pile, picture_files, piles_of, title_of
+
+if TYPE_CHECKING:
+    from torch.utils.data import Dataset
 
 UNREADABLE_SHARE = 0.1
 """With more than this share of unreadable images a source is refused."""
@@ -48,25 +52,25 @@ class Part:
 
 
 def read_source(
-    source: str,
+    data: "str | Dataset[Any]",
     image_shape: tuple[int, int, int] | None,
     *,
     known: Collection[str] = (),
     held_out: float = 0.1,
     least: int = 10,
 ) -> Source:
-    """Read the images of ``source`` for a life that sees ``image_shape`` (C, H, W), or for a new life if it is None.
+    """Read the images of ``data`` for a life that sees ``image_shape`` (C, H, W), or for a new life if it is None.
 
-    ``source`` is
+    ``data`` is
 
     - a folder with one sub-folder of images per class, as for torchvision's ImageFolder, or with two folders ``train``
       and ``test`` that are such folders,
     - an ``.npz`` file with ``images`` (uint8 [N, H, W] or [N, H, W, C]) and ``labels`` (integers [N]); it may also have
       ``class_names`` (text, indexed by the labels), ``test_images`` and ``test_labels``,
-    - an ``.npy`` file of images with a file ``<stem>-labels.npy`` beside it, or
-    - ``module:function``, a function that can be imported from the current folder and returns a
-      `torch.utils.data.Dataset` of (image, label) pairs (images as `mygo.pictures.as_picture` takes them) whose
-      ``classes``, if it has them, name the labels; for a new life every pair is asked for twice.
+    - an ``.npy`` file of images with a file ``<stem>-labels.npy`` beside it,
+    - a `torch.utils.data.Dataset` of (image, label) pairs (images as `mygo.pictures.as_picture` takes them) whose
+      ``classes``, if it has them, name the labels; for a new life every pair is asked for twice, or
+    - ``module:function``, a function that can be imported from the current folder and returns such a data set.
 
     All images are resized to the life's shape (see `mygo.pictures.as_pixels`). A new life's is the most common size,
     changed to sides from 8 to 32 that are multiples of 4, and it sees in grey if all images are grey. A life that sees
@@ -77,8 +81,9 @@ def read_source(
         InputError: there is no such source or it is of another form, a class is ``known`` or has fewer than ``least``
             readable training images, colours come to a life that sees in grey, or too many images are unreadable.
     """
+    source = title_of(data)
     try:
-        name, piles = piles_of(source)
+        name, piles = piles_of(data)
         refuse_known(known, *(pile.names for pile in piles))
         size = common_size(piles[0]) if image_shape is None else image_shape[1:]
         parts = [read_part(pile, size) for pile in piles]

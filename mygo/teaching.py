@@ -2,9 +2,10 @@
 
 import copy
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -25,6 +26,9 @@ from mygo.strategies import STRATEGIES
 from mygo.stream import Task, TaskStream
 from mygo.team import Solo, Team
 from mygo.wake import faithful_memory
+
+if TYPE_CHECKING:
+    from torch.utils.data import Dataset
 
 STRATEGY = "mygo"
 """The strategy of lives that are taught."""
@@ -85,7 +89,7 @@ class Teaching:
             with locked(self.folder, 0):
                 pass
         source = self.read()
-        self.streams(self.open_life(source), source)
+        lessons(self.open_life(source), source, self.name, update=self.update)
         return source
 
     def run(
@@ -120,7 +124,7 @@ class Teaching:
     def _teach(self, crew: Crew) -> dict[str, Any]:
         source = self.read()
         life = self.open_life(source, lambda text: crew.tell(Notice(text)))
-        for stream, name in self.streams(life, source):
+        for stream, name in lessons(life, source, self.name, update=self.update):
             teach(life, stream, name, crew)
         return {
             "lessons": {lesson.name: asdict(lesson) for lesson in life.lessons},
@@ -136,14 +140,11 @@ class Teaching:
         """
         if self.data is None:
             return None
-        if not Life.exists(self.folder):
-            if self.update:
-                raise InputError(f"{self.folder} holds no life that could be taught again: leave out --update.")
-            return read_source(self.data, None, held_out=self.held_out)
-        life = Life.open(self.folder)
-        finished = life.lessons[: life.tasks_learned]
-        known = () if self.update else [name for lesson in finished for name in lesson.classes]
-        return read_source(self.data, life.image_shape, known=known, held_out=self.held_out)
+        if Life.exists(self.folder):
+            return read_for(Life.open(self.folder), self.data, self.held_out, update=self.update)
+        if self.update:
+            raise InputError(f"{self.folder} holds no life that could be taught again: leave out --update.")
+        return read_source(self.data, None, held_out=self.held_out)
 
     def open_life(self, source: Source | None, tell: Callable[[str], None] = lambda text: None) -> Life:
         """Return the life in the folder, or a new one that sees what ``source`` holds.
@@ -165,41 +166,75 @@ class Teaching:
             life.config = self.config
         return life
 
-    def streams(self, life: Life, source: Source | None) -> list[tuple[TaskStream, str]]:
-        """Return what is to be taught: for each lesson a stream of its one task, and its name.
 
-        Raises:
-            InputError: the classes are not those of a lesson that can begin or go on.
-        """
-        begun = None if life.current is None else life.lessons[life.current]
-        if source is None:
-            if life.current is None or begun is None:
-                raise InputError(f"{self.folder} has no lesson to finish: pass --data with images for it to learn.")
-            if any(phase not in life.phases_done for phase in STRATEGIES[STRATEGY].wake):
-                raise InputError(f"The lesson {begun.name!r} still needs its images: pass --data as before.")
-            return [(stream_of(nothing(life), life.current, begun.classes), begun.name)]
-        dataset = source.dataset
-        if self.update:
-            if unknown := sorted(set(dataset.class_names) - set(life.class_names)):
-                raise InputError(f"This life does not know class {unknown[0]}: leave out --update to teach it.")
-            plan = [
-                (index, lesson.classes, lesson.name)
-                for index, lesson in enumerate(life.lessons)
-                if not set(lesson.classes).isdisjoint(dataset.class_names)
-            ]
-        else:
-            plan = [(life.tasks_learned, dataset.class_names, self.name or dataset.name)]
-        if life.current is not None and begun is not None:
-            plan = [entry for entry in plan if entry[0] >= life.current]  # those before were taught again already
-            again = life.current < life.tasks_learned
-            if plan[:1] != [(life.current, begun.classes, begun.name)] or self.update != again:
-                raise InputError(
-                    f"{self.folder} is in the middle of the lesson {begun.name!r} ({', '.join(begun.classes)}): "
-                    "finish it first, with the command that began it."
-                )
-        elif not self.update and any(lesson.name == plan[0][2] for lesson in life.lessons):
-            raise InputError(f"This life had a lesson {plan[0][2]!r} already: give another --name.")
-        return [(stream_of(dataset, index, classes), name) for index, classes, name in plan]
+def learn(
+    life: Life,
+    data: "str | Dataset[Any]",
+    name: str | None = None,
+    *,
+    update: bool = False,
+    held_out: float = 0.1,
+    team: Team | None = None,
+    journal: Journal = silent,
+) -> None:
+    """Teach ``life`` a lesson in this process; the arguments are those of `Teaching` and of `read_source`.
+
+    Raises:
+        InputError: they do not fit the life, or it is in use.
+    """
+    crew = Crew(team or Solo(), OwnDreams(), journal, save_every=SAVE_EVERY)
+    source = read_for(life, data, held_out, update=update)
+    with nullcontext() if life.folder is None else locked(life.folder, 0):
+        for stream, title in lessons(life, source, name, update=update):
+            teach(life, stream, title, crew)
+
+
+def read_for(life: Life, data: "str | Dataset[Any]", held_out: float, *, update: bool) -> Source:
+    """Return ``data`` in the form that ``life`` sees.
+
+    Raises:
+        InputError: as `mygo.sources.read_source`; unless it is an ``update``, a class is known.
+    """
+    finished = life.lessons[: life.tasks_learned]
+    known = () if update else [name for lesson in finished for name in lesson.classes]
+    return read_source(data, life.image_shape, known=known, held_out=held_out)
+
+
+def lessons(life: Life, source: Source | None, name: str | None, *, update: bool) -> list[tuple[TaskStream, str]]:
+    """Return what ``life`` is to be taught: for each lesson a stream of its one task, and its name.
+
+    Raises:
+        InputError: the classes are not those of a lesson that can begin or go on.
+    """
+    begun = None if life.current is None else life.lessons[life.current]
+    if source is None:
+        if life.current is None or begun is None:
+            raise InputError("This life has no lesson to finish: pass --data with images for it to learn.")
+        if any(phase not in life.phases_done for phase in STRATEGIES[STRATEGY].wake):
+            raise InputError(f"The lesson {begun.name!r} still needs its images: pass --data as before.")
+        return [(stream_of(nothing(life), life.current, begun.classes), begun.name)]
+    dataset = source.dataset
+    if update:
+        if unknown := sorted(set(dataset.class_names) - set(life.class_names)):
+            raise InputError(f"This life does not know class {unknown[0]}: leave out --update to teach it.")
+        plan = [
+            (index, lesson.classes, lesson.name)
+            for index, lesson in enumerate(life.lessons)
+            if not set(lesson.classes).isdisjoint(dataset.class_names)
+        ]
+    else:
+        plan = [(life.tasks_learned, dataset.class_names, name or dataset.name)]
+    if life.current is not None and begun is not None:
+        plan = [entry for entry in plan if entry[0] >= life.current]  # those before were taught again already
+        again = life.current < life.tasks_learned
+        if plan[:1] != [(life.current, begun.classes, begun.name)] or update != again:
+            raise InputError(
+                f"This life is in the middle of the lesson {begun.name!r} ({', '.join(begun.classes)}): finish it "
+                "first, with the command that began it."
+            )
+    elif not update and any(lesson.name == plan[0][2] for lesson in life.lessons):
+        raise InputError(f"This life had a lesson {plan[0][2]!r} already: give another --name.")
+    return [(stream_of(dataset, index, classes), title) for index, classes, title in plan]
 
 
 def born_with(config: LifeConfig) -> set[tuple[str, object]]:

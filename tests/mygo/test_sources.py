@@ -594,7 +594,7 @@ def test_functions_are_imported_from_the_current_folder(here: Path) -> None:
     assert "is not a function" in refusal("module_of_a_test:not_a_function")
     assert "(RuntimeError: no disk here)" in refusal("module_of_a_test:broken")
     assert "is not an (image, label) pair" in refusal("module_of_a_test:single")
-    assert "of known length (TypeError: " in refusal("module_of_a_test:endless")
+    assert "does not return a data set (TypeError: " in refusal("module_of_a_test:endless")
     assert sys.path == path
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import Dataset
 
 from mygo.errors import InputError
 from mygo.experiment import Experiment
@@ -204,3 +205,34 @@ def test_the_life_of_an_experiment_can_be_taught_more(tiny_experiment: Experimen
     assert life.neocortex.head_sizes == [5, 5, 1]
     with pytest.raises(InputError, match="other settings"):
         tiny_experiment.run()
+
+
+class Greys(Dataset[tuple[torch.Tensor, str]]):
+    """Pairs of an image and the name of its grey."""
+
+    def __init__(self, *names: str) -> None:
+        self.names = [name for name in names for _ in range(20)]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, str]:
+        return torch.full((1, 8, 8), GREYS[self.names[index]] + index % 5, dtype=torch.uint8), self.names[index]
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_life_learns_in_the_process_that_uses_it(config: LifeConfig, tmp_path: Path, *, kept: bool) -> None:
+    life = Life.create((1, 8, 8), tmp_path / "life" if kept else None, config)
+    life.learn(Greys("night", "noon"), "extremes")
+    life.learn(Greys("dusk"))
+    assert [(lesson.name, lesson.images) for lesson in life.lessons] == [("extremes", (18, 18)), ("Greys", (18,))]
+    assert life.dream("dusk", 5).shape == (5, 1, 8, 8)
+    life.learn(Greys("dusk"), update=True)
+    with pytest.raises(InputError, match="knows class dusk already"):
+        life.learn(Greys("dusk"))
+    life.forget("noon")
+    assert life.class_names == ["night", "dusk"]
+    if kept:
+        assert Life.open(tmp_path / "life").class_names == ["night", "dusk"]
+        with pytest.raises(InputError, match="holds a life already"):
+            Life.create((1, 8, 8), tmp_path / "life")
