@@ -53,14 +53,12 @@ LONGEST_LABEL = 16
 
 def draw_all(run: RunResults) -> dict[str, bytes]:
     """Return all pictures of ``run`` by name."""
-    figures = {
-        "average-accuracy": draw_curves(run.strategies),
-        "seconds": draw_seconds(run.strategies),
-        "bytes": draw_bytes(run.strategies),
-    }
+    figures = {"seconds": draw_seconds(run.strategies), "bytes": draw_bytes(run.strategies)}
+    if run.measured:
+        figures["average-accuracy"] = draw_curves(run.strategies)
     for name, entry in run.strategies.items():
-        for kind, title in KINDS.items():
-            figures[f"{title.lower()}-{name}"] = draw_accuracies(entry.accuracy[kind], f"{name}, {title}")
+        for kind, matrix in entry.accuracy.items():
+            figures[f"{KINDS[kind].lower()}-{name}"] = draw_accuracies(matrix, f"{name}, {KINDS[kind]}")
         if entry.confusion:
             heads = [len(task.classes) for task in run.tasks]
             figures[f"confusion-{name}"] = draw_confusion(entry.confusion, run.learned, heads, name)

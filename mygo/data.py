@@ -158,18 +158,6 @@ def load_dataset(name: DatasetName, data_root: Path = Path("data")) -> ImageData
     return load_torchvision(name, data_root)
 
 
-def class_names_of(name: str) -> tuple[str, ...] | None:
-    """Return the class names of a data set in the order of labels; None where its files would have to be read."""
-    if name == "digits":
-        return load_digits().class_names
-    if name not in TORCHVISION_CLASSES:
-        return None
-    from mygo.vision import torchvision
-
-    names = getattr(getattr(torchvision.datasets, TORCHVISION_CLASSES[name]), "classes", None)
-    return None if names is None else tuple(map(str, names))
-
-
 def load_digits() -> ImageDataset:
     """Return scikit-learn's 1,797 embedded images [1, 8, 8] of handwritten digits, with a fixed held-out fifth."""
     from sklearn.datasets import load_digits as sklearn_digits

@@ -284,14 +284,21 @@ def saved_phase(life: Life, task: Task, name: str, crew: Crew) -> Iterator[Crew]
 
 def summary(life: Life) -> dict[str, Any]:
     """Return one strategy's entry of ``results.json``."""
-    strategy, record = STRATEGIES[life.strategy], life.record
-    matrices = {"task_il": record.task_il, "class_il": record.class_il}
+    matrices = {"task_il": life.record.task_il, "class_il": life.record.class_il}
     return {
         "accuracy_matrix": matrices,
-        "confusion_matrix": record.confusion,
+        "confusion_matrix": life.record.confusion,
         "average_accuracy": {kind: average_accuracy(matrix) for kind, matrix in matrices.items()},
         "forgetting": {kind: forgetting(matrix) for kind, matrix in matrices.items()},
         "backward_transfer": {kind: backward_transfer(matrix) for kind, matrix in matrices.items()},
+        **costs(life),
+    }
+
+
+def costs(life: Life) -> dict[str, Any]:
+    """Return the part of `summary` that every life has: what it took, what it keeps, and how good its memories are."""
+    strategy, record = STRATEGIES[life.strategy], life.record
+    return {
         "seconds": {
             "wake": sum(record.seconds.get(name, 0.0) for name in strategy.wake),
             "sleep": sum(record.seconds.get(name, 0.0) for name in strategy.sleep),

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mygo.console import printable
 from mygo.page import Html, details, element, figure, gallery, joined, page, section, table
 from mygo.results import KINDS, QUALITIES, RunResults, read_folder
 from mygo.storage import write_atomically
@@ -48,9 +49,9 @@ def write_report(folder: Path) -> Path:
 def report_on(run: RunResults, pictures: Pictures) -> Html:
     """Return the whole page."""
     parts = {
-        "results": ("Results", results_of(run)),
-        "learning": ("Learning curves", learning_of(run, pictures)),
-        "tasks": ("Accuracy matrices", tasks_of(run, pictures)),
+        "results": ("Results", results_of(run) if run.measured else lessons_of(run)),
+        "learning": ("Learning curves", learning_of(run, pictures) if run.measured else []),
+        "tasks": ("Accuracy matrices", tasks_of(run, pictures) if run.measured else []),
         "confusions": ("Confusion matrices", confusions_of(run, pictures)),
         "dreams": ("Dreams", dreams_of(run, pictures)),
         "memories": ("Quality of the memories", memories_of(run, pictures)),
@@ -77,20 +78,47 @@ def facts_of(run: RunResults) -> str:
     """Return in a line what was learned and when."""
     so_far = "" if learned(run) == len(run.tasks) else f", {learned(run)} of {len(run.tasks)} tasks learned so far"
     held_out = "the test set" if run.evaluated_on == "test" else "a held-out share of the training images"
+    evaluated = f" · evaluated on {held_out}" if run.measured else ""
     when = run.when.strftime("%Y-%m-%d %H:%M UTC")
-    return f"{counted(len(run.learned), 'class', 'classes')}{so_far} · evaluated on {held_out} · {when}"
+    return f"{counted(len(run.learned), 'class', 'classes')}{so_far}{evaluated} · {when}"
 
 
 def learned(run: RunResults) -> int:
-    """Return how many tasks were learned and evaluated."""
+    """Return how many tasks were learned."""
+    if not run.measured:
+        return max(life.tasks_learned for life in run.lives.values())
     return max(len(entry.accuracy["class_il"]) for entry in run.strategies.values())
 
 
 def lead_of(run: RunResults) -> Html:
     """Return in a paragraph how the strategies compare."""
+    if not run.measured:
+        return Html("")
     text = "Held-out images recognised among all classes that were learned, without being told their task: "
     shares = [f"{name} {100 * entry.average['class_il']:.1f} %" for name, entry in run.strategies.items()]
     return element("p", text, element("strong", listed(shares)), ".", class_="lead")
+
+
+def lessons_of(run: RunResults) -> list[Html]:
+    """Return the table of what a life was taught by hand, and how well it knows it."""
+    header = "lesson", "classes", "images", "learned, UTC", "class-IL", "task-IL", "recall"
+    rows = [
+        (
+            printable(lesson.name),
+            listed([printable(name) for name in lesson.classes]),
+            f"{sum(lesson.images):,}",
+            printable(lesson.learned[:16].replace("T", " ") or "not yet"),
+            *("" if share is None else f"{share:.3f}" for share in (lesson.class_il, lesson.task_il, lesson.recall)),
+        )
+        for life in run.lives.values()
+        for lesson in life.lessons
+    ]
+    notes = (
+        "Class-IL and task-IL are the shares of a lesson's held-out images that were recognised just after it, among "
+        "all classes known then and among its own: those images are gone since. Recall is the share of a lesson's "
+        "dreams that are recognised now, among all classes."
+    )
+    return [table("Everything that it was taught", header, rows, "wide"), element("p", notes)]
 
 
 def results_of(run: RunResults) -> list[Html]:

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from mygo.console import printable
-from mygo.data import class_names_of
 from mygo.errors import InputError
-from mygo.experiment import NUM_CLASSES, RESULTS_SCHEMA, summary
+from mygo.experiment import NUM_CLASSES, RESULTS_SCHEMA, costs, summary
 from mygo.life import Life
 from mygo.metrics import Matrix
 from mygo.storage import MANIFEST, read_json
@@ -30,7 +29,10 @@ QUALITIES = {
 
 @dataclass(frozen=True)
 class StrategyResults:
-    """What one strategy reached; accuracies are fractions, by kind."""
+    """What one strategy reached; accuracies are fractions, by kind.
+
+    A life that was taught by hand has none, since the images that it could be measured on are gone.
+    """
 
     accuracy: Mapping[str, Matrix]
     average: Mapping[str, float]
@@ -68,6 +70,11 @@ class RunResults:
     """Sentences on what is missing or was damaged."""
 
     @property
+    def measured(self) -> bool:
+        """Whether there are accuracies on the test images of all tasks: a life that was taught by hand has none."""
+        return all(entry.accuracy for entry in self.strategies.values())
+
+    @property
     def learned(self) -> list[str]:
         """Names of all classes in the order in which they are learned."""
         return [name for task in self.tasks for name in self.names_of(task)]
@@ -103,9 +110,12 @@ def _read_run(folder: Path) -> RunResults:
     def check() -> RunResults:
         config = content["config"]
         dataset = printable(config["dataset"])
-        names = content.get("class_names") or class_names_of(dataset) or range(NUM_CLASSES[dataset])
+        names = content.get("class_names") or range(NUM_CLASSES[dataset])
         tasks = deal_classes(len(names), config["num_tasks"], config["class_order"])
-        return _results(path, content, dataset, tasks, names, lives, notices)
+        results = _results(path, content, dataset, tasks, names, lives, notices)
+        if not results.measured:
+            raise ValueError("a strategy without accuracies")
+        return results
 
     results = _checked(path, check)
     for name in results.strategies:
@@ -123,41 +133,30 @@ def _read_life(folder: Path) -> RunResults:
     notices: list[str] = []
     life = Life.open(folder, notices.append)
     path = folder / MANIFEST
-    if not life.record.class_il:
+    if not life.tasks_learned:
         raise InputError(f"{folder} holds a life that has not finished its first task: come back when it has.")
 
     def check() -> RunResults:
-        known(life.strategy)
-        dataset, tasks = stream_of(life)
-        names = class_names_of(dataset) or range(1 + max(label for task in tasks for label in task.classes))
+        sizes = [len(lesson.classes) for lesson in life.lessons]
+        tasks = [Task(index, tuple(range(sum(sizes[:index]), sum(sizes[: index + 1])))) for index in range(len(sizes))]
         content = {
             "config": asdict(life.config),
             "evaluated_on": "validation" if "for validation" in life.stream else "test",
             "versions": {},
-            "strategies": {life.strategy: summary(life)},
+            "strategies": {known(life.strategy): summary(life) if was_measured(life) else costs(life)},
         }
-        return _results(path, content, dataset, tasks, names, {life.strategy: life}, notices)
+        words = life.stream.replace(":", " ").split() if was_measured(life) else []
+        dataset = words[0] if words else folder.resolve().name
+        return _results(path, content, printable(dataset), tasks, life.class_names, {life.strategy: life}, notices)
 
     results = _checked(path, check)
     _check_memories(folder, life, results.tasks)
     return results
 
 
-def stream_of(life: Life) -> tuple[str, list[Task]]:
-    """Return the data set and the tasks of the stream that ``life`` belongs to.
-
-    A life that was made without a stream has classes numbered in the order in which it learned them.
-    """
-    words, _, deal = life.stream.rpartition(": ")
-    if deal:
-        groups = [tuple(int(label) for label in group.split(",")) for group in deal.split(" ")]
-    else:
-        sizes = life.neocortex.head_sizes
-        groups = [tuple(range(sum(sizes[:task]), sum(sizes[: task + 1]))) for task in range(len(sizes))]
-    labels = sorted(label for group in groups for label in group)
-    if labels != list(range(len(labels))):
-        raise ValueError(f"its stream {life.stream!r} does not deal every class once")
-    return printable(words.partition(" ")[0] or "a stream"), [Task(index, group) for index, group in enumerate(groups)]
+def was_measured(life: Life) -> bool:
+    """Tell whether ``life`` lived through a stream of tasks and nothing else: it was measured on test images of all."""
+    return len(life.record.class_il) == life.tasks_learned
 
 
 def _checked(path: Path, check: Callable[[], RunResults]) -> RunResults:
@@ -206,10 +205,10 @@ def _results(
 
 
 def _strategy(entry: Mapping[str, Any], tasks: Sequence[Task]) -> StrategyResults:
-    accuracy = {kind: triangle(entry["accuracy_matrix"][kind], len(tasks)) for kind in KINDS}
-    learned = len(accuracy["class_il"])
+    kinds = KINDS if "accuracy_matrix" in entry else {}
+    accuracy = {kind: triangle(entry["accuracy_matrix"][kind], len(tasks)) for kind in kinds}
     confusion = [[int(count) for count in numbers(row)] for row in entry.get("confusion_matrix", [])]
-    size = sum(len(task.classes) for task in tasks[:learned])
+    size = sum(len(task.classes) for task in tasks[: len(accuracy["class_il"])]) if accuracy else 0
     if confusion and [len(row) for row in confusion] != [size] * size:
         raise ValueError("a confusion matrix of another size than the classes")
     if any(count < 0 for row in confusion for count in row):
@@ -219,9 +218,9 @@ def _strategy(entry: Mapping[str, Any], tasks: Sequence[Task]) -> StrategyResult
         raise ValueError("memories that do not fit the tasks")
     return StrategyResults(
         accuracy=accuracy,
-        average={kind: number(entry["average_accuracy"][kind]) for kind in KINDS},
-        forgetting={kind: number(entry["forgetting"][kind]) for kind in KINDS},
-        backward_transfer={kind: number(entry["backward_transfer"][kind]) for kind in KINDS},
+        average={kind: number(entry["average_accuracy"][kind]) for kind in kinds},
+        forgetting={kind: number(entry["forgetting"][kind]) for kind in kinds},
+        backward_transfer={kind: number(entry["backward_transfer"][kind]) for kind in kinds},
         confusion=confusion,
         phases={printable(name): number(value) for name, value in entry["seconds"]["phases"].items()},
         seconds=number(entry["seconds"]["total"]),

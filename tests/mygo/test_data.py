@@ -12,7 +12,6 @@ from mygo import data
 from mygo.data import (
     ImageDataset,
     LabelledImages,
-    class_names_of,
     load_dataset,
     load_digits,
     to_pixels,
@@ -63,13 +62,6 @@ def test_debians_files_are_read(debian_folder: Path, tmp_path: Path) -> None:
     assert dataset.test.labels.tolist() == list(range(10))
     assert dataset.class_names[9] == "Ankle boot"
     assert dataset.train.images[0, 0, 0, :3].tolist() == [0, 1, 2]
-
-
-def test_class_names_are_known_without_the_files_where_they_do_not_hold_them() -> None:
-    assert class_names_of("digits") == tuple("0123456789")
-    assert (class_names_of("fashion-mnist") or ())[9] == "Ankle boot"
-    assert class_names_of("cifar10") is None
-    assert class_names_of("imagenet") is None
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,10 @@ import sys
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
+import torch
 from PIL import Image
 
 from mygo.charts import STRATEGY_LOOKS, draw_confusion
@@ -148,18 +149,23 @@ def test_a_life_in_the_middle_says_how_far_it_is(tiny_experiment: Experiment) ->
     until.clear()
     with pytest.raises(KeyboardInterrupt):
         tiny_experiment.run(journal=cut)
-    assert "10 classes, 1 of 2 tasks learned so far" in Page(write_report(folder)).text
+    assert "MyGO: digits, 1 task" in Page(write_report(folder)).text
 
 
-def test_a_life_that_belongs_to_no_stream_has_its_classes_numbered(tiny_experiment: Experiment) -> None:
-    tiny_experiment.run()
-    assert tiny_experiment.out is not None
-    life = Life.open(tiny_experiment.out / "life" / "mygo")
-    life.stream = ""
-    life.save()
-    assert life.folder is not None
-    run = read_folder(life.folder)
-    assert (run.dataset, run.learned) == ("a stream", [str(label) for label in range(10)])
+def test_a_life_that_was_taught_by_hand_shows_its_lessons(tiny_life: LifeConfig, tmp_path: Path) -> None:
+    life = Life.create((1, 8, 8), tmp_path / "animals", tiny_life)
+    images = torch.randint(256, (20, 1, 8, 8), dtype=torch.uint8)
+    for names in (("cat", "dog"), ("<owl>",)):
+        pairs = [(image, name) for name in names for image in images]
+        life.learn(cast(Any, pairs), " and ".join(names))
+    page = Page(write_report(tmp_path / "animals"))
+    assert_loads_nothing(page)
+    assert "MyGO: animals, 2 tasks" in page.text
+    assert "cat and dog" in page.text
+    assert "<owl>" in page.text
+    assert "Learning curves" not in page.text
+    assert f"{life.lessons[0].recall:.3f}" in page.text
+    assert sum(alt.startswith("Dreams of") for alt in page.alts) == 2
 
 
 def changed(out: Path, folder: Path, change: Callable[[dict[str, Any]], object]) -> Path:
