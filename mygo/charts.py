@@ -35,6 +35,8 @@ STRATEGY_LOOKS = {
     "replay": (ORANGE, "P", "--"),
 }
 """Colour, marker and line of each strategy."""
+OTHER_LOOK = (INK, "x", "-.")
+"""Those of a strategy that is not MyGO's own."""
 PHASE_LOOKS = {
     "learn": (SKY, ""),
     "adapt": (BLUE, "//"),
@@ -84,7 +86,7 @@ def draw_curves(strategies: Mapping[str, StrategyResults]) -> Figure:
     for axes, (kind, title) in zip(panels, KINDS.items(), strict=True):
         tidy(axes, title)
         for name, entry in reversed(list(strategies.items())):  # the first, MyGO, on top
-            colour, marker, line = STRATEGY_LOOKS[name]
+            colour, marker, line = STRATEGY_LOOKS.get(name, OTHER_LOOK)
             means = [average_accuracy([row]) for row in entry.accuracy[kind]]
             axes.plot(range(1, len(means) + 1), means, line, color=colour, marker=marker, label=name, linewidth=2)
         axes.set_ylim(0, 1.03)

@@ -33,6 +33,9 @@ TORCHVISION_CLASSES = {
     "cifar100": "CIFAR100",
 }
 
+ImageShape = tuple[int, int, int]
+"""(C, H, W)."""
+
 DIGITS_TEST_EVERY = 5
 """Of scikit-learn's digits, which come without a split, every fifth image of each class is held out for testing."""
 

@@ -21,7 +21,7 @@ from mygo.dreams import Dreamer, Night
 from mygo.errors import InputError
 from mygo.gan import Generator
 from mygo.memory import MemoryConfig, Quality, as_stored, recall, stored_bytes, stored_tensors
-from mygo.neocortex import BackboneName, Encoder, NeocortexNet, behind, split
+from mygo.neocortex import BACKBONES, Encoder, NeocortexNet, behind, split
 from mygo.predict import NOTHING_LEARNED, Predictions, predict
 from mygo.settings import overlay
 from mygo.sleep import SleepConfig
@@ -43,8 +43,9 @@ class LifeConfig:
 
     seed: int = 0
     """Seed of every random draw."""
-    backbone: BackboneName = "conv"
-    """The network of features: mlp (2 × 400 units), conv (small) or resnet18."""
+    backbone: str = "conv"
+    """The network of features: mlp (2 × 400 units), conv (small), resnet18, or one of your own that
+    `mygo.use_backbone` made known."""
     dream_level: DreamLevel = "pixels"
     """What memories dream: images (pixels) or, with a convolutional front that is frozen after the first task, its
     feature maps (features); then dreams are not shifted."""
@@ -56,6 +57,8 @@ class LifeConfig:
     """Reconciling it with what was known."""
 
     def __post_init__(self) -> None:
+        if self.backbone not in BACKBONES:
+            raise InputError(f"--backbone {self.backbone!r} is not known: choose from {', '.join(BACKBONES)}.")
         if self.dream_level not in get_args(DreamLevel):
             raise InputError(f"--dream-level must be pixels or features, not {self.dream_level!r}.")
         if self.dream_level == "features" and self.backbone == "mlp":
@@ -73,8 +76,7 @@ class LifeConfig:
 
     def build_generator(self, num_classes: int, image_shape: tuple[int, int, int]) -> Generator:
         """Return an untrained generator of the size that memories of this life have."""
-        gan = self.memory.gan
-        return Generator(num_classes, image_shape, latent_dim=gan.latent_dim, width=gan.generator_width)
+        return self.memory.gan.build_generator(num_classes, image_shape)
 
     def memory_bytes_of(self, num_classes: int, image_shape: tuple[int, int, int]) -> int:
         """Return the bytes that the memory of a task of ``num_classes`` takes as it is kept."""

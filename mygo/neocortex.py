@@ -1,24 +1,18 @@
 """The neocortex: one feature extractor shared by all tasks, and one classifier head per task."""
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
-from mygo.data import LabelledImages, to_unit_range
+from mygo.data import ImageShape, LabelledImages, to_unit_range
 from mygo.errors import InputError
 from mygo.layers import group_norm
 
 ENCODED_TOGETHER = 500
 """Images that go through a front at once."""
-
-BackboneName = Literal["mlp", "conv", "resnet18"]
-BACKBONES: tuple[str, ...] = get_args(BackboneName)
-
-
-ImageShape = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -67,18 +61,37 @@ def resnet18(image_shape: ImageShape) -> Backbone:
     return Backbone([stem, net.bn1, net.relu, *stages, net.avgpool, nn.Flatten()], 512, front=6)
 
 
-BUILDERS: dict[str, Callable[[ImageShape], Backbone]] = {"mlp": mlp, "conv": conv, "resnet18": resnet18}
+BACKBONES: dict[str, Callable[[ImageShape], Backbone]] = {"mlp": mlp, "conv": conv, "resnet18": resnet18}
+"""What makes the layers that a name stands for."""
+
+
+def use_backbone(name: str, build: Callable[[ImageShape], nn.Module]) -> None:
+    """Let ``backbone`` name a network of one's own: the module that ``build`` makes for images of a shape (C, H, W).
+
+    The module maps images [N, C, H, W] in [-1, 1] to features [N, F]; heads are added to it. A life that uses it can be
+    opened once its name is known again; on Ray the name is not known to the workers.
+    """
+
+    def built(image_shape: ImageShape) -> Backbone:
+        module = build(image_shape)
+        with torch.no_grad():
+            features = copy.deepcopy(module).eval()(torch.zeros(2, *image_shape))
+        if features.dim() != 2:
+            raise InputError(f"The backbone {name!r} must return features [N, F], not {list(features.shape)}.")
+        return Backbone([module], features.shape[1])
+
+    BACKBONES[name] = built
 
 
 class NeocortexNet(nn.Module):
     """`features`, shared by all tasks, and `classifiers`, one linear head per task in the order they were learned."""
 
-    def __init__(self, image_shape: ImageShape, backbone: BackboneName = "conv") -> None:
+    def __init__(self, image_shape: ImageShape, backbone: str = "conv") -> None:
         super().__init__()
         self.image_shape = image_shape
         """Shape of what `features` takes: images or, after `split`, the feature maps of an `Encoder`."""
         self.backbone = backbone
-        built = BUILDERS[backbone](image_shape)
+        built = BACKBONES[backbone](image_shape)
         self.features = nn.Sequential(*built.layers)
         self.feature_dim = built.feature_dim
         self.classifiers = nn.ModuleList()
@@ -121,14 +134,14 @@ class Encoder(nn.Module):
 
     scale: Tensor
 
-    def __init__(self, image_shape: ImageShape, backbone: BackboneName) -> None:
+    def __init__(self, image_shape: ImageShape, backbone: str) -> None:
         """Build the front of ``backbone`` with random weights and scale 1.
 
         Raises:
             InputError: this backbone has no convolutional front.
         """
         super().__init__()
-        built = BUILDERS[backbone](image_shape)
+        built = BACKBONES[backbone](image_shape)
         if not built.front:
             raise InputError(f"--dream-level features needs a backbone with a convolutional front, not {backbone}.")
         self.front = nn.Sequential(*built.layers[: built.front])
@@ -166,7 +179,7 @@ class Rescale(nn.Module):
         return (maps + 1) / 2 * self.scale
 
 
-def behind(encoder: Encoder, image_shape: ImageShape, backbone: BackboneName) -> NeocortexNet:
+def behind(encoder: Encoder, image_shape: ImageShape, backbone: str) -> NeocortexNet:
     """Return a network without heads, of random weights, whose features start from the maps of ``encoder``."""
     net = NeocortexNet(image_shape, backbone)
     net.image_shape = encoder.map_shape

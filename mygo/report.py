@@ -143,7 +143,10 @@ def results_of(run: RunResults) -> list[Html]:
         "fell from its best, BWT (backward transfer) from what it was just after learning, on average over "
         "earlier tasks."
     )
-    terms = [joined([element("dt", name), element("dd", DESCRIPTIONS[name])]) for name in run.strategies]
+    terms = [
+        joined([element("dt", name), element("dd", DESCRIPTIONS.get(name, "a strategy of one's own"))])
+        for name in run.strategies
+    ]
     return [
         table("All strategies, on held-out data", header, rows, "wide"),
         element("p", notes),

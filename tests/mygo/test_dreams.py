@@ -5,7 +5,7 @@ import torch
 
 from mygo.data import to_unit_range
 from mygo.dreams import Dreamer, Dreams, Night, by_step, shifted
-from mygo.gan import Generator
+from mygo.gan import ConvGenerator
 from mygo.neocortex import NeocortexNet
 
 NIGHT = Night(
@@ -34,7 +34,7 @@ def two_teachers() -> tuple[NeocortexNet, NeocortexNet]:
 def dreamer() -> Dreamer:
     neocortex, fast_learner = two_teachers()
     # Memories may differ in the length of their noise.
-    memories = [Generator(size, (1, 8, 8), latent_dim=dim, width=8) for size, dim in ((2, 4), (3, 6))]
+    memories = [ConvGenerator(size, (1, 8, 8), latent_dim=dim, width=8) for size, dim in ((2, 4), (3, 6))]
     return Dreamer(memories, neocortex, fast_learner, torch.device("cpu"), current=len(memories) - 1)
 
 
@@ -111,7 +111,7 @@ def test_a_block_may_be_too_small_to_hold_a_dream_of_every_task() -> None:
     net = NeocortexNet((1, 8, 8), "conv")
     for size in NIGHT.head_sizes:
         net.add_task_head(size)
-    memories = [Generator(size, (1, 8, 8), latent_dim=6, width=8) for size in NIGHT.head_sizes]
+    memories = [ConvGenerator(size, (1, 8, 8), latent_dim=6, width=8) for size in NIGHT.head_sizes]
     order = dataclasses.replace(NIGHT, batch_size=1, steps_per_block=1).order(0)
     assert len(Dreamer(memories, net, net, torch.device("cpu"), current=len(memories) - 1).dream(order)) == 1
 
@@ -143,7 +143,7 @@ def test_dreaming_builds_no_graph_and_a_changing_student_changes_no_teacher(drea
 
 def test_teacher_features_are_what_its_heads_saw() -> None:
     neocortex, fast_learner = two_teachers()
-    memories = [Generator(size, (1, 8, 8), latent_dim=6, width=8) for size in (2, 3)]
+    memories = [ConvGenerator(size, (1, 8, 8), latent_dim=6, width=8) for size in (2, 3)]
     dreams = Dreamer(
         memories, neocortex, fast_learner, torch.device("cpu"), current=len(memories) - 1, with_features=True
     ).dream(NIGHT.order(0))
