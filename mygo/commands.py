@@ -165,12 +165,12 @@ class Forget:
         """Let the life forget, and show what it knows then."""
         from mygo.console import ConsoleJournal
         from mygo.life import Life
-        from mygo.storage import check_writable, locked
+        from mygo.storage import check_writable
         from mygo.teaching import forget
 
         folder = life_folder(self.life)
         check_writable(folder, "allow writing to it")
-        with locked(folder, 0), ConsoleJournal(console) as bars:
+        with ConsoleJournal(console) as bars:
             forget(Life.open(folder, tell), self.class_name, bars)
         Show(life=folder).run(console)
 

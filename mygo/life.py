@@ -439,6 +439,18 @@ class Life:
             storage.write_manifest(self.folder, manifest, self._written or None)
             self._written = manifest
 
+    def check_newest(self) -> None:
+        """Make sure that the folder still holds the state that this life was read from, or that it wrote last.
+
+        Raises:
+            InputError: another process has changed it.
+        """
+        if self.folder is None or not self.exists(self.folder):
+            return
+        newest = storage.read_manifest(self.folder / storage.MANIFEST, SCHEMA)
+        if storage.checksum(newest) != storage.checksum(self._written):
+            raise InputError(f"{self.folder} was changed since this life was opened: open it again.")
+
     @staticmethod
     def exists(folder: Path) -> bool:
         """Tell whether ``folder`` holds a saved life."""

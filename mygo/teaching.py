@@ -185,6 +185,7 @@ def learn(
     crew = Crew(team or Solo(), OwnDreams(), journal, save_every=SAVE_EVERY)
     source = read_for(life, data, held_out, update=update)
     with nullcontext() if life.folder is None else locked(life.folder, 0):
+        life.check_newest()
         for stream, title in lessons(life, source, name, update=update):
             teach(life, stream, title, crew)
 
@@ -314,10 +315,11 @@ def forget(life: Life, class_name: str, journal: Journal = silent, team: Team | 
     """Let ``life`` forget a class for good: its outputs and the memory that dreams it go, and a sleep follows.
 
     The other classes of its lesson get a memory of their own, trained from random weights on what the old one dreams
-    of them. What was measured of the network before is dropped too. All of that is saved at the end, or nothing.
+    of them. What was measured of the network before is dropped too. All of that happens, and is saved, or nothing.
 
     Raises:
-        InputError: it does not know the class, knows no other, has no memories or is in the middle of a lesson.
+        InputError: it does not know the class, knows no other, has no memories or is in the middle of a lesson; or its
+            folder is in use or was changed.
         MemoryQualityError: the new memory stayed below the floor.
     """
     if class_name not in life.class_names:
@@ -329,23 +331,32 @@ def forget(life: Life, class_name: str, journal: Journal = silent, team: Team | 
     if len(life.memories) < len(life.lessons):
         raise InputError(f"This life is one of the baseline {life.strategy}, without memories: begin another instead.")
     crew = Crew(team or Solo(), OwnDreams(), journal)
+    with nullcontext() if life.folder is None else locked(life.folder, 0):
+        life.check_newest()
+        changed = copy.deepcopy(life)
+        changed.to(crew.team.device)
+        take_out(changed, class_name, crew)
+        changed.save()
+        changed.save()  # the state before this one, which is kept beside it, must not remember either
+        vars(life).update(vars(changed))
+
+
+def take_out(life: Life, class_name: str, crew: Crew) -> None:
+    """Take a class out of ``life``, which knows others, and sleep."""
     index = next(index for index, lesson in enumerate(life.lessons) if class_name in lesson.classes)
     lesson, memory = life.lessons[index], life.memories[index]
     kept = [place for place, name in enumerate(lesson.classes) if name != class_name]
-    life.to(crew.team.device)
     life.drop_outputs(index, kept)
     life.current, life.fast_learner = min(index, len(life.lessons) - 1), copy.deepcopy(life.neocortex)
     if kept:
-        lesson.classes = tuple(lesson.classes[place] for place in kept)
-        counts = [max(count, LEAST_RECALLED) for count in lesson.images]
-        lesson.images = tuple(lesson.images[place] for place in kept)
-        old = recall(memory, [count if place in kept else 0 for place, count in enumerate(counts)], life.key("forget"))
+        counts = [max(count, LEAST_RECALLED) if place in kept else 0 for place, count in enumerate(lesson.images)]
+        old = recall(memory, counts, life.key("forget"))
         data = LabelledImages(old.images, torch.tensor([kept.index(label) for label in old.labels.tolist()]))
         here = crew.at(Place(life.strategy, index, "memorise"))
         life.keep_memory(index, *faithful_memory(life, index, data, None, here))
+        lesson.classes = tuple(lesson.classes[place] for place in kept)
+        lesson.images = tuple(lesson.images[place] for place in kept)
     task = Task(life.current, tuple(range(len(life.lessons[life.current].classes))))
     consolidate(life, task, crew.at(Place(life.strategy, task.index, "consolidate")))
     measure_recall(life, crew.team)
     life.end_cycle()
-    life.save()
-    life.save()  # the state before this one, which is kept beside it, must not remember either

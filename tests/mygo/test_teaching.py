@@ -1,5 +1,6 @@
 """A life is taught a person's own images, again and again, and forgets a class when it is told to."""
 
+import copy
 import dataclasses
 import shutil
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ import pytest
 import torch
 from torch.utils.data import Dataset
 
-from mygo.errors import InputError
+from mygo.errors import InputError, MemoryQualityError
 from mygo.experiment import Experiment
 from mygo.journal import Event, PhaseEnded
 from mygo.life import Life, LifeConfig
@@ -230,9 +231,21 @@ def test_a_life_learns_in_the_process_that_uses_it(config: LifeConfig, tmp_path:
     life.learn(Greys("dusk"), update=True)
     with pytest.raises(InputError, match="knows class dusk already"):
         life.learn(Greys("dusk"))
+    before = copy.deepcopy(vars(life)["neocortex"].state_dict())
+    hopeless = change(life.config, {"memory.diversity_floor": 1e9})
+    life.config, config = hopeless, life.config
+    with pytest.raises(MemoryQualityError):
+        life.forget("noon")
+    life.config = config
+    assert life.class_names == ["night", "noon", "dusk"]  # nothing happened
+    assert all(torch.equal(value, before[name]) for name, value in life.neocortex.state_dict().items())
     life.forget("noon")
     assert life.class_names == ["night", "dusk"]
     if kept:
+        Life.open(tmp_path / "life").learn(Greys("haze"), "more")
+        with pytest.raises(InputError, match="was changed since this life was opened"):
+            life.forget("dusk")
+        Life.open(tmp_path / "life").forget("haze")
         assert Life.open(tmp_path / "life").class_names == ["night", "dusk"]
         with pytest.raises(InputError, match="holds a life already"):
             Life.create((1, 8, 8), tmp_path / "life")
