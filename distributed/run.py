@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, cast
@@ -169,6 +170,7 @@ def run(arguments: Arguments, console: Console) -> None:
     experiment.check_out(resume=arguments.resume)
 
     console.print(f"Starting Ray; results go to {out}", style="dim", markup=False)
+    from distributed.metrics import MetricsJournal
     from distributed.nodes import resources_in_reach, wait_for_nodes
     from distributed.placement import place_at_most
     from distributed.session import ray_session
@@ -181,13 +183,11 @@ def run(arguments: Arguments, console: Console) -> None:
         workers = placement.num_workers if fewest == most else f"{fewest} to {placement.num_workers}"
         console.print(f"[dim]Training workers: {workers}, dreamers: {placement.num_dreamers}")
         board = TensorBoardJournal(out / "tensorboard")
-        try:
-            with ConsoleJournal(console) as bars:
-                results = run_on_ray(
-                    experiment, placement, tee(bars, board), fewest=fewest, max_failures=arguments.max_failures
-                )
-        finally:
-            board.close()
+        metrics = MetricsJournal(out.name, dreams_per_step=config.life.sleep.batch_size)
+        with closing(board), metrics, ConsoleJournal(console) as bars:
+            journal = tee(bars, board, metrics)
+            results = run_on_ray(experiment, placement, journal, fewest=fewest, max_failures=arguments.max_failures)
+            board.finish(results)
     console.print(results_table(results))
     console.print(f"Results: {out / 'results.json'}. Curves: tensorboard --logdir {out / 'tensorboard'}", markup=False)
     show_report(out, console)

@@ -30,7 +30,7 @@ from distributed.placement import Placement
 from distributed.relay import RelayedJournal, relay, stop_asked
 from mygo.errors import InputError, MygoError, StoppedError
 from mygo.experiment import Experiment
-from mygo.journal import Journal, Notice, silent
+from mygo.journal import Journal, Notice, Restarted, silent
 from mygo.team import Ranks
 
 
@@ -96,13 +96,15 @@ def run_on_ray(
                 with wish_for(most.num_workers - placement.num_workers, placement.worker) as room_for_more:
                     return fit(experiment, placement, mailbox, ray_folder, room_for_more)
             except RoomForMoreError:
-                journal(Notice("There is room for more training workers: they start again, from the step just made."))
+                text = "There is room for more training workers: they start again, from the step just made."
+                journal(Restarted(text, "workers"))
             except train.WorkerGroupError as failure:
                 raise_what_is_for_a_person(failure)
                 failures += 1
                 if failures > max_failures:
                     raise_when_used_up(failure, max_failures)
-                journal(Notice(f"{reason(failure)} Restart {failures} of {max_failures}, from the last saved point."))
+                text = f"{reason(failure)} Restart {failures} of {max_failures}, from the last saved point."
+                journal(Restarted(text, "workers"))
 
 
 @contextmanager

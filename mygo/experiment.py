@@ -261,7 +261,8 @@ def evaluate(life: Life, task: Task, tests: Sequence[LabelledImages], crew: Crew
         life.record.task_il.append(task_il)
         life.record.class_il.append(class_il)
         life.finish_cycle()
-    crew.tell(Evaluated(life.strategy, task.index, life.record.task_il, life.record.class_il))
+    record = life.record
+    crew.tell(Evaluated(life.strategy, task.index, record.task_il, record.class_il, record.confusion))
 
 
 @contextmanager
