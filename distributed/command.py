@@ -1,6 +1,7 @@
 """What the commands that train on Ray have in common: their flags, and the session that they work in."""
 
 import argparse
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,11 +63,15 @@ class OnRay:
         return int(fewest), int(most or fewest)
 
 
-def work_on_ray(work: "Work", out: Path, flags: OnRay, console: Console, *, small: bool) -> dict[str, Any]:
+def work_on_ray(
+    work: "Work", out: Path, flags: OnRay, console: Console, *, small: bool, compared: bool = False
+) -> dict[str, Any]:
     """Do ``work`` on the Ray that is found or started, show it, leave its curves in ``out``, and return its results.
 
-    ``small`` says that its images are too small for more than one worker to be worth it.
+    ``small`` says that its images are too small for more than one worker to be worth it, and ``compared`` that the
+    results are those of strategies, of which each gets its row among TensorBoard's HPARAMS.
     """
+    from distributed.metrics import MetricsJournal
     from distributed.nodes import resources_in_reach, wait_for_nodes
     from distributed.placement import place_at_most
     from distributed.session import ray_session
@@ -82,11 +87,13 @@ def work_on_ray(work: "Work", out: Path, flags: OnRay, console: Console, *, smal
         workers = placement.num_workers if fewest == most else f"{fewest} to {placement.num_workers}"
         console.print(f"[dim]Training workers: {workers}, dreamers: {placement.num_dreamers}")
         board = TensorBoardJournal(out / "tensorboard")
-        try:
-            with ConsoleJournal(console) as bars:
-                return run_on_ray(work, placement, tee(bars, board), fewest=fewest, max_failures=flags.max_failures)
-        finally:
-            board.close()
+        metrics = MetricsJournal(out.name, dreams_per_step=work.learner.sleep.batch_size)
+        with closing(board), metrics, ConsoleJournal(console) as bars:
+            journal = tee(bars, board, metrics)
+            results = run_on_ray(work, placement, journal, fewest=fewest, max_failures=flags.max_failures)
+            if compared:
+                board.finish(results)
+        return results
 
 
 def glance(argv: list[str], flag: str) -> str | None:

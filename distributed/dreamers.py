@@ -18,7 +18,7 @@ import torch
 from distributed.placement import Placement
 from distributed.relay import RelayedJournal
 from mygo.dreams import Dreamer, Dreams, Night
-from mygo.journal import Notice
+from mygo.journal import Restarted
 from mygo.life import Life
 from mygo.team import Team
 
@@ -45,7 +45,8 @@ class BlockDreamer:
     def __init__(self, threads: int, device: str = "cpu", mailbox: Any = None) -> None:
         """Dream with ``threads`` on ``device``; an actor that was started again says so in ``mailbox``."""
         if mailbox is not None and ray.get_runtime_context().was_current_actor_reconstructed:
-            RelayedJournal(mailbox)(Notice("A dreamer was lost and has started again; its dreams are the same."))
+            text = "A dreamer was lost and has started again; its dreams are the same."
+            RelayedJournal(mailbox)(Restarted(text, "dreamers"))
         torch.set_num_threads(threads)
         self._device = torch.device(device)
         self._loaded: tuple[Path, int] | None = None

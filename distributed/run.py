@@ -130,7 +130,7 @@ def run(arguments: Arguments, console: Console) -> None:
     experiment.check_out(resume=arguments.resume)
 
     console.print(f"Starting Ray; results go to {out}", style="dim", markup=False)
-    results = work_on_ray(experiment, out, arguments, console, small=config.dataset == "digits")
+    results = work_on_ray(experiment, out, arguments, console, small=config.dataset == "digits", compared=True)
     console.print(results_table(results))
     console.print(f"Results: {out / 'results.json'}. Curves: tensorboard --logdir {out / 'tensorboard'}", markup=False)
     show_report(out, console)

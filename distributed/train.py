@@ -33,7 +33,7 @@ from distributed.placement import Placement
 from distributed.relay import RelayedJournal, relay, stop_asked
 from distributed.work import Work
 from mygo.errors import InputError, MygoError, StoppedError
-from mygo.journal import Journal, Notice, silent
+from mygo.journal import Journal, Notice, Restarted, silent
 from mygo.team import Ranks
 
 
@@ -83,7 +83,7 @@ def run_on_ray(
         MygoError: what a worker raised for a person to know, or the cluster cannot run this work.
         ray.train.TrainingFailedError: anything else that ended the workers.
     """
-    smallest = work.smallest_batch
+    smallest = work.learner.smallest_batch
     if most.num_workers > smallest:
         raise InputError(f"--num-workers {most.num_workers} cannot share a batch of {smallest}: ask for fewer.")
     if work.out is None or not work.out.is_absolute():
@@ -99,13 +99,15 @@ def run_on_ray(
                 with wish_for(most.num_workers - placement.num_workers, placement.worker) as room_for_more:
                     return fit(work, placement, mailbox, ray_folder, room_for_more)
             except RoomForMoreError:
-                journal(Notice("There is room for more training workers: they start again, from the step just made."))
+                text = "There is room for more training workers: they start again, from the step just made."
+                journal(Restarted(text, "workers"))
             except train.WorkerGroupError as failure:
                 raise_what_is_for_a_person(failure)
                 failures += 1
                 if failures > max_failures:
                     raise_when_used_up(failure, max_failures, work.how_to_go_on)
-                journal(Notice(f"{reason(failure)} Restart {failures} of {max_failures}, from the last saved point."))
+                text = f"{reason(failure)} Restart {failures} of {max_failures}, from the last saved point."
+                journal(Restarted(text, "workers"))
 
 
 @contextmanager

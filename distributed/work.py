@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from mygo.dreams import DreamSource
 from mygo.journal import Journal
+from mygo.life import LifeConfig
 from mygo.team import Team
 
 
@@ -21,8 +22,8 @@ class Work(Protocol):
         """The folder of memories that were trained before, visible to all nodes, if there is one."""
 
     @property
-    def smallest_batch(self) -> int:
-        """The smallest global batch of any phase; no more workers than that can share it."""
+    def learner(self) -> LifeConfig:
+        """The settings that are lived with."""
 
     @property
     def how_to_go_on(self) -> str:

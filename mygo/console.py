@@ -1,6 +1,5 @@
 """What a person sees in the terminal: a progress bar per phase, accuracies after each task, a table at the end."""
 
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,7 +20,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from mygo.journal import Dreamt, Evaluated, Event, Notice, PhaseEnded, Place, Progress
+from mygo.journal import Dreamt, Evaluated, Event, Notice, Pace, PhaseEnded, Place, Progress
 
 
 class ConsoleJournal:
@@ -40,7 +39,8 @@ class ConsoleJournal:
             console=self.console,
             transient=True,
         )
-        self._bar: tuple[Place, TaskID, float] | None = None
+        self._bar: tuple[Place, TaskID] | None = None
+        self._pace = Pace()
 
     def __enter__(self) -> "ConsoleJournal":
         self._bars.start()
@@ -68,12 +68,11 @@ class ConsoleJournal:
         if self._bar is None or self._bar[0] != event.place:
             self._remove_bar()
             bar = self._bars.add_task(str(event.place), total=event.steps, rate="", losses="")
-            self._bar = (event.place, bar, time.monotonic())
-        _, bar, started = self._bar
-        seconds = time.monotonic() - started
-        rate = f"{event.step / seconds:.0f} steps/s" if seconds > 0.5 else ""
+            self._bar = (event.place, bar)
+        _, per_second = self._pace.follow(event)
+        rate = f"{per_second:.0f} steps/s" if per_second else ""
         losses = "  ".join(f"{name} {value:.3f}" for name, value in event.scalars.items())
-        self._bars.update(bar, completed=event.step + 1, rate=rate, losses=losses)
+        self._bars.update(self._bar[1], completed=event.step + 1, rate=rate, losses=losses)
 
     def _finish(self, event: PhaseEnded) -> None:
         self._remove_bar()

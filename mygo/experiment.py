@@ -131,9 +131,9 @@ class Experiment:
         return f"{self.config.dataset}{held_out}: {tasks}"
 
     @property
-    def smallest_batch(self) -> int:
-        """The smallest global batch of any phase."""
-        return self.config.life.smallest_batch
+    def learner(self) -> LifeConfig:
+        """The settings that are lived with."""
+        return self.config.life
 
     @property
     def how_to_go_on(self) -> str:
@@ -261,7 +261,8 @@ def evaluate(life: Life, task: Task, tests: Sequence[LabelledImages], crew: Crew
         for lesson, within, among in zip(life.lessons, task_il, class_il, strict=True):
             lesson.task_il, lesson.class_il = within, among
         life.finish_cycle()
-    crew.tell(Evaluated(life.strategy, task.index, life.record.task_il, life.record.class_il))
+    record = life.record
+    crew.tell(Evaluated(life.strategy, task.index, record.task_il, record.class_il, record.confusion))
 
 
 @contextmanager

@@ -1,13 +1,13 @@
 """The report on a run or a life: one HTML page that needs no network, and its pictures beside it."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from mygo.console import printable
 from mygo.page import Html, details, element, figure, gallery, joined, page, section, table
 from mygo.results import KINDS, QUALITIES, RunResults, read_folder
+from mygo.settings import flat
 from mygo.storage import write_atomically
 
 ADVICE = "make room there, or allow writing to it, and make the report again"
@@ -298,15 +298,6 @@ def foot_of(run: RunResults) -> Html:
     version = run.versions.get("mygo")
     made = f"Made by MyGO{f' {version}' if version else ''}. The pictures lie beside this page, in "
     return element("footer", made, element("code", "pictures/"), ".")
-
-
-def flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield nested ``settings`` under dotted names, such as those of the flags."""
-    for name, value in settings.items():
-        if isinstance(value, Mapping):
-            yield from flat(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, value
 
 
 def listed(items: Sequence[str]) -> str:

@@ -67,10 +67,9 @@ class Teaching:
         return self.folder
 
     @property
-    def smallest_batch(self) -> int:
-        """The smallest global batch of any phase."""
-        config = self.config or (Life.open(self.folder).config if Life.exists(self.folder) else LifeConfig())
-        return config.smallest_batch
+    def learner(self) -> LifeConfig:
+        """The settings that are lived with."""
+        return self.config or (Life.open(self.folder).config if Life.exists(self.folder) else LifeConfig())
 
     @property
     def how_to_go_on(self) -> str:
