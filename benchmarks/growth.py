@@ -89,8 +89,9 @@ def seconds_of_parts(saved: Saved) -> dict[str, Callable[[], float]]:
     tests = [data_of(TEST_IMAGES, CLASSES, saved.shape)] * saved.memories
 
     def dreaming() -> float:
-        orders = [night.order(block) for block in range(night.blocks)]
-        return timed(lambda: [dreamer.dream(order) for order in orders]) / night.steps / night.batch_size
+        blocks = range(night.blocks)
+        seconds = timed(lambda: [dreamer.dream(night.order(block)) for block in blocks])
+        return seconds / night.steps / night.batch_size
 
     def learning() -> float:
         watch = Stopwatch(Solo(), dreams)

@@ -336,7 +336,8 @@ def main() -> None:
     text = measure(parts, device, steps, 2 if flags.quick else flags.repeats, size)
     print(text)
     if not flags.quick:
-        name = f"roofline-{flags.dataset}" + ("" if device.type == "cpu" else "-gpu")
+        threads = f"-{flags.threads}-threads" if flags.threads > 1 else ""
+        name = f"roofline-{flags.dataset}{threads}" + ("" if device.type == "cpu" else "-gpu")
         command = f"python benchmarks/roofline.py --dataset {flags.dataset} --threads {flags.threads}"
         write_report(name, f"How near the steps of {flags.dataset} come to the machine", command, text)
 
