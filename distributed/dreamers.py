@@ -17,6 +17,7 @@ import torch
 
 from distributed.placement import Placement
 from distributed.relay import RelayedJournal
+from mygo.allocation import keep_freed_memory
 from mygo.dreams import Dreamer, Dreams, Night
 from mygo.journal import Restarted
 from mygo.life import Life
@@ -48,6 +49,7 @@ class BlockDreamer:
             text = "A dreamer was lost and has started again; its dreams are the same."
             RelayedJournal(mailbox)(Restarted(text, "dreamers"))
         torch.set_num_threads(threads)
+        keep_freed_memory()
         self._device = torch.device(device)
         self._loaded: tuple[Path, int] | None = None
         self._dreamer: Dreamer

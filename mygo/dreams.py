@@ -12,7 +12,7 @@ from torch import Tensor
 from mygo import seeding
 from mygo.data import to_pixels, to_unit_range
 from mygo.gan import Generator
-from mygo.neocortex import NeocortexNet
+from mygo.neocortex import NeocortexNet, own_outputs, stacked_heads
 from mygo.team import Team, share
 
 if TYPE_CHECKING:
@@ -139,37 +139,59 @@ class Dreamer:
     ) -> None:
         """Copy the networks, so that a student may change while its teacher does not."""
         self.device = device
+        self.memories = [frozen(memory, device) for memory in memories]
+        self.image_shape = neocortex.image_shape
         self.current = current
+        self.old, self.new = Teacher(neocortex, device), Teacher(fast_learner, device)
         self.feature_dim = neocortex.feature_dim if with_features else 0
-        self.memories = [self._frozen(memory) for memory in memories]
-        self.neocortex = self._frozen(neocortex)
-        self.fast_learner = self._frozen(fast_learner)
         self.first_class = [sum(neocortex.head_sizes[:task]) for task in range(len(memories))]
-
-    def _frozen(self, module: M) -> M:
-        return copy.deepcopy(module).to(self.device).eval().requires_grad_(False)
 
     @torch.inference_mode()
     def dream(self, order: Order) -> Dreams:
         """Return the dreams that ``order`` asks for, in its order."""
         count = len(order.tasks)
-        images = torch.empty(count, *self.neocortex.image_shape, dtype=torch.uint8)
-        logits = torch.zeros(count, max(self.neocortex.head_sizes))
-        features = torch.empty(count, self.feature_dim)
+        images = torch.empty(count, *self.image_shape, dtype=torch.uint8)
         for task in order.tasks.unique().tolist():
             memory = self.memories[task]
-            teacher = self.fast_learner if task == self.current else self.neocortex
             for rows in (order.tasks == task).nonzero().squeeze(1).split(DREAM_CHUNK):
                 noise = order.noise[rows, : memory.latent_dim].to(self.device)
                 recalled = memory(noise, order.labels[rows].to(self.device))
-                pixels = to_pixels(shifted(recalled, order.shifts[rows].to(self.device)))
-                images[rows] = pixels.cpu()
-                seen = teacher.features(to_unit_range(pixels))
-                answers = teacher.classifiers[task](seen).cpu()
-                logits[rows, : answers.shape[1]] = answers
-                features[rows] = seen[:, : self.feature_dim].cpu()
+                images[rows] = to_pixels(shifted(recalled, order.shifts[rows].to(self.device))).cpu()
+        logits = torch.empty(count, self.old.largest_head)
+        features = torch.empty(count, self.feature_dim)
+        for teacher, taught in ((self.new, order.tasks == self.current), (self.old, order.tasks != self.current)):
+            for rows in taught.nonzero().squeeze(1).split(DREAM_CHUNK):
+                seen, answers = teacher.answer(images[rows], order.tasks[rows])
+                logits[rows], features[rows] = answers.cpu(), seen[:, : self.feature_dim].cpu()
         labels = order.labels + torch.tensor(self.first_class)[order.tasks]
         return Dreams(images, order.tasks, labels, logits, features)
+
+
+class Teacher:
+    """A network that answers for the tasks that it knows best, with all its heads as one layer."""
+
+    def __init__(self, net: NeocortexNet, device: torch.device) -> None:
+        """Copy ``net`` to ``device``."""
+        self.device = device
+        self.features = frozen(net.features, device)
+        self.heads = frozen(stacked_heads(net), device)
+        self.own = own_outputs(net.head_sizes, device)
+        self.largest_head = max(net.head_sizes)
+
+    def answer(self, images: Tensor, tasks: Tensor) -> tuple[Tensor, Tensor]:
+        """Return features [N, F] of ``images`` uint8 [N, C, H, W], and the logits [N, H] of the heads of ``tasks`` [N].
+
+        The logits of a head that is smaller than the largest, H, are filled up with 0.
+        """
+        tasks = tasks.to(self.device)
+        features = self.features(to_unit_range(images.to(self.device)))
+        logits = self.heads(features).gather(1, self.own.positions[tasks])
+        return features, logits * self.own.real[tasks]
+
+
+def frozen(module: M, device: torch.device) -> M:
+    """Return a copy of ``module`` on ``device`` that does not learn."""
+    return copy.deepcopy(module).to(device).eval().requires_grad_(False)
 
 
 def shifted(images: Tensor, shifts: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import mygo
+from mygo.allocation import keep_freed_memory
 from mygo.cache import MemoryCache
 from mygo.checkpoint import PhaseKeeper
 from mygo.crew import Crew
@@ -106,6 +107,7 @@ class Experiment:
             save_every=self.save_every,
             stop=stop,
         )
+        keep_freed_memory()
         with ExitStack() as stack:
             for folder in self.folders if crew.team.rank == 0 else ():
                 stack.enter_context(locked(folder, LAST_BREATH_SECONDS))

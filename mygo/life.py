@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 DreamLevel = Literal["pixels", "features"]
 
+ROWS_OF_A_MEMORY = 64
+"""Dreams that a memory makes at least of one block, on average: with fewer, calls take longer than what they do."""
 SCHEMA = 3
 """Version of the life folder."""
 
@@ -302,7 +304,7 @@ class Life:
             noise_dim=max(memory.latent_dim for memory in self.memories),
             steps=config.steps,
             batch_size=config.batch_size,
-            steps_per_block=config.steps_per_block,
+            steps_per_block=max(config.steps_per_block, -(-ROWS_OF_A_MEMORY * len(self.memories) // config.batch_size)),
             max_shift=config.max_shift if self.encoder is None else 0,
             current_share=config.current_share,
         )

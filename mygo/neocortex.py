@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import skip_init
 
 from mygo.data import ImageShape, LabelledImages, to_unit_range
 from mygo.errors import InputError
@@ -124,6 +125,45 @@ class NeocortexNet(nn.Module):
     def classify(self, features: Tensor) -> Tensor:
         """Return the logits of all heads side by side, [N, sum(head_sizes)], for ``features`` [N, feature_dim]."""
         return torch.cat([head(features) for head in self.classifiers], dim=1)
+
+
+def stacked_heads(net: NeocortexNet) -> nn.Linear:
+    """Return one layer that answers as all heads of ``net`` side by side, with a copy of their weights.
+
+    A layer of its own for each head would make the time of a step grow with the tasks.
+    """
+    device = next(net.parameters()).device
+    layer: nn.Linear = skip_init(nn.Linear, net.feature_dim, sum(net.head_sizes), device=device)
+    states = [head.state_dict() for head in net.classifiers]
+    layer.load_state_dict({name: torch.cat([state[name] for state in states]) for name in layer.state_dict()})
+    return layer
+
+
+@torch.no_grad()
+def hand_back(layer: nn.Linear, net: NeocortexNet) -> None:
+    """Give the heads of ``net`` the weights that `stacked_heads` took from them, as they are in ``layer`` now."""
+    for name, stacked in layer.state_dict().items():
+        for head, part in zip(net.classifiers, stacked.split(net.head_sizes), strict=True):
+            head.get_parameter(name).copy_(part)
+
+
+@dataclass(frozen=True)
+class OwnOutputs:
+    """Which of the outputs of all heads side by side are each task's own.
+
+    ``positions`` [tasks, H] are their places; ``real`` (bool) [tasks, H] is False where a head is smaller than H.
+    """
+
+    positions: Tensor
+    real: Tensor
+
+
+def own_outputs(head_sizes: Sequence[int], device: torch.device | str = "cpu") -> OwnOutputs:
+    """Return every task's own outputs for heads of ``head_sizes``."""
+    sizes = torch.tensor(head_sizes, device=device)[:, None]
+    columns = torch.arange(max(head_sizes), device=device)
+    real = columns < sizes
+    return OwnOutputs((sizes.cumsum(0) - sizes + columns) * real, real)
 
 
 class Encoder(nn.Module):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from mygo.allocation import keep_freed_memory
 from mygo.cache import MemoryCache
 from mygo.crew import Crew
 from mygo.data import ImageDataset, LabelledImages
@@ -115,6 +116,7 @@ class Teaching:
             save_every=self.save_every,
             stop=stop,
         )
+        keep_freed_memory()
         if crew.team.rank > 0:
             return self._teach(crew)
         with locked(self.folder, LAST_BREATH_SECONDS):
@@ -183,6 +185,7 @@ def learn(
     """
     crew = Crew(team or Solo(), OwnDreams(), journal, save_every=SAVE_EVERY)
     source = read_for(life, data, held_out, update=update)
+    keep_freed_memory()
     with nullcontext() if life.folder is None else locked(life.folder, 0):
         life.check_newest()
         for stream, title in lessons(life, source, name, update=update):
@@ -330,6 +333,7 @@ def forget(life: Life, class_name: str, journal: Journal = silent, team: Team | 
     if len(life.memories) < len(life.lessons):
         raise InputError(f"This life is one of the baseline {life.strategy}, without memories: begin another instead.")
     crew = Crew(team or Solo(), OwnDreams(), journal)
+    keep_freed_memory()
     with nullcontext() if life.folder is None else locked(life.folder, 0):
         life.check_newest()
         changed = copy.deepcopy(life)

@@ -97,14 +97,15 @@ def test_every_batch_mixes_tasks(dreamer: Dreamer) -> None:
 
 
 def test_the_teacher_is_the_old_network_for_old_tasks_and_the_fast_learner_for_the_newest(dreamer: Dreamer) -> None:
+    neocortex, fast_learner = two_teachers()
     dreams = dreamer.dream(NIGHT.order(0))
     images = to_unit_range(dreams.images)
-    for task, teacher in ((0, dreamer.neocortex), (1, dreamer.fast_learner)):
+    for task, teacher in ((0, neocortex), (1, fast_learner)):
         rows, size = dreams.tasks == task, NIGHT.head_sizes[task]
         answers = teacher.classifiers[task](teacher.features(images[rows]))
         assert torch.allclose(dreams.teacher_logits[rows, :size], answers, atol=1e-5)
         assert (dreams.teacher_logits[rows, size:] == 0).all()
-    assert not torch.allclose(dreamer.neocortex(images), dreamer.fast_learner(images), atol=1e-2)
+    assert not torch.allclose(neocortex(images), fast_learner(images), atol=1e-2)
 
 
 def test_a_block_may_be_too_small_to_hold_a_dream_of_every_task() -> None:
