@@ -71,7 +71,7 @@ def learn(argv: list[str], console: Console) -> None:
         config=flags.learner,
         save_every=flags.save_every,
     )
-    source = lesson.check_data()
+    source = lesson.check()
     if source is not None:
         for text in (*source.notes, *(f"Not read: {entry}" for entry in source.unreadable[:SHOWN])):
             console.print(text, style="dim", markup=False)

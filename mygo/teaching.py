@@ -77,17 +77,24 @@ class Teaching:
         """What a person does to go on when it was interrupted."""
         return "run the same command again to go on"
 
-    def check_data(self) -> Source | None:
+    def check(self) -> Source | None:
         """Make sure that this lesson can be taught, and return what its data is; writes nothing.
 
         Raises:
-            InputError: the data, the life, its settings or its folder do not fit; it is in use; it learns something
-                else at the moment.
+            InputError: as `check_data`; or the folder cannot be written to, or is in use.
         """
         check_writable(self.folder, "choose another --life")
         if self.folder.exists():
             with locked(self.folder, 0):
                 pass
+        return self.check_data()
+
+    def check_data(self) -> Source | None:
+        """Make sure that the data is there and fits the life, and return what it is.
+
+        Raises:
+            InputError: the data, the life or its settings do not fit; or the life learns something else at the moment.
+        """
         source = self.read()
         lessons(self.open_life(source), source, self.name, update=self.update)
         return source
@@ -104,7 +111,7 @@ class Teaching:
         Where ``stop`` returns True, the training step is finished and saved, and the run ends.
 
         Raises:
-            InputError: as `check_data`.
+            InputError: as `check`.
             StoppedError: it was stopped.
         """
         crew = Crew(
@@ -161,6 +168,10 @@ class Teaching:
         if life.strategy != STRATEGY:
             raise InputError(f"{self.folder} is a life of the baseline {life.strategy}, which cannot be taught.")
         if self.config is not None:
+            if life.current is not None and self.config != life.config:
+                raise InputError(
+                    f"{self.folder} is in the middle of a lesson with other settings: give the same flags."
+                )
             if what := born_with(life.config) - born_with(self.config):
                 setting, value = min(what)
                 raise InputError(f"This life has --{setting} {value} for good: leave the flag out, or begin a new one.")

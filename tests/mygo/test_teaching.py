@@ -110,6 +110,9 @@ def test_a_lesson_whose_images_are_gone_is_finished_asleep(taught: Teaching, tmp
         Teaching(folder, source, update=True).run()
     with pytest.raises(InputError, match="in the middle of the lesson 'light'"):
         forget(Life.open(folder), "night")
+    other = change(Life.open(folder).config, {"sleep.steps": 3})
+    with pytest.raises(InputError, match="in the middle of a lesson with other settings"):
+        dataclasses.replace(lesson, config=other).run()
     run_until(lesson, "memorise")
     Teaching(folder).run()
     life = Life.open(folder)
@@ -187,9 +190,9 @@ def test_what_does_not_fit_is_refused_in_one_sentence_before_anything_is_written
         (Teaching(taught.folder, str(tmp_path / "none")), "is not there"),
     ]:
         with pytest.raises(InputError, match=complaint):
-            lesson.check_data()
+            lesson.check()
     with locked(taught.folder, 0), pytest.raises(InputError, match="is in use"):
-        Teaching(taught.folder, unknown).check_data()
+        Teaching(taught.folder, unknown).check()
     with pytest.raises(InputError, match="knows no class 'owl'"):
         forget(Life.open(taught.folder), "owl")
     assert {path: path.read_bytes() for path in taught.folder.iterdir()} == before
