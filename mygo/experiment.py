@@ -273,10 +273,14 @@ def saved_phase(life: Life, task: Task, name: str, crew: Crew) -> Iterator[Crew]
     place = Place(life.strategy, task.index, name)
     keep = life.keep_checkpoint if crew.team.rank == 0 else None
     keeper = PhaseKeeper(name, life.checkpoint, keep, crew.save_every)
+    here = replace(crew.at(place), keeper=keeper)
     started = time.perf_counter()
-    yield replace(crew.at(place), keeper=keeper)
+    yield here
     seconds = keeper.seconds_before + time.perf_counter() - started
     life.record.seconds[name] = life.record.seconds.get(name, 0.0) + seconds
+    waits = life.record.waits.setdefault(name, {})
+    for what, waited in here.waits.items():
+        waits[what] = waits.get(what, 0.0) + waited
     if life.current is not None:  # unless this phase ended the cycle
         life.phases_done.append(name)
     if crew.team.rank == 0:
@@ -307,6 +311,7 @@ def costs(life: Life) -> dict[str, Any]:
             "sleep": sum(record.seconds.get(name, 0.0) for name in strategy.sleep),
             "total": sum(record.seconds.values()),
             "phases": record.seconds,
+            "waits": record.waits,
         },
         "memory_bytes": life.memory_bytes,
         "replaced_data_bytes": record.replaced_data_bytes,

@@ -223,7 +223,7 @@ def train_gan(
         loss_d = mean(F.softplus(-real_scores) + F.softplus(fake_scores))
         crew.check_finite(step, {"discriminator": loss_d})
         optimise_d.zero_grad()
-        loss_d.backward()
+        crew.backward(loss_d)
         optimise_d.step()
 
         discriminator.requires_grad_(False).eval()  # without another power iteration
@@ -231,7 +231,7 @@ def train_gan(
         discriminator.requires_grad_(True).train()
         crew.check_finite(step, {"generator": loss_g})
         optimise_g.zero_grad()
-        loss_g.backward()
+        crew.backward(loss_g)
         optimise_g.step()
 
         with torch.no_grad():

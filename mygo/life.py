@@ -137,6 +137,9 @@ class Record:
     in which classes were learned."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Wall seconds per phase name, over all tasks."""
+    waits: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Per phase name, the part of its seconds that the first worker waited, by reason (`mygo.crew.WAITS`), since it was
+    interrupted last; in the rest it worked."""
     label_fidelity: list[float] = field(default_factory=list)
     diversity: list[float] = field(default_factory=list)
     frechet_distance: list[float] = field(default_factory=list)
@@ -154,7 +157,8 @@ class Record:
         record = cls(**values)
         matrices: tuple[Iterable[float], ...] = (*record.task_il, *record.class_il, *record.confusion)
         per_task = (record.label_fidelity, record.diversity, record.frechet_distance, record.nearest_neighbour_ratio)
-        numbers = (record.replaced_data_bytes, *record.seconds.values(), *itertools.chain(*matrices, *per_task))
+        waits = [waited for phase in record.waits.values() for waited in phase.values()]
+        numbers = (record.replaced_data_bytes, *record.seconds.values(), *waits, *itertools.chain(*matrices, *per_task))
         if not all(isinstance(number, int | float) and math.isfinite(number) for number in numbers):
             raise ValueError("its record holds something that is not a number")
         return record

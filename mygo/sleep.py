@@ -64,7 +64,8 @@ def consolidate(life: "Life", task: Task, crew: Crew) -> None:
     dreams_by_step = crew.dreams.dreams(life, night, crew.team, crew.keeper.steps_done(crew.attempt))
 
     def losses_at(student: nn.Module, step: int) -> Losses:
-        dreams = next(dreams_by_step)
+        with crew.waiting_for("dreams"):
+            dreams = next(dreams_by_step)
         features, logits = student(to_unit_range(dreams.images.to(crew.team.device)))
         losses = distillation_losses(logits, dreams, outputs, config, crew.team)
         return losses | feature_losses(features, dreams, config, crew.team)

@@ -60,6 +60,10 @@ def test_every_strategy_lives_and_reports_the_documented_results(tiny_experiment
         right = confusion.diag().view(2, 5).sum(1) / confusion.view(2, 5, 10).sum((1, 2))
         assert right.tolist() == pytest.approx(entry["accuracy_matrix"]["class_il"][-1])
         assert entry["seconds"]["total"] >= entry["seconds"]["wake"] + entry["seconds"]["sleep"]
+        assert entry["seconds"]["waits"].keys() == entry["seconds"]["phases"].keys()
+        for phase, waits in entry["seconds"]["waits"].items():
+            assert waits.keys() == {"dreams", "exchange", "saving"}
+            assert 0 <= sum(waits.values()) <= entry["seconds"]["phases"][phase]
         assert entry["replaced_data_bytes"] == len(load_dataset("digits", Path()).train) * 64
         assert len(entry["label_fidelity"]) == (2 if name == "mygo" else 0)
     kept = {name: entry["memory_bytes"] for name, entry in results["strategies"].items()}
