@@ -91,10 +91,11 @@ def wait_for_nodes(num_workers: int | None, tell: Callable[[str], None]) -> None
         time.sleep(1)
 
 
-def wait_for_room(most: Placement, fewest: int, journal: Journal) -> Placement:
+def wait_for_room(most: Placement, fewest: int, journal: Journal, *, lost: bool = False) -> Placement:
     """Wait until living nodes have room for training workers, and return what they have room for.
 
-    That is ``most`` or, with fewer than its workers allowed, as many as there is room for, ``fewest`` at least.
+    That is ``most`` or, with fewer than its workers allowed, as many as there is room for, ``fewest`` at least. Once a
+    node was ``lost``, dreamers are placed anew too; before, they wait for the nodes that autoscaling adds for them.
 
     Raises:
         InputError: there is no room within `PATIENCE_SECONDS`.
@@ -102,7 +103,7 @@ def wait_for_room(most: Placement, fewest: int, journal: Journal) -> Placement:
     deadline = time.monotonic() + PATIENCE_SECONDS
     told = False
     while True:
-        placement = fitting(most, fewest)
+        placement = fitting(most, fewest, lost=lost)
         if has_room(placement, NOTICE_AFTER_SECONDS):
             return placement
         each = " and ".join(f"{amount:g} {kind}" for kind, amount in placement.worker.items())
@@ -118,13 +119,15 @@ def wait_for_room(most: Placement, fewest: int, journal: Journal) -> Placement:
             )
 
 
-def fitting(most: Placement, fewest: int) -> Placement:
+def fitting(most: Placement, fewest: int, *, lost: bool) -> Placement:
     """Return ``most`` with as many of its workers as the living nodes can hold, ``fewest`` at least."""
     resources = ray.cluster_resources()
     slots = int(min(resources.get(kind, 0.0) // amount for kind, amount in most.worker.items()))
     count = max(fewest, min(most.num_workers, slots))
     if slots < count:
         return replace(most, num_workers=count)  # it must be waited for
+    if count == most.num_workers and not lost:
+        return most
     return place(resources, count, most.num_dreamers)
 
 
@@ -141,10 +144,11 @@ def has_room(placement: Placement, seconds: float) -> bool:
 
 
 @contextmanager
-def wish_for(workers: int, each: Mapping[str, float]) -> Iterator[Callable[[], bool]]:
+def wish_for(workers: int, each: Mapping[str, float]) -> Iterator[Callable[[], bool] | None]:
     """Yield a function that asks for room for more training workers, and tells whether there is some for one of them.
 
-    It asks from its first call on, so the room that a first group of workers was promised must be taken by then.
+    For no ``workers`` it is None. It asks from its first call on, so the room that a first group of workers was
+    promised must be taken by then.
     """
     groups: list[PlacementGroup] = []
 
@@ -154,7 +158,7 @@ def wish_for(workers: int, each: Mapping[str, float]) -> Iterator[Callable[[], b
         return any(group.wait(0) for group in groups)
 
     try:
-        yield granted
+        yield granted if workers else None
     finally:
         for group in groups:
             remove_placement_group(group)

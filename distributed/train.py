@@ -93,7 +93,7 @@ def run_on_ray(
     fewest = most.num_workers if fewest is None else fewest
     with relay(journal) as mailbox, removed_at_the_end(ray_folder):
         while True:
-            placement = wait_for_room(most, fewest, journal)
+            placement = wait_for_room(most, fewest, journal, lost=failures > 0)
             check_nodes(work, placement)
             try:
                 with wish_for(most.num_workers - placement.num_workers, placement.worker) as room_for_more:
@@ -120,7 +120,7 @@ def removed_at_the_end(folder: Path) -> Iterator[None]:
 
 
 def fit(
-    work: Work, placement: Placement, mailbox: Any, ray_folder: Path, room_for_more: Callable[[], bool]
+    work: Work, placement: Placement, mailbox: Any, ray_folder: Path, room_for_more: Callable[[], bool] | None
 ) -> dict[str, Any]:
     """Start the workers and dreamers, let the workers do ``work`` once, and return their results.
 
@@ -152,7 +152,9 @@ def fit(
     return results
 
 
-def fit_until_stopped(trainer: TorchTrainer, mailbox: Any, room_for_more: Callable[[], bool], how_to_go_on: str) -> Any:
+def fit_until_stopped(
+    trainer: TorchTrainer, mailbox: Any, room_for_more: Callable[[], bool] | None, how_to_go_on: str
+) -> Any:
     """Return the result of ``trainer.fit()``; ask the workers to save and end at Ctrl-C or SIGTERM, or for more.
 
     Raises:
@@ -178,7 +180,7 @@ def fit_until_stopped(trainer: TorchTrainer, mailbox: Any, room_for_more: Callab
             concurrent.futures.wait([fitting], timeout=POLL_SECONDS)
             if interruption.signal is not None and deadline == math.inf:
                 deadline = time.monotonic() + STOP_SECONDS
-            elif not growing and ray.get(mailbox.begun.remote()) and room_for_more():
+            elif room_for_more is not None and not growing and ray.get(mailbox.begun.remote()) and room_for_more():
                 growing = True
                 ray.get(mailbox.ask_to_stop.remote())
         saved = fitting.done() and were_stopped(fitting.exception())

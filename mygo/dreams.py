@@ -153,14 +153,14 @@ class Dreamer:
         images = torch.empty(count, *self.image_shape, dtype=torch.uint8)
         for task in order.tasks.unique().tolist():
             memory = self.memories[task]
-            for rows in (order.tasks == task).nonzero().squeeze(1).split(DREAM_CHUNK):
+            for rows in in_chunks(order.tasks == task):
                 noise = order.noise[rows, : memory.latent_dim].to(self.device)
                 recalled = memory(noise, order.labels[rows].to(self.device))
                 images[rows] = to_pixels(shifted(recalled, order.shifts[rows].to(self.device))).cpu()
         logits = torch.empty(count, self.old.largest_head)
         features = torch.empty(count, self.feature_dim)
         for teacher, taught in ((self.new, order.tasks == self.current), (self.old, order.tasks != self.current)):
-            for rows in taught.nonzero().squeeze(1).split(DREAM_CHUNK):
+            for rows in in_chunks(taught):
                 seen, answers = teacher.answer(images[rows], order.tasks[rows])
                 logits[rows], features[rows] = answers.cpu(), seen[:, : self.feature_dim].cpu()
         labels = order.labels + torch.tensor(self.first_class)[order.tasks]
@@ -187,6 +187,12 @@ class Teacher:
         features = self.features(to_unit_range(images.to(self.device)))
         logits = self.heads(features).gather(1, self.own.positions[tasks])
         return features, logits * self.own.real[tasks]
+
+
+def in_chunks(chosen: Tensor) -> tuple[Tensor, ...]:
+    """Return the positions of what is ``chosen`` (bool [N]), at most `DREAM_CHUNK` at a time; no chunk is empty."""
+    rows = chosen.nonzero().squeeze(1)
+    return rows.split(DREAM_CHUNK) if len(rows) else ()
 
 
 def frozen(module: M, device: torch.device) -> M:
