@@ -7,7 +7,7 @@ batch's indices and noise, which are cheap, and keeps its share, so the numbers 
 
 import math
 import time
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 import torch.distributed as dist
@@ -96,7 +96,7 @@ class Ranks:
         dist.barrier()
 
 
-def exchange(ranks: Ranks, bucket: Any) -> torch.futures.Future[Tensor]:
+def exchange(ranks: Ranks, bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:  # type: ignore[name-defined]
     """Average a bucket of gradients as DDP does by itself, and note when it was ready."""
     ranks._own_ready = time.perf_counter()
     return allreduce_hook(None, bucket)  # type: ignore[arg-type]  # None is the default group
