@@ -110,7 +110,7 @@ def test_a_bounded_number_of_blocks_is_in_flight(asleep: Life, ray_cluster: str)
 
 def test_a_request_for_another_task_than_the_saved_one_is_refused(asleep: Life) -> None:
     assert asleep.folder is not None
-    with pytest.raises(RuntimeError, match="is at task 1, not 0"):
+    with pytest.raises(RuntimeError, match="has had 1 cycles, not 0"):
         BlockDreamer(1).dream(BlockRequest(asleep.folder, cycles=0, block=0, rank=0, size=1))
 
 
