@@ -7,9 +7,6 @@ Every life is a command of its own, and they take turns. Each process trains wit
 """
 
 import argparse
-import json
-import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -22,7 +19,8 @@ from statistics import median
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path[0] = str(REPOSITORY)
 
-from benchmarks.lives import ratio  # noqa: E402
+from benchmarks.lives import SHORT_LIFE, ratio  # noqa: E402
+from benchmarks.processes import seconds_of_life  # noqa: E402
 from benchmarks.report import table, write_report  # noqa: E402
 
 PYTHON = sys.executable
@@ -62,17 +60,8 @@ def live(command: Sequence[str], flags: Sequence[str]) -> Lived:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "out"
         started = time.time()
-        subprocess.run(
-            [*command, *flags, "--out", str(out)],
-            cwd=REPOSITORY,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            check=True,
-            capture_output=True,
-        )
-        results = json.loads((out / "results.json").read_text())
-        return Lived(
-            first_step(out / "tensorboard" / "mygo") - started, results["strategies"]["mygo"]["seconds"]["phases"]
-        )
+        phases = seconds_of_life(command, flags, out)["phases"]
+        return Lived(first_step(out / "tensorboard" / "mygo") - started, phases)
 
 
 def first_step(board: Path) -> float:
@@ -121,7 +110,7 @@ def main() -> None:
     if known.live:
         live_here(known.live, rest)
         return
-    short = ["--num-tasks", "2", "--memory.gan.steps", "100", "--sleep.steps", "50"] if known.quick else []
+    short = [*SHORT_LIFE, "--sleep.steps", "50"] if known.quick else []
     flags = ["--dataset", "digits", "--strategies", "mygo", *short]
     lived: dict[str, list[Lived]] = {name: [] for name in COMMANDS}
     for _ in range(1 if known.quick else 5):

@@ -1,5 +1,6 @@
-"""The main command in a process whose descendants can be found, whatever becomes of it; for benchmarks and tests."""
+"""Lives as commands: one whose descendants can be found, whatever becomes of it, and one to put a clock on."""
 
+import json
 import os
 import signal
 import subprocess
@@ -7,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -35,3 +37,16 @@ def processes_of(mark: str, title: str = "") -> dict[int, str]:
             if marked and title in line:
                 found[int(folder.name)] = line
     return found
+
+
+def seconds_of_life(command: Sequence[str], flags: Sequence[str], out: Path) -> dict[str, Any]:
+    """Run ``command`` with ``flags`` on ``out``, one thread each process; return the seconds of its life of mygo."""
+    subprocess.run(
+        [*command, *flags, "--out", str(out)],
+        cwd=REPOSITORY,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        check=True,
+        capture_output=True,
+    )
+    seconds: dict[str, Any] = json.loads((out / "results.json").read_text())["strategies"]["mygo"]["seconds"]
+    return seconds

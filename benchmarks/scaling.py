@@ -8,9 +8,7 @@ Strong scaling: the same global batch, shared. Every process has one thread.
 
 import argparse
 import json
-import os
 import socket
-import subprocess
 import sys
 import tempfile
 import time
@@ -27,7 +25,18 @@ import torch.multiprocessing as mp
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path[0] = str(REPOSITORY)
 
-from benchmarks.lives import PHASES, SHAPES, SHORT_LIFE, Stopwatch, interleaved, life_of, ratio, run_phase, with_steps  # noqa: E402
+from benchmarks.lives import (  # noqa: E402
+    SHAPE,
+    SHAPES,
+    SHORT_LIFE,
+    Stopwatch,
+    interleaved,
+    life_of,
+    ratio,
+    run_phase,
+    with_steps,
+)
+from benchmarks.processes import seconds_of_life  # noqa: E402
 from benchmarks.report import table, write_report  # noqa: E402
 from distributed.dreamers import BlockRequest, start_dreamers  # noqa: E402
 from distributed.placement import place  # noqa: E402
@@ -37,7 +46,6 @@ from mygo.life import LifeConfig  # noqa: E402
 from mygo.presets import preset  # noqa: E402
 from mygo.team import Ranks  # noqa: E402
 
-Shape = tuple[int, int, int]
 WARM = 5
 """Steps that do not count."""
 TOLD = {"gan": "memorise (GAN)", "fit": "adapt", "sleep": "consolidate, its dreams apart"}
@@ -52,7 +60,7 @@ class Measured:
     exchange: float
 
 
-def train_as(rank: int, size: int, port: int, phase: str, config: LifeConfig, shape: Shape, out: str) -> None:
+def train_as(rank: int, size: int, port: int, phase: str, config: LifeConfig, shape: SHAPE, out: str) -> None:
     """Run ``phase`` as one of ``size`` ranks; the first one writes what its steps took to ``out``."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=size)
@@ -65,7 +73,7 @@ def train_as(rank: int, size: int, port: int, phase: str, config: LifeConfig, sh
     dist.destroy_process_group()
 
 
-def measure_phase(phase: str, size: int, config: LifeConfig, shape: Shape) -> Measured:
+def measure_phase(phase: str, size: int, config: LifeConfig, shape: SHAPE) -> Measured:
     """Return what a step of ``phase`` takes ``size`` workers."""
     with tempfile.TemporaryDirectory() as folder:
         with socket.create_server(("127.0.0.1", 0)) as free:
@@ -91,7 +99,7 @@ def dreams_per_second(dreamers: Sequence[object], folder: Path, blocks: int, cyc
     return dreams / (time.perf_counter() - began)
 
 
-def measure_dreamers(config: LifeConfig, shape: Shape, repeats: int, blocks: int) -> dict[int, list[float]]:
+def measure_dreamers(config: LifeConfig, shape: SHAPE, repeats: int, blocks: int) -> dict[int, list[float]]:
     """Return dreams per second with one and with two dreamers, which take turns."""
     with tempfile.TemporaryDirectory() as folder, ray_session(num_cpus=2):
         life = life_of(config, 5, 2, shape, Path(folder) / "life")
@@ -111,12 +119,9 @@ def measure_dreamers(config: LifeConfig, shape: Shape, repeats: int, blocks: int
 def waiting_share(dataset: str, flags: Sequence[str]) -> tuple[float, float]:
     """Return how many seconds a life of a worker and a dreamer sleeps, and in which share of them it awaits dreams."""
     with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "out"
-        line = ["distributed/run.py", "--dataset", dataset, "--strategies", "mygo", "--num-workers", "1", *flags]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, *line, "--num-dreamers", "1", "--out", str(out)]
-        subprocess.run(command, cwd=REPOSITORY, env=environment, check=True, capture_output=True)
-        seconds = json.loads((out / "results.json").read_text())["strategies"]["mygo"]["seconds"]
+        command = [sys.executable, "distributed/run.py", "--num-workers", "1", "--num-dreamers", "1"]
+        settings = ["--dataset", dataset, "--strategies", "mygo", *flags]
+        seconds = seconds_of_life(command, settings, Path(folder) / "out")
         asleep = seconds["phases"]["consolidate"]
         return asleep, seconds["waits"]["consolidate"]["dreams"] / asleep
 
@@ -131,7 +136,6 @@ def main() -> None:
     short = with_steps(config, steps)
     rows = []
     for phase, name in TOLD.items():
-        assert phase in PHASES
         found: dict[int, list[Measured]] = {1: [], 2: []}
         for _ in range(repeats):
             for size, measured in found.items():
