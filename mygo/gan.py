@@ -41,7 +41,7 @@ class GanConfig:
     """Channels of the generator."""
     discriminator_width: int = 32
     """Channels of the discriminator at half the image's resolution; up to four times as many below."""
-    steps: int = 2500
+    steps: int = 4000
     """Training steps; each updates the discriminator once and the generator once."""
     batch_size: int = 64
     """Real images, and as many fakes, per step, over all workers."""
