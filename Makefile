@@ -1,13 +1,16 @@
 # make run     set up, then the main job; pass flags with ARGS="--dataset fashion-mnist"
 # make test    set up, then lint, types and the whole test suite
-# make setup   what both do first; quick when nothing changed
+# make scenario   set up, then a life from first photos to forgetting, as a person would use it; some 15 minutes
+# make docs    set up, then the API page in docs/api/
+# make setup   what all do first; quick when nothing changed
 
 PYTHON ?= python3
 ARGS ?=
 BIN := .venv/bin
+ALONE := tests/mygo tests/test_docs.py tests/test_examples.py tests/test_layout.py
 STAMP := .venv/.installed
 
-.PHONY: run test setup clean
+.PHONY: run test scenario docs setup clean
 
 run: setup
 	$(BIN)/python distributed/run.py $(ARGS)
@@ -16,7 +19,16 @@ test: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest
+	# What needs Ray runs one after another; the rest beside it, in the time that Ray leaves.
+	nice -n 19 $(BIN)/pytest $(ALONE) > .pytest-alone.log 2>&1 & alone=$$!; trap 'kill $$alone' INT TERM; \
+	$(BIN)/pytest tests $(ALONE:%=--ignore=%); rays=$$?; wait $$alone; others=$$?; \
+	cat .pytest-alone.log; exit $$((rays + others))
+
+scenario: setup
+	$(BIN)/pytest -m scenario -s
+
+docs: setup
+	$(BIN)/python docs/build_api.py
 
 setup: $(STAMP)
 

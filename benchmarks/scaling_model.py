@@ -15,10 +15,9 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import median
 
 import torch
 import torch.distributed as dist
@@ -27,25 +26,19 @@ from torch.utils.flop_counter import FlopCounterMode
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path[0] = str(REPOSITORY)
 
+from benchmarks.lives import PHASES, SHAPE, data_of, life_of, run_phase, seconds_of, with_batch  # noqa: E402
 from benchmarks.report import table, write_report  # noqa: E402
-from mygo import sleep, wake  # noqa: E402
-from mygo.crew import Crew  # noqa: E402
-from mygo.data import LabelledImages  # noqa: E402
-from mygo.dreams import Dreamer, Dreams, Night, OwnDreams  # noqa: E402
+from mygo.dreams import Dreamer, Dreams  # noqa: E402
 from mygo.experiment import Experiment, ExperimentConfig  # noqa: E402
-from mygo.gan import Discriminator, train_gan  # noqa: E402
+from mygo.gan import Discriminator  # noqa: E402
 from mygo.journal import Event, PhaseEnded, Progress  # noqa: E402
 from mygo.life import Life, LifeConfig  # noqa: E402
-from mygo.memory import Quality  # noqa: E402
 from mygo.metrics import accuracy_rows  # noqa: E402
 from mygo.neocortex import NeocortexNet  # noqa: E402
 from mygo.presets import preset  # noqa: E402
 from mygo.settings import change  # noqa: E402
-from mygo.stream import Task  # noqa: E402
-from mygo.team import Ranks, Solo, Team  # noqa: E402
+from mygo.team import Ranks, Solo  # noqa: E402
 
-SHAPE = tuple[int, int, int]
-PHASES = ("head", "fit", "gan", "sleep")
 PARTS_OF_A_LIFE = (
     "start",
     "wake",
@@ -207,78 +200,6 @@ def on_gpus(parts: Parts) -> Parts:
 # -- measuring the parts ----------------------------------------------------------------------------------------------
 
 
-def seconds_of(work: Callable[[], object], repeats: int = 5) -> float:
-    """Return the median seconds of ``work``, after a first call that does not count."""
-    work()
-    found = []
-    for _ in range(repeats):
-        began = time.perf_counter()
-        work()
-        found.append(time.perf_counter() - began)
-    return median(found)
-
-
-@dataclass(frozen=True)
-class SameDreams:
-    """A source that yields the same dreams at every step, at once."""
-
-    batch: Dreams
-
-    def dreams(self, life: Life, night: Night, team: Team) -> Iterator[Dreams]:
-        """Yield them."""
-        while True:
-            yield self.batch
-
-
-def data_of(count: int, classes: int, shape: SHAPE) -> LabelledImages:
-    """Return ``count`` random images."""
-    rng = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (count, *shape), dtype=torch.uint8, generator=rng)
-    return LabelledImages(images, torch.arange(count) % classes)
-
-
-def life_of(config: LifeConfig, memories: int, classes: int, shape: SHAPE, folder: Path | None = None) -> Life:
-    """Return a life between waking and sleeping, with that many memories."""
-    life = Life("mygo", config, shape, folder)
-    for index in range(memories):
-        life.begin(Task(index, tuple(range(index * classes, (index + 1) * classes))))
-        life.keep_memory(config.build_generator(classes, shape), Quality(1.0, 1.0))
-    life.fast_learner = Life("mygo", config, shape).neocortex
-    for _ in range(memories):
-        life.fast_learner.add_task_head(classes)
-    life.tasks_learned = memories - 1
-    return life
-
-
-def with_batch(config: LifeConfig, batch: int, steps: int) -> LifeConfig:
-    """Return ``config`` with the same number of steps and the same batch in every phase."""
-    gan = replace(config.memory.gan, batch_size=batch, steps=steps)
-    return replace(
-        config,
-        wake=replace(config.wake, batch_size=batch, head_steps=steps, adapt_steps=steps),
-        memory=replace(config.memory, gan=gan),
-        sleep=replace(config.sleep, batch_size=batch, steps=steps),
-    )
-
-
-def run_phase(name: str, config: LifeConfig, shape: SHAPE) -> None:
-    """Run one phase of ``config`` as a life does, on random images."""
-    life = life_of(config, 2, 2, shape)
-    task = Task(1, (2, 3))
-    data = data_of(512, 2, shape)
-    night = life.night(1)
-    dreams = next(OwnDreams().dreams(life, replace(night, steps_per_block=1), Solo()))
-    crew = Crew(Solo(), SameDreams(dreams))
-    if name == "head":
-        wake.learn(life, task, data, crew)
-    elif name == "fit":
-        wake.adapt(life, task, data, crew)
-    elif name == "gan":
-        train_gan(data, 2, config.memory.gan, (0, "model"), crew)
-    else:
-        sleep.consolidate(life, task, crew)
-
-
 def measure_step(name: str, config: LifeConfig, shape: SHAPE) -> Step:
     """Measure one training step of the phase ``name``: from two batch sizes, and with two numbers of steps."""
     few, many = 4, 44
@@ -371,7 +292,7 @@ def measure_parts(config: LifeConfig, shape: SHAPE, start: float, start_worker: 
     dreamer = dreamer_of(life)
 
     def dream(count: int) -> float:
-        order = replace(life.night(3), steps=1, batch_size=count).order(0)
+        order = replace(life.night(), steps=1, batch_size=count).order(0)
         order = replace(order, tasks=torch.zeros_like(order.tasks))
         return seconds_of(lambda: dreamer.dream(order))
 
@@ -386,7 +307,7 @@ def measure_parts(config: LifeConfig, shape: SHAPE, start: float, start_worker: 
             each.save()
         read = [seconds_of(lambda folder=each.folder: Life.open(folder)) for each in lives]
         saved = [seconds_of(each.save) for each in lives]
-    one = dreamer.dream(replace(life.night(3), batch_size=1, steps_per_block=1).order(0))
+    one = dreamer.dream(replace(life.night(), batch_size=1, steps_per_block=1).order(0))
     return Parts(
         steps={name: measure_step(name, config, shape) for name in PHASES},
         latency=latency,
@@ -408,12 +329,19 @@ def measure_parts(config: LifeConfig, shape: SHAPE, start: float, start_worker: 
 def dreamer_of(life: Life) -> Dreamer:
     """Return a dreamer of the life on this machine's CPU."""
     features = life.config.sleep.feature_weight > 0
-    return Dreamer(life.memories, life.neocortex, life.neocortex, torch.device("cpu"), with_features=features)
+    return Dreamer(
+        life.memories,
+        life.neocortex,
+        life.neocortex,
+        torch.device("cpu"),
+        current=len(life.memories) - 1,
+        with_features=features,
+    )
 
 
 def count_dream(life: Life) -> float:
     """Return the operations of one dream."""
-    order = replace(life.night(len(life.memories) - 1), steps=1, batch_size=32).order(0)
+    order = replace(life.night(), steps=1, batch_size=32).order(0)
     with FlopCounterMode(display=False) as counter:
         dreamer_of(life).dream(order)
     return counter.get_total_flops() / 32

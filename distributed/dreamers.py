@@ -17,8 +17,9 @@ import torch
 
 from distributed.placement import Placement
 from distributed.relay import RelayedJournal
+from mygo.allocation import keep_freed_memory
 from mygo.dreams import Dreamer, Dreams, Night
-from mygo.journal import Notice
+from mygo.journal import Restarted
 from mygo.life import Life
 from mygo.team import Team
 
@@ -30,10 +31,10 @@ Arrays = dict[str, npt.NDArray[Any]]
 
 @dataclass(frozen=True)
 class BlockRequest:
-    """One rank's share of one block of the night that follows the task after ``tasks_learned``."""
+    """One rank's share of one block of the night of the life's cycle after ``cycles``."""
 
     folder: Path
-    tasks_learned: int
+    cycles: int
     block: int
     rank: int
     size: int
@@ -45,8 +46,10 @@ class BlockDreamer:
     def __init__(self, threads: int, device: str = "cpu", mailbox: Any = None) -> None:
         """Dream with ``threads`` on ``device``; an actor that was started again says so in ``mailbox``."""
         if mailbox is not None and ray.get_runtime_context().was_current_actor_reconstructed:
-            RelayedJournal(mailbox)(Notice("A dreamer was lost and has started again; its dreams are the same."))
+            text = "A dreamer was lost and has started again; its dreams are the same."
+            RelayedJournal(mailbox)(Restarted(text, "dreamers"))
         torch.set_num_threads(threads)
+        keep_freed_memory()
         self._device = torch.device(device)
         self._loaded: tuple[Path, int] | None = None
         self._dreamer: Dreamer
@@ -58,13 +61,13 @@ class BlockDreamer:
         Raises:
             RuntimeError: the saved life is at another task than the request.
         """
-        wanted = (request.folder, request.tasks_learned)
+        wanted = (request.folder, request.cycles)
         if self._loaded != wanted:
             life = Life.open(request.folder)
-            if life.tasks_learned != request.tasks_learned:
-                raise RuntimeError(f"{request.folder} is at task {life.tasks_learned}, not {request.tasks_learned}")
+            if life.cycles != request.cycles:
+                raise RuntimeError(f"{request.folder} has had {life.cycles} cycles, not {request.cycles}")
             self._dreamer = life.dreamer(self._device)
-            self._night = life.night(request.tasks_learned)
+            self._night = life.night()
             self._loaded = wanted
         dreams = self._dreamer.dream(self._night.order(request.block, request.rank, request.size))
         return {field.name: getattr(dreams, field.name).numpy() for field in fields(Dreams)}
@@ -100,9 +103,9 @@ class PooledDreams:
         """
         if life.folder is None:
             raise RuntimeError("dreamers read the life from its folder, and this one has none")
-        return night.steps_of(self._blocks(life.folder, life.tasks_learned, night, team, first_step), first_step)
+        return night.steps_of(self._blocks(life.folder, life.cycles, night, team, first_step), first_step)
 
-    def _blocks(self, folder: Path, tasks_learned: int, night: Night, team: Team, first_step: int) -> Iterator[Dreams]:
+    def _blocks(self, folder: Path, cycles: int, night: Night, team: Team, first_step: int) -> Iterator[Dreams]:
         blocks = night.blocks_from(first_step)
         waiting: deque[ray.ObjectRef[Arrays]] = deque()
         limit = BLOCKS_AHEAD * len(self.dreamers)
@@ -110,7 +113,7 @@ class PooledDreams:
             for ahead in range(block + len(waiting), min(block + limit, blocks.stop)):
                 # Ranks start at different dreamers, so that all are busy from the first block on.
                 dreamer = self.dreamers[(ahead + team.rank) % len(self.dreamers)]
-                request = BlockRequest(folder, tasks_learned, ahead, team.rank, team.size)
+                request = BlockRequest(folder, cycles, ahead, team.rank, team.size)
                 waiting.append(dreamer.dream.remote(request))
             arrays: Arrays = ray.get(waiting.popleft())
             # Arrays from the object store are read-only: copy.

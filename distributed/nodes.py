@@ -30,9 +30,8 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from distributed.placement import Placement, place
 from distributed.session import REPOSITORY
-from mygo.data import DatasetName, load_dataset
+from distributed.work import Work
 from mygo.errors import InputError
-from mygo.experiment import Experiment
 from mygo.journal import Journal, Notice
 
 HEAD_CONFIG = Path("~/ray_bootstrap_config.yaml").expanduser()
@@ -92,10 +91,11 @@ def wait_for_nodes(num_workers: int | None, tell: Callable[[str], None]) -> None
         time.sleep(1)
 
 
-def wait_for_room(most: Placement, fewest: int, journal: Journal) -> Placement:
+def wait_for_room(most: Placement, fewest: int, journal: Journal, *, lost: bool = False) -> Placement:
     """Wait until living nodes have room for training workers, and return what they have room for.
 
-    That is ``most`` or, with fewer than its workers allowed, as many as there is room for, ``fewest`` at least.
+    That is ``most`` or, with fewer than its workers allowed, as many as there is room for, ``fewest`` at least. Once a
+    node was ``lost``, dreamers are placed anew too; before, they wait for the nodes that autoscaling adds for them.
 
     Raises:
         InputError: there is no room within `PATIENCE_SECONDS`.
@@ -103,7 +103,7 @@ def wait_for_room(most: Placement, fewest: int, journal: Journal) -> Placement:
     deadline = time.monotonic() + PATIENCE_SECONDS
     told = False
     while True:
-        placement = fitting(most, fewest)
+        placement = fitting(most, fewest, lost=lost)
         if has_room(placement, NOTICE_AFTER_SECONDS):
             return placement
         each = " and ".join(f"{amount:g} {kind}" for kind, amount in placement.worker.items())
@@ -115,17 +115,19 @@ def wait_for_room(most: Placement, fewest: int, journal: Journal) -> Placement:
         if time.monotonic() > deadline:
             raise InputError(
                 f"There was no room for {wanted} in {PATIENCE_SECONDS / 60:.0f} minutes: the cluster has {there}; "
-                "ask for fewer, or add nodes and --resume."
+                "ask for fewer, or add nodes and run again."
             )
 
 
-def fitting(most: Placement, fewest: int) -> Placement:
+def fitting(most: Placement, fewest: int, *, lost: bool) -> Placement:
     """Return ``most`` with as many of its workers as the living nodes can hold, ``fewest`` at least."""
     resources = ray.cluster_resources()
     slots = int(min(resources.get(kind, 0.0) // amount for kind, amount in most.worker.items()))
     count = max(fewest, min(most.num_workers, slots))
     if slots < count:
         return replace(most, num_workers=count)  # it must be waited for
+    if count == most.num_workers and not lost:
+        return most
     return place(resources, count, most.num_dreamers)
 
 
@@ -142,10 +144,11 @@ def has_room(placement: Placement, seconds: float) -> bool:
 
 
 @contextmanager
-def wish_for(workers: int, each: Mapping[str, float]) -> Iterator[Callable[[], bool]]:
+def wish_for(workers: int, each: Mapping[str, float]) -> Iterator[Callable[[], bool] | None]:
     """Yield a function that asks for room for more training workers, and tells whether there is some for one of them.
 
-    It asks from its first call on, so the room that a first group of workers was promised must be taken by then.
+    For no ``workers`` it is None. It asks from its first call on, so the room that a first group of workers was
+    promised must be taken by then.
     """
     groups: list[PlacementGroup] = []
 
@@ -155,7 +158,7 @@ def wish_for(workers: int, each: Mapping[str, float]) -> Iterator[Callable[[], b
         return any(group.wait(0) for group in groups)
 
     try:
-        yield granted
+        yield granted if workers else None
     finally:
         for group in groups:
             remove_placement_group(group)
@@ -176,11 +179,11 @@ class Answer:
     versions: Mapping[str, str]
     unseen: list[str]
     """Those of the files it was asked for that it does not see."""
-    dataset_error: str | None
+    data_error: str | None
 
 
-def check_nodes(experiment: Experiment, placement: Placement) -> None:
-    """Make sure that every node sees the experiment's folders and data, and runs the code of this process.
+def check_nodes(work: Work, placement: Placement) -> None:
+    """Make sure that every node sees the work's folders and data, and runs the code of this process.
 
     Raises:
         InputError: a node does not; the message names it.
@@ -188,19 +191,18 @@ def check_nodes(experiment: Experiment, placement: Placement) -> None:
     nodes = living_nodes()
     if len(nodes) < 2:
         return
-    config = experiment.config
     trains_on = "GPU" if placement.use_gpu else "CPU"
-    readers = {node["NodeID"] for node in nodes if node["Resources"].get(trains_on, 0) and config.dataset != "digits"}
-    folders = [folder for folder in (experiment.out, experiment.memory_cache) if folder is not None]
+    readers = {node["NodeID"] for node in nodes if node["Resources"].get(trains_on, 0)}
+    folders = [folder for folder in (work.out, work.memory_cache) if folder is not None]
     with ExitStack() as stack:
         markers = {stack.enter_context(marker_in(folder)): folder for folder in folders}
-        answers = ask(nodes, list(markers), lambda node: config.dataset if node in readers else None, config.data_root)
+        answers = ask(nodes, list(markers), lambda node: work.check_data if node in readers else None)
     for address, found in answers.items():
         complain_about_versions(address, found.versions)
         for marker in found.unseen:
             raise InputError(f"Node {address} does not see {markers[marker]}: choose a folder that all nodes share.")
-        if found.dataset_error is not None:
-            raise InputError(f"Node {address} cannot load {config.dataset}: {found.dataset_error}")
+        if found.data_error is not None:
+            raise InputError(f"Node {address} cannot load the data: {found.data_error}")
 
 
 def complain_about_versions(address: str, versions: Mapping[str, str]) -> None:
@@ -231,15 +233,15 @@ def marker_in(folder: Path) -> Iterator[str]:
                 part.rmdir()
 
 
-def answer(files: Sequence[str], dataset: DatasetName | None, data_root: Path) -> Answer:
-    """Answer for the node that this runs on: does it see ``files``, and can it load ``dataset``, if one is given?"""
-    dataset_error = None
-    if dataset is not None:
+def answer(files: Sequence[str], check_data: Callable[[], object] | None) -> Answer:
+    """Answer for the node that this runs on: does it see ``files``, and does ``check_data`` find its data?"""
+    data_error = None
+    if check_data is not None:
         try:
-            load_dataset(dataset, data_root)
+            check_data()
         except InputError as error:
-            dataset_error = str(error)
-    return Answer(versions_here(), [file for file in files if not Path(file).exists()], dataset_error)
+            data_error = str(error)
+    return Answer(versions_here(), [file for file in files if not Path(file).exists()], data_error)
 
 
 def versions_here() -> dict[str, str]:
@@ -264,10 +266,9 @@ def source_digest(repository: Path) -> str:
 def ask(
     nodes: Sequence[Mapping[str, Any]],
     files: Sequence[str],
-    dataset_of: Callable[[str], DatasetName | None],
-    data_root: Path,
+    check_on: Callable[[str], Callable[[], object] | None],
 ) -> dict[str, Answer]:
-    """Return the `answer` of each of ``nodes``, by its address; ``dataset_of`` says what the node with an id loads.
+    """Return the `answer` of each of ``nodes``, by its address; ``check_on`` gives the data check for a node's id.
 
     A node that turns out to be dead is left out: it takes Ray half a minute to notice.
 
@@ -277,17 +278,17 @@ def ask(
 
     # Defined here so that it travels whole: a function of a module would have to be importable to say that it is not.
     @ray.remote(num_cpus=0, max_retries=0)
-    def answer_there(files: Sequence[str], dataset: DatasetName | None, data_root: Path) -> Any:
+    def answer_there(files: Sequence[str], packed_check: bytes) -> Any:
         try:
             from distributed.nodes import answer
         except ImportError as error:
             return str(error)
-        return answer(files, dataset, data_root)
+        return answer(files, ray.cloudpickle.loads(packed_check))
 
     asked = {
         node["NodeID"]: answer_there.options(
             scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        ).remote(files, dataset_of(node["NodeID"]), data_root)
+        ).remote(files, ray.cloudpickle.dumps(check_on(node["NodeID"])))
         for node in nodes
     }
     ray.wait(list(asked.values()), num_returns=len(asked), timeout=ANSWER_SECONDS)

@@ -1,13 +1,13 @@
 """The main command: live through a stream of tasks by wake and sleep, on Ray, beside its baselines.
 
 python distributed/run.py --dataset fashion-mnist --num-workers 2 --out runs/fashion
+python distributed/run.py learn --life lives/birds --data photos/birds     see `distributed.learn`
 """
 
 import argparse
 import signal
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, cast
@@ -18,9 +18,10 @@ if __name__ == "__main__":  # started as a script: import from the repository in
 import tyro
 from rich.console import Console
 
+from distributed.command import OnRay, glance, work_on_ray
 from mygo.data import DATASETS, DatasetName, load_dataset
-from mygo.errors import InputError, MygoError
-from mygo.experiment import SAVE_EVERY, Experiment, ExperimentConfig
+from mygo.errors import InputError, exit_code_of
+from mygo.experiment import Experiment, ExperimentConfig
 from mygo.life import LifeConfig
 from mygo.presets import preset
 from mygo.settings import overlay
@@ -28,7 +29,7 @@ from mygo.storage import read_json
 
 
 @dataclass(frozen=True, kw_only=True)
-class Arguments:
+class Arguments(OnRay):
     """Learn a stream of tasks by wake and sleep, on the machine at hand or on the Ray cluster that is found."""
 
     dataset: DatasetName = "digits"
@@ -39,11 +40,6 @@ class Arguments:
     """Order in which classes are dealt, such as 3,1,0,2,…; every class once. Label order by default."""
     strategies: str = "mygo,finetune,joint"
     """Comma list of mygo, mygo-nosleep, finetune, joint, lwf, replay; they run one after another."""
-    num_workers: str | None = None
-    """Training workers (DDP ranks): a number, or 1:4 for as many as there is room for at any time. By default one per
-    GPU or, without any, one per core up to 4; one for digits, whose steps are too small to share."""
-    num_dreamers: int | None = None
-    """Replay actors. By default as many as cores are left, at least 1 and at most one per worker."""
     out: Path | None = None
     """Folder for the lives, results.json and TensorBoard, visible to all nodes. By default a new one under runs/."""
     data_root: Path = Path("data")
@@ -57,17 +53,11 @@ class Arguments:
     training images looked like, so such a folder is as private as the data was."""
     resume: bool = False
     """Go on with the lives in --out, from the last saved point. Needs the same settings as before."""
-    save_every: float = SAVE_EVERY
-    """Seconds between two points within a phase from which an interrupted life goes on; phases are always saved."""
-    max_failures: int = 3
-    """How often training workers that are lost, with a machine or otherwise, start again from the last saved point."""
     cluster: Path | None = None
     """Cluster file that `ray up` was given: run there as a job, with the code of this working tree, and bring the
     results back. --out, --data-root and --config are folders there."""
     attach: str | None = None
     """With --cluster: come back to this job instead of starting one."""
-    verbose: bool = False
-    """Show Ray's own log."""
     life: Annotated[LifeConfig, tyro.conf.arg(name="")] = field(default_factory=LifeConfig)
 
 
@@ -95,14 +85,6 @@ def parse(argv: list[str]) -> Arguments:
     return tyro.cli(Arguments, args=argv, default=defaults, prog="run.py", config=(tyro.conf.FlagCreatePairsOff,))
 
 
-def glance(argv: list[str], flag: str) -> str | None:
-    """Return what ``argv`` gives for ``--flag``, before it is parsed in earnest: other defaults depend on it."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument(f"--{flag}", nargs="?")
-    value: str | None = getattr(parser.parse_known_args(argv)[0], flag)
-    return value
-
-
 def dataset_named(argv: list[str], default: DatasetName = "digits") -> DatasetName:
     """Return the data set that ``argv`` names; a name that is none's is left for the real parse to refuse."""
     name = glance(argv, "dataset")
@@ -123,26 +105,9 @@ def class_order(text: str | None) -> tuple[int, ...] | None:
         raise InputError(f"--class-order {text} is not a comma list of class numbers such as 3,1,0,2.") from error
 
 
-def worker_range(text: str | None, dataset: DatasetName) -> tuple[int | None, int | None]:
-    """Return the fewest and the most workers that ``--num-workers`` allows; None is for the machine to decide.
-
-    Raises:
-        InputError: it is neither a number nor two.
-    """
-    if text is None:
-        return (1, 1) if dataset == "digits" else (None, None)
-    fewest, _, most = text.partition(":")
-    if not (fewest.isdecimal() and (most or fewest).isdecimal() and text.count(":") <= 1):
-        raise InputError(f"--num-workers {text} is neither a number nor a range such as 1:4.")
-    if not 1 <= int(fewest) <= int(most or fewest):
-        raise InputError(f"--num-workers {text} must be at least 1, and a range must not fall.")
-    return int(fewest), int(most or fewest)
-
-
 def run(arguments: Arguments, console: Console) -> None:
     """Check the arguments, run the experiment on Ray, and show what came of it."""
-    from mygo.console import ConsoleJournal, results_table
-    from mygo.journal import tee
+    from mygo.console import results_table
 
     config = ExperimentConfig(
         dataset=arguments.dataset,
@@ -158,38 +123,30 @@ def run(arguments: Arguments, console: Console) -> None:
         raise InputError("--resume needs --out with the folder of the life to go on with.")
     if arguments.attach is not None:
         raise InputError("--attach needs --cluster with the cluster file of the job.")
-    if not arguments.save_every >= 0:
-        raise InputError(f"--save-every must be at least 0 seconds, not {arguments.save_every}.")
-    if arguments.max_failures < 0:
-        raise InputError(f"--max-failures must be at least 0, not {arguments.max_failures}.")
-    fewest, most = worker_range(arguments.num_workers, config.dataset)
+    arguments.check()
     out = (arguments.out or Path("runs") / time.strftime(f"{config.dataset}-%Y%m%d-%H%M%S")).resolve()
     cache = arguments.memory_cache and arguments.memory_cache.resolve()
     experiment = Experiment(config, out, memory_cache=cache, save_every=arguments.save_every)
     experiment.check_out(resume=arguments.resume)
 
     console.print(f"Starting Ray; results go to {out}", style="dim", markup=False)
-    from distributed.nodes import resources_in_reach, wait_for_nodes
-    from distributed.placement import place_at_most
-    from distributed.session import ray_session
-    from distributed.train import run_on_ray
-    from mygo.tensorboard import TensorBoardJournal
-
-    with ray_session(verbose=arguments.verbose):
-        wait_for_nodes(fewest, lambda text: console.print(text, style="dim", markup=False))
-        placement = place_at_most(resources_in_reach(), fewest, most, arguments.num_dreamers)
-        workers = placement.num_workers if fewest == most else f"{fewest} to {placement.num_workers}"
-        console.print(f"[dim]Training workers: {workers}, dreamers: {placement.num_dreamers}")
-        board = TensorBoardJournal(out / "tensorboard")
-        try:
-            with ConsoleJournal(console) as bars:
-                results = run_on_ray(
-                    experiment, placement, tee(bars, board), fewest=fewest, max_failures=arguments.max_failures
-                )
-        finally:
-            board.close()
+    results = work_on_ray(experiment, out, arguments, console, small=config.dataset == "digits", compared=True)
     console.print(results_table(results))
     console.print(f"Results: {out / 'results.json'}. Curves: tensorboard --logdir {out / 'tensorboard'}", markup=False)
+    show_report(out, console)
+
+
+def show_report(out: Path, console: Console) -> None:
+    """Write the report on ``out`` and say where it is or, since the results are safe already, why there is none."""
+    from mygo.report import write_report
+
+    try:
+        path = write_report(out)
+    except Exception as error:  # whatever a library makes of this machine's fonts, memory or disk
+        text = f"There is no report ({type(error).__name__}: {str(error).rstrip('.')}), but the results are whole."
+        console.print(text, style="yellow", markup=False, soft_wrap=True)
+    else:
+        console.print(f"Report: {path}", markup=False, soft_wrap=True)
 
 
 def run_on_cluster(arguments: Arguments, cluster: Path, argv: list[str]) -> None:
@@ -202,24 +159,13 @@ def run_on_cluster(arguments: Arguments, cluster: Path, argv: list[str]) -> None
     run_there(cluster, parser.parse_known_args(argv)[1], arguments.out, arguments.attach)
 
 
-def exit_code_of(command: Callable[[], None], name: str, same: str) -> int:
-    """Run ``command`` and return its exit code; what a person must know of a failure goes to stderr.
-
-    ``same`` says which flags an interrupted command needs again, beside --resume.
-    """
-    try:
-        command()
-    except MygoError as error:
-        print(f"{name}: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print(f"{name}: interrupted; run again with the same {same} and --resume to go on.", file=sys.stderr)
-        return 130
-    return 0
-
-
 def main(argv: list[str]) -> int:
     """Run the command, here or on the cluster that it names, and return its exit code."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that what was started is ended
+    if argv[:1] == ["learn"]:
+        from distributed.learn import learn
+
+        return exit_code_of(lambda: learn(argv[1:], Console()), "run.py learn", "run the same command again to go on")
 
     def command() -> None:
         arguments = parse(argv)
@@ -228,8 +174,7 @@ def main(argv: list[str]) -> int:
         else:
             run(arguments, Console())
 
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that what was started is ended
-    return exit_code_of(command, "run.py", "--out")
+    return exit_code_of(command, "run.py", "run again with the same --out and --resume to go on")
 
 
 if __name__ == "__main__":

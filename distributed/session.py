@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray._private.services import find_gcs_addresses
+from ray._private.utils import read_ray_address
 from ray.exceptions import AuthenticationError
 
 from mygo.errors import InputError
@@ -33,13 +35,33 @@ def check_address(address: str) -> None:
     Raises:
         InputError: nothing does.
     """
-    host, _, port = address.rpartition(":")
-    if not port.isdigit() or "://" in host:
-        return  # "auto", "local", or a Ray client's address
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+        knock(address)
     except OSError as error:
         raise InputError(f"No Ray cluster answers at RAY_ADDRESS={address}: start it, or unset RAY_ADDRESS.") from error
+
+
+def knock(address: str) -> None:
+    """Connect to ``host:port`` and leave again; an address of another form counts as one where somebody is.
+
+    Raises:
+        OSError: nothing listens there.
+    """
+    host, _, port = address.rpartition(":")
+    if port.isdigit() and "://" not in host:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+
+
+def was_left_behind() -> bool:
+    """Tell whether all that is left of a cluster here is the note that `ray start` made; Ray would wait for it."""
+    noted = read_ray_address()
+    if noted is None or find_gcs_addresses():
+        return False
+    try:
+        knock(noted)
+    except OSError:
+        return True
+    return False
 
 
 @contextmanager
@@ -79,6 +101,8 @@ def connect(num_cpus: int | None, dashboard: bool, options: Mapping[str, Any]) -
         InputError: ``RAY_ADDRESS`` names a cluster that does not answer, or the cluster refuses this client.
     """
     address = os.environ.get("RAY_ADDRESS") or "auto"
+    if address == "auto" and was_left_behind():
+        address = "local"
     if address not in ("auto", "local"):
         check_address(address)
     if address != "local":

@@ -1,4 +1,7 @@
-"""An experiment on Ray: all its lives inside one `TorchTrainer.fit()`, since starting a worker group takes long."""
+"""Work on Ray: an experiment with all its lives, or a lesson, inside one `TorchTrainer.fit()`.
+
+Starting a worker group takes long, so that there is one.
+"""
 
 import concurrent.futures
 import functools
@@ -28,9 +31,9 @@ from distributed.interruption import Interruption, interruptible
 from distributed.nodes import check_nodes, use_rays_interface, wait_for_room, wish_for
 from distributed.placement import Placement
 from distributed.relay import RelayedJournal, relay, stop_asked
+from distributed.work import Work
 from mygo.errors import InputError, MygoError, StoppedError
-from mygo.experiment import Experiment
-from mygo.journal import Journal, Notice, silent
+from mygo.journal import Journal, Notice, Restarted, silent
 from mygo.team import Ranks
 
 
@@ -38,7 +41,7 @@ from mygo.team import Ranks
 class WorkerTask:
     """What every training worker is given."""
 
-    experiment: Experiment
+    work: Work
     dreamers: Sequence[Any]
     mailbox: Any
     threads: int
@@ -58,14 +61,14 @@ class WorkersLostError(MygoError):
 
 
 def run_on_ray(
-    experiment: Experiment,
+    work: Work,
     most: Placement,
     journal: Journal = silent,
     *,
     fewest: int | None = None,
     max_failures: int = 0,
 ) -> dict[str, Any]:
-    """Run ``experiment`` on the Ray that this process is connected to, placed as ``most``, and return its results.
+    """Do ``work`` on the Ray that this process is connected to, placed as ``most``, and return its results.
 
     With ``fewest`` workers allowed, it runs with as many as there is room for, at the same global batch, and goes on
     with more when there is room for them.
@@ -77,32 +80,34 @@ def run_on_ray(
 
     Raises:
         WorkersLostError: workers were lost once more than ``max_failures``.
-        MygoError: what a worker raised for a person to know, or the cluster cannot run this experiment.
+        MygoError: what a worker raised for a person to know, or the cluster cannot run this work.
         ray.train.TrainingFailedError: anything else that ended the workers.
     """
-    smallest = experiment.config.life.smallest_batch
+    smallest = work.learner.smallest_batch
     if most.num_workers > smallest:
         raise InputError(f"--num-workers {most.num_workers} cannot share a batch of {smallest}: ask for fewer.")
-    if experiment.out is None or not experiment.out.is_absolute():
-        raise ValueError(f"workers need an absolute folder that all of them see, not {experiment.out}")
-    ray_folder = experiment.out / "ray"
+    if work.out is None or not work.out.is_absolute():
+        raise ValueError(f"workers need an absolute folder that all of them see, not {work.out}")
+    ray_folder = work.out / "ray"
     failures = 0
     fewest = most.num_workers if fewest is None else fewest
     with relay(journal) as mailbox, removed_at_the_end(ray_folder):
         while True:
-            placement = wait_for_room(most, fewest, journal)
-            check_nodes(experiment, placement)
+            placement = wait_for_room(most, fewest, journal, lost=failures > 0)
+            check_nodes(work, placement)
             try:
                 with wish_for(most.num_workers - placement.num_workers, placement.worker) as room_for_more:
-                    return fit(experiment, placement, mailbox, ray_folder, room_for_more)
+                    return fit(work, placement, mailbox, ray_folder, room_for_more)
             except RoomForMoreError:
-                journal(Notice("There is room for more training workers: they start again, from the step just made."))
+                text = "There is room for more training workers: they start again, from the step just made."
+                journal(Restarted(text, "workers"))
             except train.WorkerGroupError as failure:
                 raise_what_is_for_a_person(failure)
                 failures += 1
                 if failures > max_failures:
-                    raise_when_used_up(failure, max_failures)
-                journal(Notice(f"{reason(failure)} Restart {failures} of {max_failures}, from the last saved point."))
+                    raise_when_used_up(failure, max_failures, work.how_to_go_on)
+                text = f"{reason(failure)} Restart {failures} of {max_failures}, from the last saved point."
+                journal(Restarted(text, "workers"))
 
 
 @contextmanager
@@ -115,16 +120,16 @@ def removed_at_the_end(folder: Path) -> Iterator[None]:
 
 
 def fit(
-    experiment: Experiment, placement: Placement, mailbox: Any, ray_folder: Path, room_for_more: Callable[[], bool]
+    work: Work, placement: Placement, mailbox: Any, ray_folder: Path, room_for_more: Callable[[], bool] | None
 ) -> dict[str, Any]:
-    """Start the workers and dreamers, let the workers run ``experiment`` once, and return their results.
+    """Start the workers and dreamers, let the workers do ``work`` once, and return their results.
 
     Raises:
         RoomForMoreError: there is, and the workers have saved and ended.
         ray.train.TrainingFailedError: the workers did not come to the end.
     """
     dreamers = start_dreamers(placement, mailbox)
-    task = WorkerTask(experiment, dreamers, mailbox, threads=placement.threads_per_worker)
+    task = WorkerTask(work, dreamers, mailbox, threads=placement.threads_per_worker)
     trainer = TorchTrainer(
         # Ray's annotation does not know that a training function may return something.
         functools.partial(live_on_worker, task),  # type: ignore[arg-type]
@@ -138,7 +143,7 @@ def fit(
         run_config=RunConfig(name=f"fit-{uuid.uuid4().hex[:8]}", storage_path=str(ray_folder)),
     )
     try:
-        result: Any = fit_until_stopped(trainer, mailbox, room_for_more)
+        result: Any = fit_until_stopped(trainer, mailbox, room_for_more, work.how_to_go_on)
     finally:
         # Not left to reference counting: an exception's traceback would keep them, and their cores.
         for dreamer in dreamers:
@@ -147,7 +152,9 @@ def fit(
     return results
 
 
-def fit_until_stopped(trainer: TorchTrainer, mailbox: Any, room_for_more: Callable[[], bool]) -> Any:
+def fit_until_stopped(
+    trainer: TorchTrainer, mailbox: Any, room_for_more: Callable[[], bool] | None, how_to_go_on: str
+) -> Any:
     """Return the result of ``trainer.fit()``; ask the workers to save and end at Ctrl-C or SIGTERM, or for more.
 
     Raises:
@@ -173,12 +180,12 @@ def fit_until_stopped(trainer: TorchTrainer, mailbox: Any, room_for_more: Callab
             concurrent.futures.wait([fitting], timeout=POLL_SECONDS)
             if interruption.signal is not None and deadline == math.inf:
                 deadline = time.monotonic() + STOP_SECONDS
-            elif not growing and ray.get(mailbox.begun.remote()) and room_for_more():
+            elif room_for_more is not None and not growing and ray.get(mailbox.begun.remote()) and room_for_more():
                 growing = True
                 ray.get(mailbox.ask_to_stop.remote())
         saved = fitting.done() and were_stopped(fitting.exception())
         if interruption.signal is not None:
-            raise stopped(interruption, "Saved" if saved else "Ended at the last saved point")
+            raise stopped(interruption, "Saved" if saved else "Ended at the last saved point", how_to_go_on)
         if growing and saved:
             raise RoomForMoreError
         return fitting.result()
@@ -190,9 +197,9 @@ def were_stopped(error: BaseException | None) -> bool:
     return any(isinstance(failure, StoppedError) for failure in failures)
 
 
-def stopped(interruption: Interruption, how: str) -> StoppedError:
+def stopped(interruption: Interruption, how: str, how_to_go_on: str) -> StoppedError:
     """Return the error that ends a command as the signal asked for."""
-    error = StoppedError(f"{how}: run again with the same flags, --out and --resume to go on.")
+    error = StoppedError(f"{how}: {how_to_go_on}.")
     error.exit_code = interruption.exit_code
     return error
 
@@ -222,13 +229,13 @@ def raise_what_is_for_a_person(failure: train.WorkerGroupError) -> None:
             raise error from failure
 
 
-def raise_when_used_up(failure: train.WorkerGroupError, max_failures: int) -> None:
+def raise_when_used_up(failure: train.WorkerGroupError, max_failures: int, how_to_go_on: str) -> None:
     """End a run whose workers have failed too often; without any restart allowed, as they failed."""
     if not max_failures:
         raise failure
     raise WorkersLostError(
         f"{reason(failure)} That was failure {max_failures + 1} and --max-failures is {max_failures}: "
-        "see why, then run again with --resume."
+        f"see why, then {how_to_go_on}."
     ) from failure
 
 
@@ -240,7 +247,7 @@ def reason(failure: train.WorkerGroupError) -> str:
 
 
 def live_on_worker(task: WorkerTask) -> dict[str, Any]:
-    """Run the experiment as one of the training workers."""
+    """Do the work as one of the training workers."""
     journal = RelayedJournal(task.mailbox)
     team = Ranks(get_device())
     addresses = addresses_of(team)
@@ -253,7 +260,7 @@ def live_on_worker(task: WorkerTask) -> dict[str, Any]:
         task.mailbox.begin.remote()
     try:
         with stop_asked(task.mailbox) if team.rank == 0 else nullcontext(lambda: False) as stop:
-            return task.experiment.run(team, PooledDreams(task.dreamers), journal, stop)
+            return task.work.run(team, PooledDreams(task.dreamers), journal, stop)
     finally:
         journal.flush()
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from mygo import data, gan, layers, seeding, storage, stream, team
 from mygo.data import LabelledImages
 from mygo.errors import InputError
-from mygo.gan import GanConfig, Generator
+from mygo.gan import GENERATORS, GanConfig, Generator
 from mygo.journal import Journal, Notice
 from mygo.memory import stored_tensors
 from mygo.team import Team
@@ -40,8 +40,8 @@ class MemoryCache:
         """Return where the generator that `train_gan` makes of these arguments is kept."""
         parts = (images.fingerprint, asdict(config), key, team.size, team.device.type, torch.__version__)
         digest = hashlib.sha256(repr(parts).encode())
-        for module in CODE:
-            digest.update(inspect.getsource(module).encode())
+        for code in (*CODE, GENERATORS[config.generator]):
+            digest.update(inspect.getsource(code).encode())
         if start is not None:
             for name, tensor in start.state_dict().items():
                 digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())

@@ -1,7 +1,6 @@
 """What a person sees in the terminal: a progress bar per phase, accuracies after each task, a table at the end."""
 
-import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich import filesize
@@ -19,8 +18,9 @@ from rich.progress import (
     Progress as ProgressBar,
 )
 from rich.table import Table
+from rich.text import Text
 
-from mygo.journal import Dreamt, Evaluated, Event, Notice, PhaseEnded, Place, Progress
+from mygo.journal import Dreamt, Evaluated, Event, Notice, Pace, PhaseEnded, Place, Progress
 
 
 class ConsoleJournal:
@@ -39,7 +39,8 @@ class ConsoleJournal:
             console=self.console,
             transient=True,
         )
-        self._bar: tuple[Place, TaskID, float] | None = None
+        self._bar: tuple[Place, TaskID] | None = None
+        self._pace = Pace()
 
     def __enter__(self) -> "ConsoleJournal":
         self._bars.start()
@@ -67,12 +68,11 @@ class ConsoleJournal:
         if self._bar is None or self._bar[0] != event.place:
             self._remove_bar()
             bar = self._bars.add_task(str(event.place), total=event.steps, rate="", losses="")
-            self._bar = (event.place, bar, time.monotonic())
-        _, bar, started = self._bar
-        seconds = time.monotonic() - started
-        rate = f"{event.step / seconds:.0f} steps/s" if seconds > 0.5 else ""
+            self._bar = (event.place, bar)
+        _, per_second = self._pace.follow(event)
+        rate = f"{per_second:.0f} steps/s" if per_second else ""
         losses = "  ".join(f"{name} {value:.3f}" for name, value in event.scalars.items())
-        self._bars.update(bar, completed=event.step + 1, rate=rate, losses=losses)
+        self._bars.update(self._bar[1], completed=event.step + 1, rate=rate, losses=losses)
 
     def _finish(self, event: PhaseEnded) -> None:
         self._remove_bar()
@@ -99,11 +99,8 @@ def results_table(results: Mapping[str, Any]) -> Table:
     """Return the comparison of all strategies of ``results`` (the content of ``results.json``)."""
     config = results["config"]
     title = f"{config['dataset']}, {config['num_tasks']} tasks, on held-out test data"
-    table = Table(title=title, box=SIMPLE, show_edge=False, padding=(0, 0, 0, 1))
-    table.add_column("\nstrategy", no_wrap=True)
     headers = "\ntask-IL", "\nclass-IL", "forget-\nting", "\nBWT", "\nseconds", "bytes\nkept", "raw data\nreplaced"
-    for header in headers:
-        table.add_column(header, justify="right", no_wrap=True)
+    table = new_table(("\nstrategy",), headers, title)
     for name, entry in results["strategies"].items():
         table.add_row(
             name,
@@ -117,3 +114,23 @@ def results_table(results: Mapping[str, Any]) -> Table:
         )
     table.caption = "forgetting and BWT are of class-IL"
     return table
+
+
+def new_table(words: Sequence[str], numbers: Sequence[str], title: str | None = None) -> Table:
+    """Return a table without rows: columns of ``words``, which may be folded, and of ``numbers``, which may not."""
+    table = Table(title=title, box=SIMPLE, show_edge=False, padding=(0, 0, 0, 1))
+    for header in words:
+        table.add_column(header, overflow="fold")
+    for header in numbers:
+        table.add_column(header, justify="right", no_wrap=True)
+    return table
+
+
+def plain(text: str) -> Text:
+    """Return ``text`` to print as it is: names of files and classes are neither markup nor orders to the terminal."""
+    return Text(printable(text))
+
+
+def printable(text: str) -> str:
+    """Return ``text`` with a replacement sign for each character that cannot be shown, such as a lone surrogate."""
+    return "".join(character if character.isprintable() else "\ufffd" for character in text)

@@ -1,7 +1,9 @@
 """What a phase works with, and the one training loop that the phases share."""
 
 import math
+import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -14,6 +16,9 @@ from mygo.errors import NonFiniteError, StoppedError
 from mygo.journal import Event, Journal, Place, Progress, silent
 from mygo.schedule import cosine, set_rate
 from mygo.team import Team, global_mean
+
+WAITS = ("dreams", "exchange", "saving")
+"""What keeps a worker from training: dreams, awaited or made here; other workers' gradients; checkpoints, written."""
 
 Losses = Mapping[str, Tensor]
 """Named terms of a loss, weighted already, each from `batch_mean`; their sum is what is minimised."""
@@ -38,10 +43,12 @@ class Crew:
     """Tells whether the end was asked for."""
     attempt: int = 0
     """Counts how often the phase's training is begun with other draws."""
+    waits: dict[str, float] = field(default_factory=lambda: dict.fromkeys(WAITS, 0.0))
+    """Seconds of the phase in which this worker did not train, by reason."""
 
     def at(self, place: Place) -> "Crew":
         """Return the same crew at ``place``."""
-        return replace(self, place=place)
+        return replace(self, place=place, waits=dict.fromkeys(WAITS, 0.0))
 
     def steps(self, steps: int, parts: Parts) -> Iterator[int]:
         """Yield the numbers of a training loop's ``steps``, from the last checkpoint of its ``parts`` on.
@@ -52,9 +59,22 @@ class Crew:
         for step in range(self.keeper.resume(parts, self.attempt), steps):
             yield step
             stopping = self.stop()
-            self.keeper.reached(step + 1, parts, self.attempt, at_once=stopping)
+            with self.waiting_for("saving"):
+                self.keeper.reached(step + 1, parts, self.attempt, at_once=stopping)
             if stopping:
                 raise StoppedError(f"{self.place}: stopped after step {step + 1} of {steps}.")
+
+    @contextmanager
+    def waiting_for(self, what: str) -> Iterator[None]:
+        """Count the seconds of the block as waiting for ``what``, one of `WAITS`."""
+        began = time.perf_counter()
+        yield
+        self.waits[what] += time.perf_counter() - began
+
+    def backward(self, loss: Tensor) -> None:
+        """Compute the gradients of ``loss``, averaged over the team."""
+        loss.backward()
+        self.waits["exchange"] += self.team.waited()
 
     def tell(self, event: Event) -> None:
         """Journal ``event``, once for the whole team."""
@@ -93,6 +113,6 @@ def train(
         losses = losses_at(wrapped, step)
         crew.check_finite(step, losses)
         optimiser.zero_grad()
-        torch.stack(list(losses.values())).sum().backward()
+        crew.backward(torch.stack(list(losses.values())).sum())
         optimiser.step()
         crew.log(step, steps, losses)

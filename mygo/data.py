@@ -6,6 +6,7 @@ import shutil
 import struct
 import tempfile
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -31,6 +32,9 @@ TORCHVISION_CLASSES = {
     "cifar10": "CIFAR10",
     "cifar100": "CIFAR100",
 }
+
+ImageShape = tuple[int, int, int]
+"""(C, H, W)."""
 
 DIGITS_TEST_EVERY = 5
 """Of scikit-learn's digits, which come without a split, every fifth image of each class is held out for testing."""
@@ -119,17 +123,28 @@ def with_validation(dataset: ImageDataset, share: float) -> ImageDataset:
     Raises:
         InputError: a class has a single training image.
     """
+    return with_held_out(dataset, share, lambda label: ("validation", label))
+
+
+def with_held_out(dataset: ImageDataset, share: float, draw: Callable[[int], seeding.Key]) -> ImageDataset:
+    """Return ``dataset`` with a ``share`` of each class's training images as its test images, in place of its own.
+
+    ``draw`` names the random draw for a label. Both parts keep at least one image of every class.
+
+    Raises:
+        InputError: a class has a single training image.
+    """
     held_out = torch.zeros(len(dataset.train), dtype=torch.bool)
     for label in dataset.train.labels.unique().tolist():
         rows = (dataset.train.labels == label).nonzero().squeeze(1)
         if len(rows) < 2:
             raise InputError(f"Class {dataset.class_names[label]} has one training image: none can be held out.")
         count = min(max(1, round(share * len(rows))), len(rows) - 1)
-        held_out[rows[torch.randperm(len(rows), generator=seeding.stream("validation", label))[:count]]] = True
+        held_out[rows[torch.randperm(len(rows), generator=seeding.stream(*draw(label)))[:count]]] = True
     return ImageDataset(dataset.name, dataset.train[~held_out], dataset.train[held_out], dataset.class_names)
 
 
-def load_dataset(name: DatasetName, data_root: Path) -> ImageDataset:
+def load_dataset(name: DatasetName, data_root: Path = Path("data")) -> ImageDataset:
     """Load a data set by name: from ``data_root``, else from Debian's package, else by downloading to ``data_root``.
 
     Raises:

@@ -12,7 +12,7 @@ from torch import Tensor
 from mygo import seeding
 from mygo.data import to_pixels, to_unit_range
 from mygo.gan import Generator
-from mygo.neocortex import NeocortexNet
+from mygo.neocortex import NeocortexNet, own_outputs, stacked_heads
 from mygo.team import Team, share
 
 if TYPE_CHECKING:
@@ -62,6 +62,8 @@ class Night:
 
     key: seeding.Key
     head_sizes: tuple[int, ...]
+    current: int
+    """The task that the cycle is about."""
     noise_dim: int
     steps: int
     batch_size: int
@@ -69,7 +71,7 @@ class Night:
     max_shift: int = 0
     """Most pixels by which a dream is moved, down and to the right or the other way."""
     current_share: float | None = None
-    """Share of the newest task's dreams; None gives every class the same share."""
+    """Share of that task's dreams; None gives every class the same share."""
 
     @property
     def blocks(self) -> int:
@@ -110,20 +112,19 @@ class Night:
         return Order(tasks, classes - first_class[tasks], *own)
 
     def _class_weights(self) -> Tensor:
-        sizes = torch.tensor(self.head_sizes, dtype=torch.float64)
-        weights = torch.ones(int(sizes.sum()), dtype=torch.float64)
-        if self.current_share is not None and len(sizes) > 1:
-            newest = self.head_sizes[-1]
-            weights[-newest:] = self.current_share / newest
-            weights[:-newest] = (1 - self.current_share) / (len(weights) - newest)
+        weights = torch.ones(sum(self.head_sizes), dtype=torch.float64)
+        if self.current_share is not None and len(self.head_sizes) > 1:
+            start, size = sum(self.head_sizes[: self.current]), self.head_sizes[self.current]
+            weights[:] = (1 - self.current_share) / (len(weights) - size)
+            weights[start : start + size] = self.current_share / size
         return weights
 
 
 class Dreamer:
     """Recalls images from all memories and asks the teacher about them. Nothing here is ever trained.
 
-    The teacher is a composite: for dreams of earlier tasks the neocortex as it was before this sleep, for dreams of the
-    newest task the fast learner that adapted to it while awake.
+    The teacher is a composite: for dreams of other tasks the neocortex as it was before this sleep, for dreams of the
+    ``current`` task the fast learner that adapted to it while awake.
     """
 
     def __init__(
@@ -133,41 +134,70 @@ class Dreamer:
         fast_learner: NeocortexNet,
         device: torch.device,
         *,
+        current: int,
         with_features: bool = False,
     ) -> None:
         """Copy the networks, so that a student may change while its teacher does not."""
         self.device = device
+        self.memories = [frozen(memory, device) for memory in memories]
+        self.image_shape = neocortex.image_shape
+        self.current = current
+        self.old, self.new = Teacher(neocortex, device), Teacher(fast_learner, device)
         self.feature_dim = neocortex.feature_dim if with_features else 0
-        self.memories = [self._frozen(memory) for memory in memories]
-        self.neocortex = self._frozen(neocortex)
-        self.fast_learner = self._frozen(fast_learner)
         self.first_class = [sum(neocortex.head_sizes[:task]) for task in range(len(memories))]
-
-    def _frozen(self, module: M) -> M:
-        return copy.deepcopy(module).to(self.device).eval().requires_grad_(False)
 
     @torch.inference_mode()
     def dream(self, order: Order) -> Dreams:
         """Return the dreams that ``order`` asks for, in its order."""
-        newest = len(self.memories) - 1
         count = len(order.tasks)
-        images = torch.empty(count, *self.neocortex.image_shape, dtype=torch.uint8)
-        logits = torch.zeros(count, max(self.neocortex.head_sizes))
-        features = torch.empty(count, self.feature_dim)
+        images = torch.empty(count, *self.image_shape, dtype=torch.uint8)
         for task in order.tasks.unique().tolist():
             memory = self.memories[task]
-            teacher = self.fast_learner if task == newest else self.neocortex
-            for rows in (order.tasks == task).nonzero().squeeze(1).split(DREAM_CHUNK):
+            for rows in in_chunks(order.tasks == task):
                 noise = order.noise[rows, : memory.latent_dim].to(self.device)
                 recalled = memory(noise, order.labels[rows].to(self.device))
-                pixels = to_pixels(shifted(recalled, order.shifts[rows].to(self.device)))
-                images[rows] = pixels.cpu()
-                seen = teacher.features(to_unit_range(pixels))
-                answers = teacher.classifiers[task](seen).cpu()
-                logits[rows, : answers.shape[1]] = answers
-                features[rows] = seen[:, : self.feature_dim].cpu()
+                images[rows] = to_pixels(shifted(recalled, order.shifts[rows].to(self.device))).cpu()
+        logits = torch.empty(count, self.old.largest_head)
+        features = torch.empty(count, self.feature_dim)
+        for teacher, taught in ((self.new, order.tasks == self.current), (self.old, order.tasks != self.current)):
+            for rows in in_chunks(taught):
+                seen, answers = teacher.answer(images[rows], order.tasks[rows])
+                logits[rows], features[rows] = answers.cpu(), seen[:, : self.feature_dim].cpu()
         labels = order.labels + torch.tensor(self.first_class)[order.tasks]
         return Dreams(images, order.tasks, labels, logits, features)
+
+
+class Teacher:
+    """A network that answers for the tasks that it knows best, with all its heads as one layer."""
+
+    def __init__(self, net: NeocortexNet, device: torch.device) -> None:
+        """Copy ``net`` to ``device``."""
+        self.device = device
+        self.features = frozen(net.features, device)
+        self.heads = frozen(stacked_heads(net), device)
+        self.own = own_outputs(net.head_sizes, device)
+        self.largest_head = max(net.head_sizes)
+
+    def answer(self, images: Tensor, tasks: Tensor) -> tuple[Tensor, Tensor]:
+        """Return features [N, F] of ``images`` uint8 [N, C, H, W], and the logits [N, H] of the heads of ``tasks`` [N].
+
+        The logits of a head that is smaller than the largest, H, are filled up with 0.
+        """
+        tasks = tasks.to(self.device)
+        features = self.features(to_unit_range(images.to(self.device)))
+        logits = self.heads(features).gather(1, self.own.positions[tasks])
+        return features, logits * self.own.real[tasks]
+
+
+def in_chunks(chosen: Tensor) -> tuple[Tensor, ...]:
+    """Return the positions of what is ``chosen`` (bool [N]), at most `DREAM_CHUNK` at a time; no chunk is empty."""
+    rows = chosen.nonzero().squeeze(1)
+    return rows.split(DREAM_CHUNK) if len(rows) else ()
+
+
+def frozen(module: M, device: torch.device) -> M:
+    """Return a copy of ``module`` on ``device`` that does not learn."""
+    return copy.deepcopy(module).to(device).eval().requires_grad_(False)
 
 
 def shifted(images: Tensor, shifts: Tensor) -> Tensor:

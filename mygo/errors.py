@@ -1,6 +1,8 @@
 """What MyGO raises on purpose. Each message is one sentence that says what to do; the command line prints just that."""
 
 import math
+import sys
+from collections.abc import Callable
 
 
 class MygoError(Exception):
@@ -35,6 +37,22 @@ class StoppedError(MygoError):
     """A person asked for the end, and what was done is saved."""
 
     exit_code = 130
+
+
+def exit_code_of(command: Callable[[], None], name: str, how_to_go_on: str = "") -> int:
+    """Run ``command`` and return its exit code; what a person must know of a failure goes to stderr.
+
+    ``how_to_go_on`` says what to do after it was interrupted, if there is more to do than to run it again.
+    """
+    try:
+        command()
+    except MygoError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print(f"{name}: {'; '.join(filter(None, ('interrupted', how_to_go_on)))}.", file=sys.stderr)
+        return 130
+    return 0
 
 
 def check_ranges(config: object, flag: str, **ranges: tuple[float, float]) -> None:

@@ -1,18 +1,16 @@
 """The experiment: lives of several strategies on one stream of tasks. It runs here or, the same object, on Ray."""
 
 import platform
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 import mygo
+from mygo.allocation import keep_freed_memory
 from mygo.cache import MemoryCache
 from mygo.checkpoint import PhaseKeeper
 from mygo.crew import Crew
@@ -22,7 +20,7 @@ from mygo.errors import InputError
 from mygo.journal import Evaluated, Journal, Notice, PhaseEnded, Place, silent
 from mygo.life import Life, LifeConfig
 from mygo.metrics import accuracy_rows, average_accuracy, backward_transfer, forgetting
-from mygo.storage import write_json
+from mygo.storage import check_writable, locked, write_json
 from mygo.strategies import STRATEGIES, Strategy
 from mygo.stream import Task, TaskStream, deal_classes
 from mygo.team import Solo, Team
@@ -109,7 +107,10 @@ class Experiment:
             save_every=self.save_every,
             stop=stop,
         )
-        with self.locked(LAST_BREATH_SECONDS) if crew.team.rank == 0 else nullcontext():
+        keep_freed_memory()
+        with ExitStack() as stack:
+            for folder in self.folders if crew.team.rank == 0 else ():
+                stack.enter_context(locked(folder, LAST_BREATH_SECONDS))
             return self._live(crew)
 
     def _live(self, crew: Crew) -> dict[str, Any]:
@@ -119,7 +120,7 @@ class Experiment:
             life = self.open_life(name, stream.image_shape, lambda text: crew.tell(Notice(text)))
             live(life, STRATEGIES[name], stream, crew)
             lives.append(life)
-        results = self.results(lives)
+        results = self.results(lives, stream.class_names)
         if self.out is not None and crew.team.rank == 0:
             write_json(self.out / "results.json", results)
         return results
@@ -130,6 +131,24 @@ class Experiment:
         tasks = " ".join(",".join(map(str, task.classes)) for task in self.config.tasks())
         held_out = f" less {self.config.validation_share} for validation" if self.config.validation_share else ""
         return f"{self.config.dataset}{held_out}: {tasks}"
+
+    @property
+    def learner(self) -> LifeConfig:
+        """The settings that are lived with."""
+        return self.config.life
+
+    @property
+    def how_to_go_on(self) -> str:
+        """What a person does to go on when it was interrupted."""
+        return "run again with the same flags, --out and --resume to go on"
+
+    def check_data(self) -> None:
+        """Make sure that the data set is there and whole.
+
+        Raises:
+            InputError: it is not.
+        """
+        load_dataset(self.config.dataset, self.config.data_root)
 
     def check_out(self, *, resume: bool) -> None:
         """Make sure that `out` can be written to and holds no life, or, to ``resume``, lives that fit; writes nothing.
@@ -149,34 +168,15 @@ class Experiment:
         for name in set(lives) & set(self.config.strategies):
             self.open_life(name, (0, 0, 0))
         check_writable(self.out)
-        if self.out.exists():
-            with self.locked(0):
-                pass
+        for folder in self.folders:
+            if folder.exists():
+                with locked(folder, 0):
+                    pass
 
-    @contextmanager
-    def locked(self, patience: float) -> Iterator[None]:
-        """Hold the folder `out` inside the block, after at most ``patience`` seconds of waiting for it.
-
-        The operating system takes the lock from a process that dies.
-
-        Raises:
-            InputError: another process holds it.
-        """
-        if self.out is None:
-            yield
-            return
-        self.out.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.out / "in-use.lock", timeout=patience)
-        try:
-            lock.acquire()
-        except Timeout as error:
-            raise InputError(
-                f"{self.out} is in use by another run: wait for its end, or choose another --out."
-            ) from error
-        try:
-            yield
-        finally:
-            lock.release()
+    @property
+    def folders(self) -> list[Path]:
+        """The folders that this run writes into: `out` and those of its lives."""
+        return [] if self.out is None else [self.out, *(self.out / "life" / name for name in self.config.strategies)]
 
     def open_stream(self) -> TaskStream:
         """Return the stream of tasks, the only holder of the data set's training images."""
@@ -205,13 +205,14 @@ class Experiment:
             )
         return life
 
-    def results(self, lives: Sequence[Life]) -> dict[str, Any]:
+    def results(self, lives: Sequence[Life], class_names: Sequence[str]) -> dict[str, Any]:
         """Return what ``results.json`` holds; the README describes it."""
         config = asdict(self.config)
         config["data_root"] = str(self.config.data_root)
         return {
             "schema": RESULTS_SCHEMA,
             "config": config,
+            "class_names": list(class_names),
             "evaluated_on": "validation" if self.config.validation_share else "test",
             "versions": versions(),
             "strategies": {life.strategy: summary(life) for life in lives},
@@ -236,7 +237,8 @@ def wake(life: Life, strategy: Strategy, task: Task, stream: TaskStream, crew: C
         return
     data = stream.hand_out(task)
     if not life.phases_done:
-        life.record.replaced_data_bytes += data.nbytes
+        life.count(task, data)
+    data = life.beside_recalled(task, data)
     for name, phase in strategy.wake.items():
         if name not in life.phases_done:
             with saved_phase(life, task, name, crew) as here:
@@ -255,11 +257,14 @@ def evaluate(life: Life, task: Task, tests: Sequence[LabelledImages], crew: Crew
     """Measure accuracy on held-out data of all tasks so far, and end the cycle."""
     with saved_phase(life, task, "evaluate", crew):
         perceived = [life.perceived(test) for test in tests]
-        task_il, class_il = accuracy_rows(life.neocortex, perceived, crew.team)
+        task_il, class_il, life.record.confusion = accuracy_rows(life.neocortex, perceived, crew.team)
         life.record.task_il.append(task_il)
         life.record.class_il.append(class_il)
+        for lesson, within, among in zip(life.lessons, task_il, class_il, strict=True):
+            lesson.task_il, lesson.class_il = within, among
         life.finish_cycle()
-    crew.tell(Evaluated(life.strategy, task.index, life.record.task_il, life.record.class_il))
+    record = life.record
+    crew.tell(Evaluated(life.strategy, task.index, record.task_il, record.class_il, record.confusion))
 
 
 @contextmanager
@@ -268,11 +273,15 @@ def saved_phase(life: Life, task: Task, name: str, crew: Crew) -> Iterator[Crew]
     place = Place(life.strategy, task.index, name)
     keep = life.keep_checkpoint if crew.team.rank == 0 else None
     keeper = PhaseKeeper(name, life.checkpoint, keep, crew.save_every)
+    here = replace(crew.at(place), keeper=keeper)
     started = time.perf_counter()
-    yield replace(crew.at(place), keeper=keeper)
+    yield here
     seconds = keeper.seconds_before + time.perf_counter() - started
     life.record.seconds[name] = life.record.seconds.get(name, 0.0) + seconds
-    if life.tasks_learned == task.index:  # unless this phase ended the cycle
+    waits = life.record.waits.setdefault(name, {})
+    for what, waited in here.waits.items():
+        waits[what] = waits.get(what, 0.0) + waited
+    if life.current is not None:  # unless this phase ended the cycle
         life.phases_done.append(name)
     if crew.team.rank == 0:
         life.save()
@@ -282,18 +291,27 @@ def saved_phase(life: Life, task: Task, name: str, crew: Crew) -> Iterator[Crew]
 
 def summary(life: Life) -> dict[str, Any]:
     """Return one strategy's entry of ``results.json``."""
-    strategy, record = STRATEGIES[life.strategy], life.record
-    matrices = {"task_il": record.task_il, "class_il": record.class_il}
+    matrices = {"task_il": life.record.task_il, "class_il": life.record.class_il}
     return {
         "accuracy_matrix": matrices,
+        "confusion_matrix": life.record.confusion,
         "average_accuracy": {kind: average_accuracy(matrix) for kind, matrix in matrices.items()},
         "forgetting": {kind: forgetting(matrix) for kind, matrix in matrices.items()},
         "backward_transfer": {kind: backward_transfer(matrix) for kind, matrix in matrices.items()},
+        **costs(life),
+    }
+
+
+def costs(life: Life) -> dict[str, Any]:
+    """Return the part of `summary` that every life has: what it took, what it keeps, and how good its memories are."""
+    strategy, record = STRATEGIES[life.strategy], life.record
+    return {
         "seconds": {
             "wake": sum(record.seconds.get(name, 0.0) for name in strategy.wake),
             "sleep": sum(record.seconds.get(name, 0.0) for name in strategy.sleep),
             "total": sum(record.seconds.values()),
             "phases": record.seconds,
+            "waits": record.waits,
         },
         "memory_bytes": life.memory_bytes,
         "replaced_data_bytes": record.replaced_data_bytes,
@@ -302,20 +320,6 @@ def summary(life: Life) -> dict[str, Any]:
         "frechet_distance": record.frechet_distance,
         "nearest_neighbour_ratio": record.nearest_neighbour_ratio,
     }
-
-
-def check_writable(out: Path) -> None:
-    """Make sure that the folder ``out`` can be made and written to; leaves nothing behind.
-
-    Raises:
-        InputError: it cannot.
-    """
-    ancestor = next(folder for folder in (out, *out.resolve().parents) if folder.exists())
-    try:
-        with tempfile.TemporaryFile(dir=ancestor):
-            pass
-    except OSError as error:
-        raise InputError(f"{out} cannot be written to ({error.strerror}): choose another --out.") from error
 
 
 def versions() -> dict[str, str]:

@@ -1,11 +1,13 @@
 """The conditional GAN that remembers one task: `Generator`, `Discriminator`, and how they are trained.
 
-Both networks work at half the image's resolution and reach the pixels by sub-pixel rearrangement (pixel shuffle, Shi
-et al. 2016), which keeps every convolution wide enough to be fast on a CPU.
+Both networks that come with it work at half the image's resolution and reach the pixels by sub-pixel rearrangement
+(pixel shuffle, Shi et al. 2016), which keeps every convolution wide enough to be fast on a CPU.
 """
 
+import abc
 import copy
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,8 +18,8 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from mygo import seeding
 from mygo.checkpoint import Parts
-from mygo.data import LabelledImages, to_unit_range
-from mygo.errors import check_ranges
+from mygo.data import ImageShape, LabelledImages, to_unit_range
+from mygo.errors import InputError, check_ranges
 from mygo.layers import group_norm
 from mygo.schedule import set_rate
 from mygo.stream import EpochBatches
@@ -35,6 +37,8 @@ WARM_UP = 50
 class GanConfig:
     """Sizes and training of one task's conditional GAN."""
 
+    generator: str = "conv"
+    """The generator: conv, or one of your own that `mygo.use_generator` made known."""
     latent_dim: int = 32
     """Length of the noise vector."""
     generator_width: int = 32
@@ -59,17 +63,40 @@ class GanConfig:
         sizes = dict.fromkeys(names, (1, math.inf))
         rates = dict.fromkeys(("generator_lr", "discriminator_lr"), (0.0, math.inf))
         check_ranges(self, "memory.gan", **sizes, **rates, ema_decay=(0.0, 1.0))
+        if self.generator not in GENERATORS:
+            known = ", ".join(GENERATORS)
+            raise InputError(f"--memory.gan.generator {self.generator!r} is not known: choose from {known}.")
+
+    def build_generator(self, num_classes: int, image_shape: ImageShape) -> "Generator":
+        """Return an untrained generator of images of ``image_shape`` (C, H, W)."""
+        sizes = {"latent_dim": self.latent_dim, "width": self.generator_width}
+        return GENERATORS[self.generator](num_classes, image_shape, **sizes)
 
 
-class Generator(nn.Module):
-    """Maps noise and a label within the task to an image in [-1, 1]."""
+class Generator(nn.Module, abc.ABC):
+    """Maps noise and a label within the task to an image in [-1, 1].
 
-    def __init__(self, num_classes: int, image_shape: tuple[int, int, int], *, latent_dim: int, width: int) -> None:
+    A sub-class that is made known to `use_generator` can take the place of `ConvGenerator`.
+    """
+
+    def __init__(self, num_classes: int, image_shape: ImageShape, *, latent_dim: int, width: int) -> None:
+        """Note the sizes: images are (C, H, W), and the noise is a vector of length ``latent_dim``."""
         super().__init__()
         self.num_classes = num_classes
         self.image_shape = image_shape
         self.latent_dim = latent_dim
         self.width = width
+
+    @abc.abstractmethod
+    def forward(self, noise: Tensor, labels: Tensor) -> Tensor:
+        """Return images [N, C, H, W] for ``noise`` [N, latent_dim] and ``labels`` [N] (integers)."""
+
+
+class ConvGenerator(Generator):
+    """A few convolutions up to the image, with the label's embedding beside the noise."""
+
+    def __init__(self, num_classes: int, image_shape: ImageShape, *, latent_dim: int, width: int) -> None:
+        super().__init__(num_classes, image_shape, latent_dim=latent_dim, width=width)
         channels, height, image_width = image_shape
         self.base = (-(-height // 4), -(-image_width // 4))
         self.embed = nn.Embedding(num_classes, latent_dim)
@@ -93,6 +120,20 @@ class Generator(nn.Module):
         return images[:, :, :height, :width]
 
 
+GENERATORS: dict[str, Callable[..., Generator]] = {"conv": ConvGenerator}
+"""What makes the generator that a name stands for; takes the arguments of `Generator`."""
+
+
+def use_generator(name: str, build: Callable[..., Generator]) -> None:
+    """Let ``memory.gan.generator`` name a generator of one's own, which ``build`` makes.
+
+    ``build`` is a sub-class of `Generator`, or takes the same arguments and returns one. Weights whose names begin with
+    ``embed.`` belong to the labels and are not passed on from one memory to the next. A life that uses it can be opened
+    once its name is known again; on Ray the name is not known to the workers.
+    """
+    GENERATORS[name] = build
+
+
 class Discriminator(nn.Module):
     """Scores how real an image looks for its label: spectral normalisation and projection (Miyato & Koyama 2018).
 
@@ -100,7 +141,7 @@ class Discriminator(nn.Module):
     more than doubled the Fréchet distance of Fashion-MNIST dreams after the same training time.
     """
 
-    def __init__(self, num_classes: int, image_shape: tuple[int, int, int], *, width: int) -> None:
+    def __init__(self, num_classes: int, image_shape: ImageShape, *, width: int) -> None:
         super().__init__()
         channels, height, image_width = image_shape
         across, down = (max(size % 2, 4 - size) for size in (image_width, height))  # even, and at least 4
@@ -148,9 +189,7 @@ def train_gan(
     data = data.to(team.device)
     batches = EpochBatches(len(data), config.batch_size, key)
     with seeding.seeded(*key, "init"):
-        generator = Generator(
-            num_classes, data.image_shape, latent_dim=config.latent_dim, width=config.generator_width
-        ).to(team.device)
+        generator = config.build_generator(num_classes, data.image_shape).to(team.device)
         discriminator = Discriminator(num_classes, data.image_shape, width=config.discriminator_width).to(team.device)
     if start is not None:
         weights = {name: value for name, value in start.state_dict().items() if not name.startswith("embed.")}
@@ -184,7 +223,7 @@ def train_gan(
         loss_d = mean(F.softplus(-real_scores) + F.softplus(fake_scores))
         crew.check_finite(step, {"discriminator": loss_d})
         optimise_d.zero_grad()
-        loss_d.backward()
+        crew.backward(loss_d)
         optimise_d.step()
 
         discriminator.requires_grad_(False).eval()  # without another power iteration
@@ -192,7 +231,7 @@ def train_gan(
         discriminator.requires_grad_(True).train()
         crew.check_finite(step, {"generator": loss_g})
         optimise_g.zero_grad()
-        loss_g.backward()
+        crew.backward(loss_g)
         optimise_g.step()
 
         with torch.no_grad():

@@ -1,9 +1,12 @@
 """What a life tells about itself while it runs: events, and who listens."""
 
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -20,12 +23,16 @@ class Place:
 
 @dataclass(frozen=True)
 class Progress:
-    """A phase finished step number ``step`` (from 0) of ``steps``; ``scalars`` are means over the global batch."""
+    """A phase finished step number ``step`` (from 0) of ``steps``; ``scalars`` are means over the global batch.
+
+    ``when`` is in seconds since the epoch: events may arrive together that happened one after another.
+    """
 
     place: Place
     step: int
     steps: int
     scalars: Mapping[str, float]
+    when: float = field(default_factory=time.time, compare=False)
 
 
 @dataclass(frozen=True)
@@ -44,19 +51,23 @@ class Dreamt:
     """
 
     place: Place
-    images: Tensor
+    images: "Tensor"
     num_classes: int
     quality: Mapping[str, float]
 
 
 @dataclass(frozen=True)
 class Evaluated:
-    """Test accuracies, as fractions, on the tasks so far, and the whole matrices up to this row."""
+    """Test accuracies, as fractions, on the tasks so far, and the whole matrices up to this row.
+
+    ``confusion`` is class-IL's confusion matrix after this task, as `mygo.metrics.accuracy_rows` returns it.
+    """
 
     strategy: str
     task: int
     task_il: list[list[float]]
     class_il: list[list[float]]
+    confusion: list[list[int]]
 
 
 @dataclass(frozen=True)
@@ -64,6 +75,13 @@ class Notice:
     """A sentence that a person should see."""
 
     text: str
+
+
+@dataclass(frozen=True)
+class Restarted(Notice):
+    """Processes were lost, or there is room for more of them, and ``who`` starts again."""
+
+    who: str
 
 
 Event = Progress | PhaseEnded | Dreamt | Evaluated | Notice
@@ -82,3 +100,23 @@ def tee(*journals: Journal) -> Journal:
             journal(event)
 
     return tell
+
+
+class Pace:
+    """Tells from `Progress`, in the order in which it happened, how fast it goes."""
+
+    def __init__(self) -> None:
+        self._first: Progress | None = None
+        self._last: Progress | None = None
+
+    def follow(self, event: Progress) -> tuple[int, float]:
+        """Return the steps since the last event, and the mean steps per second since the phase began.
+
+        At the first event of a phase, or of its part since it began again, these are 1 and 0.
+        """
+        first, last, self._last = self._first, self._last, event
+        if first is None or last is None or last.place != event.place or event.step <= last.step:
+            self._first = event
+            return 1, 0.0
+        seconds = event.when - first.when
+        return event.step - last.step, (event.step - first.step) / seconds if seconds > 0 else 0.0

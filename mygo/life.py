@@ -5,12 +5,14 @@ import functools
 import itertools
 import math
 import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
+from torch import Tensor
 
 from mygo import seeding, storage
 from mygo.checkpoint import Checkpoint
@@ -18,16 +20,22 @@ from mygo.data import LabelledImages
 from mygo.dreams import Dreamer, Night
 from mygo.errors import InputError
 from mygo.gan import Generator
-from mygo.memory import MemoryConfig, Quality, as_stored, stored_bytes, stored_tensors
-from mygo.neocortex import BackboneName, Encoder, NeocortexNet, behind, split
+from mygo.memory import MemoryConfig, Quality, as_stored, recall, stored_bytes, stored_tensors
+from mygo.neocortex import BACKBONES, Encoder, NeocortexNet, behind, split
+from mygo.predict import NOTHING_LEARNED, Predictions, predict
 from mygo.settings import overlay
 from mygo.sleep import SleepConfig
 from mygo.stream import Task
 from mygo.wake import WakeConfig
 
+if TYPE_CHECKING:
+    from torch.utils.data import Dataset
+
 DreamLevel = Literal["pixels", "features"]
 
-SCHEMA = 2
+ROWS_OF_A_MEMORY = 64
+"""Dreams that a memory makes at least of one block, on average: with fewer, calls take longer than what they do."""
+SCHEMA = 3
 """Version of the life folder."""
 
 
@@ -37,8 +45,9 @@ class LifeConfig:
 
     seed: int = 0
     """Seed of every random draw."""
-    backbone: BackboneName = "conv"
-    """The network of features: mlp (2 × 400 units), conv (small) or resnet18."""
+    backbone: str = "conv"
+    """The network of features: mlp (2 × 400 units), conv (small), resnet18, or one of your own that
+    `mygo.use_backbone` made known."""
     dream_level: DreamLevel = "pixels"
     """What memories dream: images (pixels) or, with a convolutional front that is frozen after the first task, its
     feature maps (features); then dreams are not shifted."""
@@ -50,6 +59,8 @@ class LifeConfig:
     """Reconciling it with what was known."""
 
     def __post_init__(self) -> None:
+        if self.backbone not in BACKBONES:
+            raise InputError(f"--backbone {self.backbone!r} is not known: choose from {', '.join(BACKBONES)}.")
         if self.dream_level not in get_args(DreamLevel):
             raise InputError(f"--dream-level must be pixels or features, not {self.dream_level!r}.")
         if self.dream_level == "features" and self.backbone == "mlp":
@@ -67,12 +78,52 @@ class LifeConfig:
 
     def build_generator(self, num_classes: int, image_shape: tuple[int, int, int]) -> Generator:
         """Return an untrained generator of the size that memories of this life have."""
-        gan = self.memory.gan
-        return Generator(num_classes, image_shape, latent_dim=gan.latent_dim, width=gan.generator_width)
+        return self.memory.gan.build_generator(num_classes, image_shape)
 
     def memory_bytes_of(self, num_classes: int, image_shape: tuple[int, int, int]) -> int:
         """Return the bytes that the memory of a task of ``num_classes`` takes as it is kept."""
         return stored_bytes(self.build_generator(num_classes, image_shape))
+
+
+def counts_of(data: LabelledImages, num_classes: int) -> list[int]:
+    """Return how many images of each class ``data`` has."""
+    counts: list[int] = data.labels.bincount(minlength=num_classes).tolist()
+    return counts
+
+
+@dataclass
+class Lesson:
+    """What was taught in one cycle."""
+
+    name: str
+    classes: tuple[str, ...]
+    """Names of the classes, in the order of the head's outputs."""
+    images: tuple[int, ...] = ()
+    """How many training images of each class were handed out."""
+    learned: str = ""
+    """When the last cycle that taught it ended, UTC, as ISO 8601; empty before."""
+    class_il: float | None = None
+    task_il: float | None = None
+    """Accuracy on held-out images when it was measured last: among all classes, and among its own. None: never."""
+    recall: float | None = None
+    """Share of its dreams that were given their class, among all classes, when it was measured last."""
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any]) -> "Lesson":
+        """Return the lesson that was written as ``values``.
+
+        Raises:
+            TypeError, ValueError: they are not those of a lesson.
+        """
+        lesson = cls(**{**values, "classes": tuple(values["classes"]), "images": tuple(values["images"])})
+        measured = [share for share in (lesson.class_il, lesson.task_il, lesson.recall) if share is not None]
+        if (
+            not all(isinstance(text, str) for text in (lesson.name, lesson.learned, *lesson.classes))
+            or not all(isinstance(count, int) for count in lesson.images)
+            or not all(isinstance(share, int | float) and 0 <= share <= 1 for share in measured)
+        ):
+            raise ValueError("one of its lessons holds something else than texts, counts and shares")
+        return lesson
 
 
 @dataclass
@@ -81,8 +132,14 @@ class Record:
 
     task_il: list[list[float]] = field(default_factory=list)
     class_il: list[list[float]] = field(default_factory=list)
+    confusion: list[list[int]] = field(default_factory=list)
+    """Class-IL at the newest evaluation: images of each true class (row) taken for each class (column), in the order
+    in which classes were learned."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Wall seconds per phase name, over all tasks."""
+    waits: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Per phase name, the part of its seconds that the first worker waited, by reason (`mygo.crew.WAITS`), since it was
+    interrupted last; in the rest it worked."""
     label_fidelity: list[float] = field(default_factory=list)
     diversity: list[float] = field(default_factory=list)
     frechet_distance: list[float] = field(default_factory=list)
@@ -98,9 +155,10 @@ class Record:
             TypeError, ValueError: they are not those of a record.
         """
         record = cls(**values)
-        matrices = (*record.task_il, *record.class_il)
+        matrices: tuple[Iterable[float], ...] = (*record.task_il, *record.class_il, *record.confusion)
         per_task = (record.label_fidelity, record.diversity, record.frechet_distance, record.nearest_neighbour_ratio)
-        numbers = (record.replaced_data_bytes, *record.seconds.values(), *itertools.chain(*matrices, *per_task))
+        waits = [waited for phase in record.waits.values() for waited in phase.values()]
+        numbers = (record.replaced_data_bytes, *record.seconds.values(), *waits, *itertools.chain(*matrices, *per_task))
         if not all(isinstance(number, int | float) and math.isfinite(number) for number in numbers):
             raise ValueError("its record holds something that is not a number")
         return record
@@ -136,7 +194,13 @@ class Life:
         self.exemplars: list[LabelledImages] = []
         """Real data that only the baselines joint and replay keep."""
         self.record = Record()
+        self.lessons: list[Lesson] = []
+        """What each head was taught, in the order of heads."""
         self.tasks_learned = 0
+        self.cycles = 0
+        """Cycles that were finished, those that taught a task again or forgot a class among them."""
+        self.current: int | None = None
+        """The task that the cycle which was begun last is about; None when it was finished."""
         self.phases_done: list[str] = []
         """Phases of the current cycle that were finished."""
         self.checkpoint: Checkpoint | None = None
@@ -150,11 +214,41 @@ class Life:
             if network is not None:
                 network.to(device)
 
-    def begin(self, task: Task) -> None:
-        """Grow the head for ``task``, unless a resumed cycle has it already."""
+    def key(self, phase: str) -> seeding.Key:
+        """Return what the draws of a ``phase`` of this cycle are named by."""
+        return self.config.seed, phase, self.cycles
+
+    def begin(self, task: Task, name: str | None = None) -> None:
+        """Begin a cycle about ``task``, or go on with it; a new task gets its head, and ``name`` if it has one."""
+        self.current = task.index
         if len(self.neocortex.classifiers) == task.index:
-            with seeding.seeded(self.config.seed, "head", task.index):
+            with seeding.seeded(*self.key("head")):
                 self.neocortex.add_task_head(len(task.classes))
+            self.lessons.append(Lesson(name or str(task), task.names or tuple(map(str, task.classes))))
+
+    def count(self, task: Task, data: LabelledImages) -> None:
+        """Note that the real ``data`` of ``task`` was handed out, and will be gone."""
+        lesson = self.lessons[task.index]
+        new = counts_of(data, len(lesson.classes))
+        lesson.images = tuple(old + more for old, more in zip(lesson.images or [0] * len(new), new, strict=True))
+        self.record.replaced_data_bytes += data.nbytes
+
+    def beside_recalled(self, task: Task, data: LabelledImages) -> LabelledImages:
+        """Return ``data``, which was counted; of a task that was learned before, beside dreams of what it was then.
+
+        They stand in for the images that are gone, as many of each class.
+
+        Raises:
+            InputError: the memory dreams feature maps, which cannot stand beside images.
+        """
+        if task.index >= self.tasks_learned:
+            return data
+        if self.encoder is not None:
+            raise InputError("This life dreams feature maps, so it cannot be taught a class again: leave out --update.")
+        lesson, memory = self.lessons[task.index], self.memories[task.index]
+        before = [all_ - new for all_, new in zip(lesson.images, counts_of(data, len(lesson.classes)), strict=True)]
+        dreams = recall(memory, before, self.key("beside"))
+        return LabelledImages(torch.cat([data.images, dreams.images]), torch.cat([data.labels, dreams.labels]))
 
     def perceived(self, data: LabelledImages) -> LabelledImages:
         """Return ``data`` as the neocortex takes it: as it is or, behind a frozen front, as feature maps."""
@@ -165,29 +259,56 @@ class Life:
         if self.config.dream_level == "features":
             self.encoder, self.neocortex = split(self.neocortex, data.images)
 
-    def keep_memory(self, generator: Generator, quality: Quality) -> None:
-        """Keep ``generator`` as the newest task's memory, rounded to the precision in which it is stored."""
+    def keep_memory(self, task: int, generator: Generator, quality: Quality) -> None:
+        """Keep ``generator`` as the memory of ``task``, rounded to the precision in which it is stored."""
         as_stored(generator)
-        self.memories.append(generator.eval().requires_grad_(False))
+        here = slice(task, task + 1)  # of a new task, the end of each list
+        self.memories[here] = [generator.eval().requires_grad_(False)]
         for name, value in asdict(quality).items():
-            getattr(self.record, name).append(value)
+            getattr(self.record, name)[here] = [value]
+
+    def drop_outputs(self, task: int, kept: Sequence[int]) -> None:
+        """Drop all outputs of the head of ``task`` but those at ``kept``; without any, also its lesson and its memory.
+
+        What was measured of the network as it was is dropped too.
+        """
+        self.neocortex.keep_outputs(task, kept)
+        if not kept:
+            self.tasks_learned -= 1
+            for per_task in (self.lessons, self.memories, *(getattr(self.record, one.name) for one in fields(Quality))):
+                del per_task[task]
+        for lesson in self.lessons:
+            lesson.task_il = lesson.class_il = None
+        self.record.task_il, self.record.class_il, self.record.confusion = [], [], []
 
     def finish_cycle(self) -> None:
-        """End the current task's cycle: the fast learner has passed on what it knew."""
+        """End the current cycle: the fast learner has passed on what it knew."""
+        if self.current is None:
+            raise RuntimeError("there is no cycle to finish")
+        self.lessons[self.current].learned = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        self.tasks_learned = max(self.tasks_learned, self.current + 1)
+        self.end_cycle()
+
+    def end_cycle(self) -> None:
+        """End the current cycle, whether it taught anything or not."""
         self.fast_learner = None
-        self.tasks_learned += 1
+        self.cycles += 1
+        self.current = None
         self.phases_done = []
 
-    def night(self, task: int) -> Night:
-        """Return what the sleep after ``task`` dreams."""
+    def night(self) -> Night:
+        """Return what the sleep of this cycle dreams."""
+        if self.current is None:
+            raise RuntimeError("there is no cycle to sleep in")
         config = self.config.sleep
         return Night(
-            key=(self.config.seed, "sleep", task),
+            key=self.key("sleep"),
+            current=self.current,
             head_sizes=tuple(self.neocortex.head_sizes),
             noise_dim=max(memory.latent_dim for memory in self.memories),
             steps=config.steps,
             batch_size=config.batch_size,
-            steps_per_block=config.steps_per_block,
+            steps_per_block=max(config.steps_per_block, -(-ROWS_OF_A_MEMORY * len(self.memories) // config.batch_size)),
             max_shift=config.max_shift if self.encoder is None else 0,
             current_share=config.current_share,
         )
@@ -198,10 +319,11 @@ class Life:
         Raises:
             RuntimeError: there is no fast learner, so this is not between waking and sleeping.
         """
-        if self.fast_learner is None:
-            raise RuntimeError("a dreamer needs the fast learner of the newest task: adapt first")
+        if self.fast_learner is None or self.current is None:
+            raise RuntimeError("a dreamer needs the fast learner of the current task: adapt first")
         with_features = self.config.sleep.feature_weight > 0
-        return Dreamer(self.memories, self.neocortex, self.fast_learner, device, with_features=with_features)
+        networks = self.neocortex, self.fast_learner
+        return Dreamer(self.memories, *networks, device, current=self.current, with_features=with_features)
 
     @property
     def saved(self) -> bool:
@@ -209,9 +331,69 @@ class Life:
         return bool(self._written)
 
     @property
+    def class_names(self) -> list[str]:
+        """Names of all classes, head after head."""
+        return [name for lesson in self.lessons for name in lesson.classes]
+
+    @property
     def memory_bytes(self) -> int:
         """Bytes kept to remember with: generators as stored and real exemplars, the network itself not counted."""
-        return sum(map(stored_bytes, self.memories)) + sum(kept.nbytes for kept in self.exemplars)
+        return sum(map(self.memory_bytes_for, range(max(len(self.memories), len(self.exemplars)))))
+
+    def memory_bytes_for(self, task: int) -> int:
+        """Return the part of `memory_bytes` that is kept for the task with the index ``task``."""
+        generators, exemplars = self.memories[task : task + 1], self.exemplars[task : task + 1]
+        return sum(map(stored_bytes, generators)) + sum(kept.nbytes for kept in exemplars)
+
+    # -- its use ------------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def create(
+        cls, image_shape: tuple[int, int, int], folder: Path | str | None = None, config: LifeConfig | None = None
+    ) -> "Life":
+        """Return a life that has learned nothing yet and sees images of ``image_shape`` (C, H, W).
+
+        With a ``folder`` it is saved there as it learns.
+
+        Raises:
+            InputError: the folder holds a life already.
+        """
+        if folder is not None and cls.exists(Path(folder)):
+            raise InputError(f"{folder} holds a life already: open it with Life.open, or choose another folder.")
+        return cls("mygo", config or LifeConfig(), image_shape, None if folder is None else Path(folder))
+
+    def learn(self, data: "str | Dataset[Any]", name: str | None = None, **options: Any) -> None:
+        """Learn the classes of ``data``, as `mygo.teaching.learn` does."""
+        from mygo.teaching import learn  # which lets lives live
+
+        learn(self, data, name, **options)
+
+    def forget(self, class_name: str, **options: Any) -> None:
+        """Forget a class for good, as `mygo.teaching.forget` does."""
+        from mygo.teaching import forget
+
+        forget(self, class_name, **options)
+
+    def predict(self, images: Tensor, lesson: str | None = None) -> Predictions:
+        """Return how probable each class is for ``images`` uint8 [N, C, H, W], as `mygo.predict.predict` does."""
+        return predict(self, images, lesson)
+
+    def dream(self, class_name: str, count: int, seed: int = 0) -> Tensor:
+        """Return ``count`` dreams of a class, uint8 [count, C, H, W]; the same for the same ``seed``.
+
+        Raises:
+            InputError: this class was not learned, or nothing of it is remembered as pictures.
+        """
+        if not self.class_names:
+            raise InputError(NOTHING_LEARNED)
+        if class_name not in self.class_names:
+            raise InputError(f"This life knows no class {class_name!r}: choose from {', '.join(self.class_names)}.")
+        task = next(task for task, lesson in enumerate(self.lessons) if class_name in lesson.classes)
+        if task >= len(self.memories) or self.encoder is not None:
+            what = "feature maps, which are no pictures" if self.encoder is not None else "nothing of this class"
+            raise InputError(f"This life dreams {what}.")
+        counts = [count if name == class_name else 0 for name in self.lessons[task].classes]
+        return recall(self.memories[task], counts, (seed, "look", class_name)).images
 
     # -- the folder ---------------------------------------------------------------------------------------------------
 
@@ -229,7 +411,10 @@ class Life:
             "image_shape": list(self.image_shape),
             "head_sizes": self.neocortex.head_sizes,
             "tasks_learned": self.tasks_learned,
+            "cycles": self.cycles,
+            "current": self.current,
             "phases_done": self.phases_done,
+            "lessons": [asdict(lesson) for lesson in self.lessons],
             "record": asdict(self.record),
             "files": {
                 "encoder": write("encoder", self.encoder.state_dict()) if self.encoder else None,
@@ -260,18 +445,31 @@ class Life:
             storage.write_manifest(self.folder, manifest, self._written or None)
             self._written = manifest
 
+    def check_newest(self) -> None:
+        """Make sure that the folder still holds the state that this life was read from, or that it wrote last.
+
+        Raises:
+            InputError: another process has changed it.
+        """
+        if self.folder is None or not self.exists(self.folder):
+            return
+        newest = storage.read_manifest(self.folder / storage.MANIFEST, SCHEMA)
+        if storage.checksum(newest) != storage.checksum(self._written):
+            raise InputError(f"{self.folder} was changed since this life was opened: open it again.")
+
     @staticmethod
     def exists(folder: Path) -> bool:
         """Tell whether ``folder`` holds a saved life."""
         return any((folder / name).exists() for name in (storage.MANIFEST, storage.PREVIOUS))
 
     @classmethod
-    def open(cls, folder: Path, tell: Callable[[str], None] = warnings.warn) -> "Life":
+    def open(cls, folder: Path | str, tell: Callable[[str], None] = warnings.warn) -> "Life":
         """Read the state that was saved last in ``folder`` or, where that is damaged, the one before; ``tell`` is told.
 
         Raises:
             InputError: there is none, or all are damaged or of another version; the message names the file.
         """
+        folder = Path(folder)
         try:
             return cls._read(folder, folder / storage.MANIFEST)
         except InputError as error:
@@ -315,7 +513,13 @@ class Life:
             kept = storage.read_tensors(folder, name)
             life.exemplars.append(LabelledImages(kept["images"], kept["labels"]))
         life.record = Record.read(manifest["record"])
+        life.lessons = [Lesson.read(entry) for entry in manifest["lessons"]]
+        if [len(lesson.classes) for lesson in life.lessons] != sizes:
+            raise ValueError("its lessons are not those of its heads")
         life.tasks_learned = int(manifest["tasks_learned"])
+        life.cycles = int(manifest["cycles"])
+        if manifest["current"] is not None:
+            life.current = range(len(sizes))[int(manifest["current"])]
         life.phases_done = [str(phase) for phase in manifest["phases_done"]]
         if "checkpoint" in manifest:
             tensors = storage.read_tensors(folder, files["checkpoint"])

@@ -1,6 +1,7 @@
 """A generator as a memory: how good its dreams are, and the form in which it is kept."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass, field
 
 import torch
@@ -13,6 +14,8 @@ from mygo.gan import GanConfig, Generator
 from mygo.neocortex import NeocortexNet
 from mygo.team import Team
 
+RECALLED_TOGETHER = 256
+"""Dreams that one call of a generator makes."""
 QUALITY_SAMPLES = 500
 """Dreams per class that the quality of a memory is measured on."""
 
@@ -130,6 +133,15 @@ def nearest_neighbour_ratio(dreams: Tensor, images: Tensor) -> float:
     among_images = torch.cdist(flat[: len(dreams)], flat)
     among_images.fill_diagonal_(torch.inf)
     return float(of_dreams.median() / among_images.amin(1).median().clamp_min(1e-12))
+
+
+@torch.no_grad()
+def recall(memory: Generator, counts: Sequence[int], key: seeding.Key) -> LabelledImages:
+    """Return dreams of ``memory``, ``counts`` of each of its classes, class after class; the same for the same key."""
+    labels = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
+    noise = torch.randn(len(labels), memory.latent_dim, generator=seeding.stream(*key))
+    parts = zip(noise.split(RECALLED_TOGETHER), labels.split(RECALLED_TOGETHER), strict=True)
+    return LabelledImages(torch.cat([to_pixels(memory(*part)) for part in parts]), labels)
 
 
 @torch.no_grad()

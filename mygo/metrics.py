@@ -43,13 +43,19 @@ def backward_transfer(matrix: Matrix) -> float:
 
 
 @torch.no_grad()
-def accuracy_rows(net: NeocortexNet, tests: Sequence[LabelledImages], team: Team) -> tuple[list[float], list[float]]:
+def accuracy_rows(
+    net: NeocortexNet, tests: Sequence[LabelledImages], team: Team
+) -> tuple[list[float], list[float], list[list[int]]]:
     """Return the (task-IL, class-IL) accuracies on each task's test data, measured in shares over the team's ranks.
+
+    The third value is class-IL's confusion matrix: how many images of each true class (row) were taken for each class
+    (column), in the order of the heads' outputs side by side.
 
     Raises:
         ValueError: a task has no test data.
     """
     correct = torch.zeros(2, len(tests), dtype=torch.float64)
+    confusion = torch.zeros(sum(net.head_sizes), sum(net.head_sizes), dtype=torch.int64)
     start = 0
     net.eval()
     for task, test in enumerate(tests):
@@ -60,11 +66,13 @@ def accuracy_rows(net: NeocortexNet, tests: Sequence[LabelledImages], team: Team
         for images, labels in zip(mine.images.split(1000), mine.labels.split(1000), strict=True):
             logits = net(to_unit_range(images.to(team.device))).cpu()
             correct[0, task] += count_equal(logits[:, start:stop].argmax(1), labels)
-            correct[1, task] += count_equal(logits.argmax(1), labels + start)
+            predictions = logits.argmax(1)
+            correct[1, task] += count_equal(predictions, labels + start)
+            confusion.index_put_((labels + start, predictions), torch.ones_like(labels), accumulate=True)
         start = stop
     sizes = torch.tensor([len(test) for test in tests])
     task_il, class_il = (team.sum(correct) / sizes).tolist()
-    return task_il, class_il
+    return task_il, class_il, team.sum(confusion).tolist()
 
 
 def count_equal(predictions: Tensor, labels: Tensor) -> int:

@@ -1,24 +1,19 @@
 """The neocortex: one feature extractor shared by all tasks, and one classifier head per task."""
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import skip_init
 
-from mygo.data import LabelledImages, to_unit_range
+from mygo.data import ImageShape, LabelledImages, to_unit_range
 from mygo.errors import InputError
 from mygo.layers import group_norm
 
 ENCODED_TOGETHER = 500
 """Images that go through a front at once."""
-
-BackboneName = Literal["mlp", "conv", "resnet18"]
-BACKBONES: tuple[str, ...] = get_args(BackboneName)
-
-
-ImageShape = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -67,18 +62,37 @@ def resnet18(image_shape: ImageShape) -> Backbone:
     return Backbone([stem, net.bn1, net.relu, *stages, net.avgpool, nn.Flatten()], 512, front=6)
 
 
-BUILDERS: dict[str, Callable[[ImageShape], Backbone]] = {"mlp": mlp, "conv": conv, "resnet18": resnet18}
+BACKBONES: dict[str, Callable[[ImageShape], Backbone]] = {"mlp": mlp, "conv": conv, "resnet18": resnet18}
+"""What makes the layers that a name stands for."""
+
+
+def use_backbone(name: str, build: Callable[[ImageShape], nn.Module]) -> None:
+    """Let ``backbone`` name a network of one's own: the module that ``build`` makes for images of a shape (C, H, W).
+
+    The module maps images [N, C, H, W] in [-1, 1] to features [N, F]; heads are added to it. A life that uses it can be
+    opened once its name is known again; on Ray the name is not known to the workers.
+    """
+
+    def built(image_shape: ImageShape) -> Backbone:
+        module = build(image_shape)
+        with torch.no_grad():
+            features = copy.deepcopy(module).eval()(torch.zeros(2, *image_shape))
+        if features.dim() != 2:
+            raise InputError(f"The backbone {name!r} must return features [N, F], not {list(features.shape)}.")
+        return Backbone([module], features.shape[1])
+
+    BACKBONES[name] = built
 
 
 class NeocortexNet(nn.Module):
     """`features`, shared by all tasks, and `classifiers`, one linear head per task in the order they were learned."""
 
-    def __init__(self, image_shape: ImageShape, backbone: BackboneName = "conv") -> None:
+    def __init__(self, image_shape: ImageShape, backbone: str = "conv") -> None:
         super().__init__()
         self.image_shape = image_shape
         """Shape of what `features` takes: images or, after `split`, the feature maps of an `Encoder`."""
         self.backbone = backbone
-        built = BUILDERS[backbone](image_shape)
+        built = BACKBONES[backbone](image_shape)
         self.features = nn.Sequential(*built.layers)
         self.feature_dim = built.feature_dim
         self.classifiers = nn.ModuleList()
@@ -88,6 +102,16 @@ class NeocortexNet(nn.Module):
         head = nn.Linear(self.feature_dim, num_classes)
         self.classifiers.append(head.to(next(self.features.parameters()).device))
         return head
+
+    def keep_outputs(self, task: int, kept: Sequence[int]) -> None:
+        """Drop all outputs of the head of ``task`` but those at ``kept``, and without any the head."""
+        if not kept:
+            del self.classifiers[task]
+            return
+        old = self.classifiers[task]
+        head = nn.Linear(self.feature_dim, len(kept)).to(next(old.parameters()).device)
+        head.load_state_dict({name: tensor[list(kept)] for name, tensor in old.state_dict().items()})
+        self.classifiers[task] = head
 
     @property
     def head_sizes(self) -> list[int]:
@@ -103,6 +127,45 @@ class NeocortexNet(nn.Module):
         return torch.cat([head(features) for head in self.classifiers], dim=1)
 
 
+def stacked_heads(net: NeocortexNet) -> nn.Linear:
+    """Return one layer that answers as all heads of ``net`` side by side, with a copy of their weights.
+
+    A layer of its own for each head would make the time of a step grow with the tasks.
+    """
+    device = next(net.parameters()).device
+    layer: nn.Linear = skip_init(nn.Linear, net.feature_dim, sum(net.head_sizes), device=device)
+    states = [head.state_dict() for head in net.classifiers]
+    layer.load_state_dict({name: torch.cat([state[name] for state in states]) for name in layer.state_dict()})
+    return layer
+
+
+@torch.no_grad()
+def hand_back(layer: nn.Linear, net: NeocortexNet) -> None:
+    """Give the heads of ``net`` the weights that `stacked_heads` took from them, as they are in ``layer`` now."""
+    for name, stacked in layer.state_dict().items():
+        for head, part in zip(net.classifiers, stacked.split(net.head_sizes), strict=True):
+            head.get_parameter(name).copy_(part)
+
+
+@dataclass(frozen=True)
+class OwnOutputs:
+    """Which of the outputs of all heads side by side are each task's own.
+
+    ``positions`` [tasks, H] are their places; ``real`` (bool) [tasks, H] is False where a head is smaller than H.
+    """
+
+    positions: Tensor
+    real: Tensor
+
+
+def own_outputs(head_sizes: Sequence[int], device: torch.device | str = "cpu") -> OwnOutputs:
+    """Return every task's own outputs for heads of ``head_sizes``."""
+    sizes = torch.tensor(head_sizes, device=device)[:, None]
+    columns = torch.arange(max(head_sizes), device=device)
+    real = columns < sizes
+    return OwnOutputs((sizes.cumsum(0) - sizes + columns) * real, real)
+
+
 class Encoder(nn.Module):
     """The front of a network, frozen: it turns images into feature maps that are kept and dreamt like images, as uint8.
 
@@ -111,14 +174,14 @@ class Encoder(nn.Module):
 
     scale: Tensor
 
-    def __init__(self, image_shape: ImageShape, backbone: BackboneName) -> None:
+    def __init__(self, image_shape: ImageShape, backbone: str) -> None:
         """Build the front of ``backbone`` with random weights and scale 1.
 
         Raises:
             InputError: this backbone has no convolutional front.
         """
         super().__init__()
-        built = BUILDERS[backbone](image_shape)
+        built = BACKBONES[backbone](image_shape)
         if not built.front:
             raise InputError(f"--dream-level features needs a backbone with a convolutional front, not {backbone}.")
         self.front = nn.Sequential(*built.layers[: built.front])
@@ -156,7 +219,7 @@ class Rescale(nn.Module):
         return (maps + 1) / 2 * self.scale
 
 
-def behind(encoder: Encoder, image_shape: ImageShape, backbone: BackboneName) -> NeocortexNet:
+def behind(encoder: Encoder, image_shape: ImageShape, backbone: str) -> NeocortexNet:
     """Return a network without heads, of random weights, whose features start from the maps of ``encoder``."""
     net = NeocortexNet(image_shape, backbone)
     net.image_shape = encoder.map_shape

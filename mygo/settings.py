@@ -1,7 +1,7 @@
 """Settings as plain values: configurations read from JSON, and changed by dotted names such as ``sleep.steps``."""
 
 import types
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -48,6 +48,15 @@ def change(config: Config, settings: Mapping[str, Any]) -> Config:
             inner = inner.setdefault(part, {})
         inner[last] = value
     return overlay(config, values)
+
+
+def flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield nested ``settings`` under dotted names, such as those of the flags."""
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
 
 
 def look_up(config: object, name: str) -> Any:

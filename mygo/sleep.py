@@ -11,7 +11,7 @@ from mygo.crew import Crew, Losses, train
 from mygo.data import to_unit_range
 from mygo.dreams import Dreams
 from mygo.errors import check_ranges
-from mygo.neocortex import NeocortexNet
+from mygo.neocortex import NeocortexNet, OwnOutputs, hand_back, own_outputs, stacked_heads
 from mygo.stream import Task
 from mygo.team import Team, batch_mean
 
@@ -28,7 +28,7 @@ class SleepConfig:
     batch_size: int = 128
     """Dreams per step, over all workers."""
     steps_per_block: int = 8
-    """Steps whose dreams are made together, in one call of a dreamer."""
+    """Steps whose dreams are made together, in one call of a dreamer; more with dozens of memories."""
     max_shift: int = 1
     """Most pixels by which a dream is moved before teacher and student see it."""
     current_share: float | None = None
@@ -54,54 +54,40 @@ class SleepConfig:
 def consolidate(life: "Life", task: Task, crew: Crew) -> None:
     """Train the neocortex on dreams of all tasks to answer as the teacher does.
 
-    The first sleep is skipped: teacher and student are the same network then, and there is one head only.
+    With one head only it is skipped: there is nothing to reconcile.
     """
-    if task.index == 0:
+    if len(life.lessons) == 1:
         return
     config = life.config.sleep
-    night = life.night(task.index)
+    night = life.night()
     outputs = own_outputs(life.neocortex.head_sizes, crew.team.device)
     dreams_by_step = crew.dreams.dreams(life, night, crew.team, crew.keeper.steps_done(crew.attempt))
 
     def losses_at(student: nn.Module, step: int) -> Losses:
-        dreams = next(dreams_by_step)
+        with crew.waiting_for("dreams"):
+            dreams = next(dreams_by_step)
         features, logits = student(to_unit_range(dreams.images.to(crew.team.device)))
         losses = distillation_losses(logits, dreams, outputs, config, crew.team)
         return losses | feature_losses(features, dreams, config, crew.team)
 
-    train(Student(life.neocortex), losses_at, steps=config.steps, lr=config.lr, crew=crew)
+    student = Student(life.neocortex)
+    train(student, losses_at, steps=config.steps, lr=config.lr, crew=crew)
+    hand_back(student.heads, life.neocortex)
 
 
 class Student(nn.Module):
-    """The neocortex as it is distilled: it answers with its features beside its logits."""
+    """The neocortex as it is distilled: it answers with its features beside its logits, from all heads as one layer."""
 
     def __init__(self, net: NeocortexNet) -> None:
+        """Share the features of ``net``, and copy its heads."""
         super().__init__()
-        self.net = net
+        self.features = net.features
+        self.heads = stacked_heads(net)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return features [N, F] and the logits of all heads [N, K] for ``images`` [N, C, H, W] in [-1, 1]."""
-        features = self.net.features(images)
-        return features, self.net.classify(features)
-
-
-@dataclass(frozen=True)
-class OwnOutputs:
-    """Which of the outputs of all heads side by side are each task's own.
-
-    ``positions`` [tasks, H] are their places; ``real`` (bool) [tasks, H] is False where a head is smaller than H.
-    """
-
-    positions: Tensor
-    real: Tensor
-
-
-def own_outputs(head_sizes: list[int], device: torch.device | str = "cpu") -> OwnOutputs:
-    """Return every task's own outputs for heads of ``head_sizes``."""
-    sizes = torch.tensor(head_sizes, device=device)[:, None]
-    columns = torch.arange(max(head_sizes), device=device)
-    real = columns < sizes
-    return OwnOutputs((sizes.cumsum(0) - sizes + columns) * real, real)
+        features = self.features(images)
+        return features, self.heads(features)
 
 
 def centred(values: Tensor, real: Tensor) -> Tensor:

@@ -4,15 +4,17 @@ import hashlib
 import json
 import os
 import re
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 import safetensors
 import safetensors.torch
 import torch
+from filelock import FileLock, Timeout
 from torch import Tensor
 
 from mygo.errors import InputError, StorageError
@@ -24,14 +26,40 @@ MANIFEST = "manifest.json"
 PREVIOUS = "manifest.previous.json"
 """The state before, for when something of the newest is damaged."""
 
+LOCK = "in-use.lock"
+
 _TENSOR_FILE = re.compile(r"[a-z0-9-]+-(?P<digest>[0-9a-f]{16})\.safetensors")
 
 
-def write_atomically(path: Path, content: bytes) -> None:
+@contextmanager
+def locked(folder: Path, patience: float) -> Iterator[None]:
+    """Hold ``folder`` inside the block, after at most ``patience`` seconds of waiting for it; it is made if need be.
+
+    The operating system takes the lock from a process that dies.
+
+    Raises:
+        InputError: another process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / LOCK, timeout=patience)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise InputError(f"{folder} is in use by another run: wait for its end, or choose another folder.") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def write_atomically(
+    path: Path, content: bytes, advice: str = "the state before is whole; make room and --resume"
+) -> None:
     """Write ``content`` under a temporary name, force it to disk, and move it to ``path`` in one step.
 
     Raises:
-        StorageError: it cannot be written, for lack of room perhaps; what was at ``path`` is still there.
+        StorageError: it cannot be written, for lack of room perhaps; what was at ``path`` is still there. The message
+            ends with ``advice``.
     """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
@@ -42,12 +70,43 @@ def write_atomically(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        raise StorageError(
-            f"{path} cannot be written ({error.strerror}): the state before is whole; make room and --resume."
-        ) from error
+        raise StorageError(f"{path} cannot be written ({error.strerror}): {advice}.") from error
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def check_writable(out: Path, advice: str = "choose another --out") -> None:
+    """Make sure that the folder ``out`` can be made and written to; leaves nothing behind.
+
+    Raises:
+        InputError: it cannot; the message ends with ``advice``.
+    """
+    ancestor = next(folder for folder in (out, *out.resolve().parents) if folder.exists())
+    try:
+        with tempfile.TemporaryFile(dir=ancestor):
+            pass
+    except OSError as error:
+        raise InputError(f"{out} cannot be written to ({error.strerror}): {advice}.") from error
+
+
+def check_target(path: Path, *suffixes: str) -> None:
+    """Make sure, before any work is done, that a file in one of ``suffixes`` can be written at ``path``.
+
+    Raises:
+        InputError: it ends with none of them, is a folder, or is in none that can be written to.
+    """
+    if path.suffix.lower() not in suffixes:
+        raise InputError(f"{path} is of no kind that can be written here: name a file in {' or '.join(suffixes)}.")
+    try:
+        is_folder, has_folder = path.is_dir(), path.parent.is_dir()
+    except OSError as error:
+        raise InputError(f"{path} cannot be written ({error.strerror}): name another file.") from error
+    if is_folder:
+        raise InputError(f"{path} is a folder: name a file.")
+    if not has_folder:
+        raise InputError(f"{path.parent} is not a folder that is there: make it, or name a file elsewhere.")
+    check_writable(path.parent, "allow writing to it, or name a file elsewhere")
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

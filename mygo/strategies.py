@@ -33,3 +33,12 @@ STRATEGIES: dict[str, Strategy] = {
     "lwf": Strategy(wake={"lwf": baselines.learning_without_forgetting}, sleep={}),
     "replay": Strategy(wake={"replay": baselines.replay}, sleep={}),
 }
+
+
+def use_strategy(name: str, wake: WakePhase | dict[str, WakePhase], sleep: dict[str, SleepPhase] | None = None) -> None:
+    """Let experiments name a strategy of one's own.
+
+    ``wake`` is what it does with a task's data, one function or several by name; ``sleep``, what it does without. They
+    change the life's networks in place: see `mygo.baselines` for some. On Ray the name is not known to the workers.
+    """
+    STRATEGIES[name] = Strategy({name: wake} if callable(wake) else wake, sleep or {})

@@ -1,7 +1,7 @@
 """The stream of tasks: which classes come when, and each task's data, handed out once."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -13,10 +13,11 @@ from mygo.errors import DataGoneError, InputError
 
 @dataclass(frozen=True)
 class Task:
-    """One step of the stream: ``classes`` are the data set's labels, in the order of the task's head."""
+    """One step of the stream: ``classes`` are labels of the data set, in the head's order, and ``names`` theirs."""
 
     index: int
     classes: tuple[int, ...]
+    names: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"task {self.index + 1}"
@@ -52,8 +53,9 @@ class TaskStream:
     """
 
     def __init__(self, dataset: ImageDataset, tasks: Sequence[Task]) -> None:
-        self.tasks = list(tasks)
+        self.tasks = [replace(task, names=tuple(dataset.class_names[c] for c in task.classes)) for task in tasks]
         self.image_shape = dataset.image_shape
+        self.class_names = dataset.class_names
         self.test = [_examples_of(dataset.test, task) for task in tasks]
         self._waiting = {task.index: _examples_of(dataset.train, task) for task in self.tasks}
 

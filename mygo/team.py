@@ -5,11 +5,14 @@ Ray Train, torchrun or a test) it is all ranks under DistributedDataParallel (DD
 batch's indices and noise, which are cheap, and keeps its share, so the numbers do not depend on the number of ranks.
 """
 
+import math
+import time
 from typing import Protocol
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 from torch.nn.parallel import DistributedDataParallel
 
 
@@ -25,6 +28,9 @@ class Team(Protocol):
 
     def sum(self, values: Tensor) -> Tensor:
         """Return the sum of ``values`` (any shape) over all ranks."""
+
+    def waited(self) -> float:
+        """Return for how many seconds the last backward pass waited for gradients of other ranks."""
 
     def barrier(self) -> None:
         """Wait until every rank is here."""
@@ -47,6 +53,10 @@ class Solo:
         """Return ``values``."""
         return values
 
+    def waited(self) -> float:
+        """Return 0: there are no others."""
+        return 0.0
+
     def barrier(self) -> None:
         """Go on at once."""
 
@@ -58,6 +68,8 @@ class Ranks:
         self.rank = dist.get_rank()
         self.size = dist.get_world_size()
         self.device = torch.device(device)
+        self._own_ready = math.inf
+        """When this rank's last gradients were ready to be exchanged."""
 
     def wrap(self, module: nn.Module) -> nn.Module:
         """Return ``module`` under DDP; a single rank needs none."""
@@ -65,7 +77,9 @@ class Ranks:
         if self.size == 1:
             return module
         # Buffers are functions of the parameters alone (spectral norm's vectors), so every rank has the same ones.
-        return DistributedDataParallel(module, broadcast_buffers=False, gradient_as_bucket_view=True)
+        wrapped = DistributedDataParallel(module, broadcast_buffers=False, gradient_as_bucket_view=True)
+        wrapped.register_comm_hook(self, exchange)
+        return wrapped
 
     def sum(self, values: Tensor) -> Tensor:
         """Return the sum of ``values`` over all ranks, on the CPU."""
@@ -73,9 +87,19 @@ class Ranks:
         dist.all_reduce(values)
         return values.cpu()
 
+    def waited(self) -> float:
+        """Return how long ago this rank was ready for the exchange that has just ended."""
+        return max(0.0, time.perf_counter() - self._own_ready)
+
     def barrier(self) -> None:
         """Wait until every rank is here."""
         dist.barrier()
+
+
+def exchange(ranks: Ranks, bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:  # type: ignore[name-defined]
+    """Average a bucket of gradients as DDP does by itself, and note when it was ready."""
+    ranks._own_ready = time.perf_counter()
+    return allreduce_hook(None, bucket)  # type: ignore[arg-type]  # None is the default group
 
 
 def share(total: int, rank: int, size: int) -> slice:

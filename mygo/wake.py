@@ -15,7 +15,7 @@ from mygo.data import LabelledImages, to_unit_range
 from mygo.errors import MemoryQualityError, check_ranges
 from mygo.gan import Generator, train_gan
 from mygo.journal import Dreamt, Notice
-from mygo.memory import as_stored, measure_quality, sample_grid
+from mygo.memory import Quality, as_stored, measure_quality, sample_grid
 from mygo.neocortex import NeocortexNet
 from mygo.stream import EpochBatches, Task
 from mygo.team import batch_mean, share
@@ -57,14 +57,14 @@ class OneHead(nn.Module):
 
 
 def learn(life: "Life", task: Task, data: LabelledImages, crew: Crew) -> None:
-    """Train the new head on the neocortex's features.
+    """Train the task's head on the neocortex's features.
 
-    The first task has nothing to protect and trains the features too. From then on they stay as they are, and every
+    A first task has nothing to protect and trains the features too. From then on they stay as they are, and every
     image's features are computed once.
     """
     config = life.config.wake
-    key = (life.config.seed, "learn", task.index)
-    if task.index == 0:
+    key = life.key("learn")
+    if len(life.lessons) == 1:
         fit_head(life.neocortex, task, data, crew, key, config.adapt_steps, config)
         life.freeze_front(data)
         return
@@ -89,30 +89,44 @@ def adapt(life: "Life", task: Task, data: LabelledImages, crew: Crew) -> None:
     """
     config = life.config.wake
     life.fast_learner = copy.deepcopy(life.neocortex)
-    if task.index > 0:
-        key = (life.config.seed, "adapt", task.index)
-        fit_head(life.fast_learner, task, life.perceived(data), crew, key, config.adapt_steps, config)
+    if len(life.lessons) > 1:
+        data = life.perceived(data)
+        fit_head(life.fast_learner, task, data, crew, life.key("adapt"), config.adapt_steps, config)
 
 
 def memorise(life: "Life", task: Task, data: LabelledImages, crew: Crew) -> None:
-    """Train the task's conditional GAN and keep its generator, once dreams are faithful and diverse enough.
+    """Train the task's conditional GAN and keep its generator, which begins as the memory of it, or the one before.
+
+    Raises:
+        MemoryQualityError: every attempt stayed below the floor.
+    """
+    known = life.memories[: task.index + 1]
+    start = known[-1] if known and life.config.memory.gan.warm_start else None
+    life.keep_memory(task.index, *faithful_memory(life, task.index, life.perceived(data), start, crew))
+
+
+def faithful_memory(
+    life: "Life", task: int, data: LabelledImages, start: Generator | None, crew: Crew
+) -> tuple[Generator, Quality]:
+    """Return a generator trained on ``data`` whose dreams are faithful and diverse enough, and how good they are.
+
+    The judge is the fast learner's head of ``task``; ``start`` is the generator that training begins with.
 
     Raises:
         MemoryQualityError: every attempt stayed below the floor.
     """
     config = life.config.memory
     if life.fast_learner is None:
-        raise RuntimeError("memorise needs the fast learner as a judge: run adapt first")
-    data = life.perceived(data)
+        raise RuntimeError("a memory needs the fast learner as a judge: run adapt first")
+    num_classes = life.fast_learner.head_sizes[task]
     for attempt in range(crew.keeper.attempt, config.attempts):
-        key = memory_key(life, task, attempt)
-        generator = trained_memory(life, task, data, key, replace(crew, attempt=attempt))
-        quality = measure_quality(generator, life.fast_learner, task.index, data, key, crew.team)
+        key = memory_key(life, attempt)
+        generator = trained_memory(life, num_classes, data, key, start, replace(crew, attempt=attempt))
+        quality = measure_quality(generator, life.fast_learner, task, data, key, crew.team)
         grid = sample_grid(generator, key, crew.team.device)
-        crew.tell(Dreamt(crew.place, grid, len(task.classes), asdict(quality)))
+        crew.tell(Dreamt(crew.place, grid, num_classes, asdict(quality)))
         if quality.reaches(config):
-            life.keep_memory(generator, quality)
-            return
+            return generator, quality
         crew.tell(
             Notice(f"{crew.place}: attempt {attempt + 1} of {config.attempts} is below the floor, with {quality}.")
         )
@@ -123,18 +137,19 @@ def memorise(life: "Life", task: Task, data: LabelledImages, crew: Crew) -> None
     )
 
 
-def memory_key(life: "Life", task: Task, attempt: int = 0) -> seeding.Key:
-    """Return what the draws of one attempt at the memory of ``task`` are named by."""
-    return life.config.seed, "memorise", task.index, attempt
+def memory_key(life: "Life", attempt: int = 0) -> seeding.Key:
+    """Return what the draws of one attempt at this cycle's memory are named by."""
+    return *life.key("memorise"), attempt
 
 
-def trained_memory(life: "Life", task: Task, data: LabelledImages, key: seeding.Key, crew: Crew) -> Generator:
+def trained_memory(
+    life: "Life", num_classes: int, data: LabelledImages, key: seeding.Key, start: Generator | None, crew: Crew
+) -> Generator:
     """Return a generator that was trained on ``data``, now or by an earlier run that left it in the crew's cache.
 
-    Its weights are rounded as they are stored.
+    It begins as ``start``, if there is one. Its weights are rounded as they are stored.
     """
-    gan, num_classes = life.config.memory.gan, len(task.classes)
-    start = life.memories[-1] if life.memories and gan.warm_start else None
+    gan = life.config.memory.gan
 
     def train_now() -> Generator:
         generator = train_gan(data, num_classes, gan, key, crew, start)

@@ -56,5 +56,6 @@ def ray_cluster() -> Iterator[str]:
     from distributed.session import environment, ray_session
 
     mark = uuid.uuid4().hex
-    with environment({"MARK": mark}), ray_session(num_cpus=2, dashboard=True):
+    values = {"MARK": mark, "RAY_metrics_report_interval_ms": "1000"}
+    with environment(values), ray_session(num_cpus=2, dashboard=True):
         yield mark

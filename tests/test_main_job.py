@@ -58,7 +58,7 @@ def test_without_sleep_it_is_clearly_worse(main_job) -> None:
 
 def test_the_terminal_shows_rows_and_table_and_no_noise_of_ray(main_job) -> None:
     _, text, _ = main_job
-    for expected in ("mygo after task 5: class-IL", "finetune", "forget-", "raw data", "results.json"):
+    for expected in ("mygo after task 5: class-IL", "finetune", "forget-", "raw data", "results.json", "report.html"):
         assert expected in text, expected
     for noise in ("INFO", "WARNING", "(TrainController", "(RayTrainWorker", "Traceback"):
         assert noise not in text, noise
@@ -68,6 +68,7 @@ def test_what_is_left_is_a_life_and_curves(main_job) -> None:
     out = main_job[0]
     assert sorted(path.name for path in (out / "life").iterdir()) == ["finetune", "joint", "mygo"]
     assert len(list((out / "life" / "mygo").glob("memory-*.safetensors"))) == 5
+    assert "Dreams" in (out / "report.html").read_text()
     assert sorted(path.name for path in (out / "tensorboard").iterdir()) == ["finetune", "joint", "mygo"]
     pickles = [p for p in out.rglob("*") if p.suffix in {".pt", ".pth", ".pkl", ".pickle"}]
     assert pickles == []

@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 from torch.utils.tensorboard import SummaryWriter
-from torch.utils.tensorboard.summary import hparams
 
 from mygo.storage import read_json, write_json
+from mygo.tensorboard import add_row
 from tune.trial import Plan, Point
 
 Status = Literal["running", "finished", "stopped", "failed", "cut"]
@@ -137,16 +137,10 @@ class TrialBoard(ray.tune.Callback):
         return earlier if earlier["status"] in ("finished", "stopped") else None
 
     def _write_hparams(self, record: TrialRecord) -> None:
-        settings = {name: "None" if value is None else value for name, value in record.point.settings.items()}
         writer = SummaryWriter(str(self.plan.tensorboard(record.point)))
-        final = {
-            "hparam/class_il": record.class_il[-1] if record.class_il else 0.0,
-            "hparam/tasks": len(record.class_il),
-        }
-        for summary in hparams(settings | {"seed": record.point.seed}, final):
-            writer.file_writer.add_summary(summary)  # type: ignore[attr-defined]
-        for name, value in final.items():
-            writer.add_scalar(name, value)
+        settings = {**record.point.settings, "seed": record.point.seed}
+        tasks = len(record.class_il)
+        add_row(writer, settings, {"class_il": record.class_il[-1] if tasks else 0.0, "tasks": tasks}, step=tasks)
         writer.close()
 
     def _show(self) -> None:

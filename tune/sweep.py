@@ -17,14 +17,14 @@ if __name__ == "__main__":  # started as a script: import from the repository in
 import tyro
 from rich.console import Console
 
-from distributed.run import class_order, dataset_named, exit_code_of
+from distributed.run import class_order, dataset_named
 from mygo.data import DatasetName, load_dataset
-from mygo.errors import InputError
-from mygo.experiment import Experiment, ExperimentConfig, check_writable, versions
+from mygo.errors import InputError, exit_code_of
+from mygo.experiment import Experiment, ExperimentConfig, versions
 from mygo.life import LifeConfig
 from mygo.presets import preset
 from mygo.settings import change
-from mygo.storage import read_json, write_json
+from mygo.storage import check_writable, read_json, write_json
 from tune.space import Space, search_space
 
 RESULTS_SCHEMA = 1
@@ -255,7 +255,9 @@ def run(arguments: Arguments, console: Console) -> None:
 
 def main(argv: list[str]) -> int:
     """Run the command and return its exit code."""
-    return exit_code_of(lambda: run(parse(argv), Console()), "sweep.py", "flags")
+    return exit_code_of(
+        lambda: run(parse(argv), Console()), "sweep.py", "run again with the same flags and --resume to go on"
+    )
 
 
 if __name__ == "__main__":

@@ -221,6 +221,9 @@ def train_memories(point: Point, plan: Plan) -> None:
     stream = experiment.open_stream()
     life = Life(STRATEGY, experiment.config.life, stream.image_shape)
     crew = Crew(Solo(plan.device), OwnDreams(), cache=MemoryCache(plan.memory_cache))
+    start = None
     for task in stream.tasks:
-        key = memory_key(life, task)
-        life.memories.append(trained_memory(life, task, stream.hand_out(task), key, crew))
+        life.cycles = task.index
+        data, key = stream.hand_out(task), memory_key(life)
+        memory = trained_memory(life, len(task.classes), data, key, start, crew)
+        start = memory if life.config.memory.gan.warm_start else None

@@ -32,11 +32,11 @@ def asleep(tiny_experiment: Experiment, tmp_path: Path) -> Life:
     for task in (Task(0, (0, 1)), Task(1, (2, 3))):
         life.begin(task)
         torch.manual_seed(task.index)
-        life.keep_memory(config.build_generator(2, (1, 8, 8)), Quality(1.0, 1.0))
+        life.keep_memory(task.index, config.build_generator(2, (1, 8, 8)), Quality(1.0, 1.0))
     life.fast_learner = Life("mygo", config, (1, 8, 8)).neocortex
     for _ in range(2):
         life.fast_learner.add_task_head(2)
-    life.tasks_learned = 1
+    life.tasks_learned = life.cycles = 1
     life.save()
     return life
 
@@ -60,7 +60,7 @@ def pools(ray_cluster: str) -> Iterator[dict[int, PooledDreams]]:
 def test_one_two_and_four_dreamers_dream_the_same_bits_as_the_process_itself(
     asleep: Life, pools: dict[int, PooledDreams]
 ) -> None:
-    night = asleep.night(1)
+    night = asleep.night()
     own = list(OwnDreams().dreams(asleep, night, Solo()))
     assert len(own) == night.steps
     for pool in pools.values():
@@ -70,7 +70,7 @@ def test_one_two_and_four_dreamers_dream_the_same_bits_as_the_process_itself(
 def test_a_dreamer_that_dies_comes_back_and_dreams_the_same(asleep: Life, ray_cluster: str) -> None:
     actor = ray.remote(PidDreamer).options(num_cpus=0, max_restarts=-1, max_task_retries=3)
     dreamers = [actor.remote(1) for _ in range(2)]
-    night = asleep.night(1)
+    night = asleep.night()
     own = list(OwnDreams().dreams(asleep, night, Solo()))
     dreams = PooledDreams(dreamers).dreams(asleep, night, Solo())
     found = [next(dreams)]
@@ -97,7 +97,7 @@ class CountingDreamer:
 
 def test_a_bounded_number_of_blocks_is_in_flight(asleep: Life, ray_cluster: str) -> None:
     dreamer = CountingDreamer()
-    night = asleep.night(1)
+    night = asleep.night()
     assert night.blocks == 3
     dreams = PooledDreams([dreamer]).dreams(asleep, night, Solo())
     assert dreamer.asked == 0
@@ -110,11 +110,11 @@ def test_a_bounded_number_of_blocks_is_in_flight(asleep: Life, ray_cluster: str)
 
 def test_a_request_for_another_task_than_the_saved_one_is_refused(asleep: Life) -> None:
     assert asleep.folder is not None
-    with pytest.raises(RuntimeError, match="is at task 1, not 0"):
-        BlockDreamer(1).dream(BlockRequest(asleep.folder, tasks_learned=0, block=0, rank=0, size=1))
+    with pytest.raises(RuntimeError, match="has had 1 cycles, not 0"):
+        BlockDreamer(1).dream(BlockRequest(asleep.folder, cycles=0, block=0, rank=0, size=1))
 
 
 def test_a_life_without_a_folder_cannot_use_a_pool(asleep: Life) -> None:
     asleep.folder = None
     with pytest.raises(RuntimeError, match="has none"):
-        next(PooledDreams([None]).dreams(asleep, asleep.night(1), Solo()))
+        next(PooledDreams([None]).dreams(asleep, asleep.night(), Solo()))

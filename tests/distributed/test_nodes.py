@@ -68,6 +68,15 @@ def test_a_request_without_room_waits_with_a_message_and_ends_with_both_numbers(
     assert wait_for_room(place({"CPU": 4}, 4, 1), 1, told.append).num_workers == 2, "as many as there is room for"
 
 
+def test_a_placement_is_kept_until_a_node_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 2.0})
+    given = place({"CPU": 4}, 2, 2)  # whose dreamers have cores of their own, on nodes that autoscaling is to add
+    alone = place({"CPU": 2}, 2, 2)
+    assert given != alone
+    assert nodes.fitting(given, 2, lost=False) == given
+    assert nodes.fitting(given, 2, lost=True) == alone
+
+
 def absent_node() -> dict[str, Any]:
     """Return what `ray.nodes` might say of a node that is not there."""
     return {"NodeID": "7" * 56, "NodeManagerAddress": "192.0.2.7", "Alive": True, "Resources": {"CPU": 1.0}}

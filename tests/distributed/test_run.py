@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 import ray
+from rich.console import Console
 
-from distributed.run import main, parse
+from distributed.run import main, parse, show_report
+from mygo.errors import StorageError
 from mygo.presets import preset
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
@@ -101,6 +103,18 @@ def test_a_life_in_out_and_an_unwritable_out_are_refused(tmp_path: Path, capsys:
     assert main(["--out", str(tmp_path / "fresh"), "--resume"]) == 2
     assert "no life to resume" in capsys.readouterr().err
     assert not (tmp_path / "fresh").exists()
+
+
+def test_a_report_that_cannot_be_made_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full_disk(folder: Path) -> Path:
+        raise StorageError(f"{folder} cannot be written.")
+
+    monkeypatch.setattr("mygo.report.write_report", full_disk)
+    show_report(tmp_path, Console(width=80))
+    expected = f"There is no report (StorageError: {tmp_path} cannot be written), but the results are whole.\n"
+    assert capsys.readouterr().out == expected
 
 
 def test_more_workers_than_the_cluster_has_are_refused_before_anything_is_written(

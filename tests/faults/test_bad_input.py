@@ -9,7 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distributed.run import class_order, worker_range
+from distributed.command import OnRay
+from distributed.run import class_order
 from mygo.data import ImageDataset, LabelledImages
 from mygo.errors import InputError
 from mygo.experiment import NUM_CLASSES, ExperimentConfig
@@ -80,7 +81,7 @@ def test_any_text_for_a_class_order_is_numbers_or_is_refused(text: str) -> None:
 @given(st.text(max_size=6) | st.from_regex(r"[0-9]{1,2}:?[0-9]{0,2}", fullmatch=True))
 def test_any_text_for_a_number_of_workers_is_a_range_or_is_refused(text: str) -> None:
     try:
-        fewest, most = worker_range(text, "digits")
+        fewest, most = OnRay(num_workers=text).workers(small=True)
     except InputError as error:
         assert_one_sentence(error)
     else:

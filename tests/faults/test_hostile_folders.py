@@ -1,5 +1,6 @@
 """A life's folder that somebody made to do harm, or that chance did: nothing is loaded, nothing is run."""
 
+import copy
 import hashlib
 import json
 import pickle
@@ -15,8 +16,10 @@ from hypothesis import strategies as st
 
 from mygo import storage
 from mygo.errors import InputError
+from mygo.experiment import Experiment, ExperimentConfig
 from mygo.life import SCHEMA, Life, LifeConfig
 from mygo.memory import Quality
+from mygo.results import read_folder
 from mygo.storage import MANIFEST
 from mygo.stream import Task
 
@@ -27,7 +30,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent.parent
 def life(tiny_life: LifeConfig, tmp_path_factory: pytest.TempPathFactory) -> Life:
     life = Life("mygo", tiny_life, (1, 8, 8), tmp_path_factory.mktemp("hostile") / "life")
     life.begin(Task(0, (4, 7)))
-    life.keep_memory(tiny_life.build_generator(2, (1, 8, 8)), Quality(0.9, 0.8))
+    life.keep_memory(0, tiny_life.build_generator(2, (1, 8, 8)), Quality(0.9, 0.8))
     life.record.task_il.append([1.0])
     life.save()
     return life
@@ -127,23 +130,49 @@ ANY_JSON = st.recursive(
 )
 
 
+def put_anywhere(content: Any, data: st.DataObject) -> None:
+    """Put anything at any place of ``content``."""
+    *way, last = data.draw(st.sampled_from([path for path in paths_in(content) if path]))
+    for key in way:
+        content = content[key]
+    content[last] = data.draw(ANY_JSON)
+
+
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_manifest_with_anything_anywhere_is_opened_or_refused(
     life: Life, tmp_path: Path, data: st.DataObject
 ) -> None:
     manifest = manifest_of(life)
-    *way, last = data.draw(st.sampled_from([path for path in paths_in(manifest) if path]))
-    target: Any = manifest
-    for key in way:
-        target = target[key]
-    target[last] = data.draw(ANY_JSON)
+    put_anywhere(manifest, data)
     try:
         opened = Life.open(folder_with(life, tmp_path / "life", manifest), pytest.fail)
     except InputError:
         return
     assert json.dumps(opened.record.seconds)
     assert len(opened.memories) <= 1
+
+
+@pytest.fixture(scope="module")
+def results(tiny_life: LifeConfig) -> dict[str, Any]:
+    config = ExperimentConfig(num_tasks=2, class_order=tuple(range(10)), strategies=("mygo",), life=tiny_life)
+    found: dict[str, Any] = json.loads(json.dumps(Experiment(config).run()))
+    return found
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_results_with_anything_anywhere_are_read_or_refused(
+    results: dict[str, Any], tmp_path: Path, data: st.DataObject
+) -> None:
+    harmed = copy.deepcopy(results)
+    put_anywhere(harmed, data)
+    storage.write_json(tmp_path / "results.json", harmed)
+    try:
+        run = read_folder(tmp_path)
+    except InputError:
+        return
+    assert sorted(run.learned) == sorted(run.class_names)
 
 
 def test_nothing_in_the_code_reads_pickles_from_disk() -> None:

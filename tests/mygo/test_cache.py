@@ -9,14 +9,14 @@ from mygo import gan, wake
 from mygo.cache import MemoryCache
 from mygo.data import LabelledImages
 from mygo.experiment import Experiment
-from mygo.gan import GanConfig, Generator
+from mygo.gan import ConvGenerator, GanConfig, Generator
 from mygo.journal import Event, Notice, silent
 from mygo.memory import as_stored
 from mygo.team import Solo
 
 
 def blank() -> Generator:
-    return Generator(2, (1, 8, 8), latent_dim=4, width=8)
+    return ConvGenerator(2, (1, 8, 8), latent_dim=4, width=8)
 
 
 def trained() -> Generator:

@@ -5,11 +5,18 @@ import torch
 
 from mygo.data import to_unit_range
 from mygo.dreams import Dreamer, Dreams, Night, by_step, shifted
-from mygo.gan import Generator
+from mygo.gan import ConvGenerator
 from mygo.neocortex import NeocortexNet
 
 NIGHT = Night(
-    key=(0, "sleep", 1), head_sizes=(2, 3), noise_dim=6, steps=10, batch_size=12, steps_per_block=4, max_shift=1
+    key=(0, "sleep", 1),
+    head_sizes=(2, 3),
+    current=1,
+    noise_dim=6,
+    steps=10,
+    batch_size=12,
+    steps_per_block=4,
+    max_shift=1,
 )
 
 
@@ -27,8 +34,8 @@ def two_teachers() -> tuple[NeocortexNet, NeocortexNet]:
 def dreamer() -> Dreamer:
     neocortex, fast_learner = two_teachers()
     # Memories may differ in the length of their noise.
-    memories = [Generator(size, (1, 8, 8), latent_dim=dim, width=8) for size, dim in ((2, 4), (3, 6))]
-    return Dreamer(memories, neocortex, fast_learner, torch.device("cpu"))
+    memories = [ConvGenerator(size, (1, 8, 8), latent_dim=dim, width=8) for size, dim in ((2, 4), (3, 6))]
+    return Dreamer(memories, neocortex, fast_learner, torch.device("cpu"), current=len(memories) - 1)
 
 
 def test_blocks_cover_the_night() -> None:
@@ -58,6 +65,7 @@ def test_every_class_has_the_same_share_of_dreams_unless_told_otherwise() -> Non
         night = Night(
             key=(0,),
             head_sizes=(2, 3),
+            current=1,
             noise_dim=1,
             steps=500,
             batch_size=40,
@@ -89,23 +97,24 @@ def test_every_batch_mixes_tasks(dreamer: Dreamer) -> None:
 
 
 def test_the_teacher_is_the_old_network_for_old_tasks_and_the_fast_learner_for_the_newest(dreamer: Dreamer) -> None:
+    neocortex, fast_learner = two_teachers()
     dreams = dreamer.dream(NIGHT.order(0))
     images = to_unit_range(dreams.images)
-    for task, teacher in ((0, dreamer.neocortex), (1, dreamer.fast_learner)):
+    for task, teacher in ((0, neocortex), (1, fast_learner)):
         rows, size = dreams.tasks == task, NIGHT.head_sizes[task]
         answers = teacher.classifiers[task](teacher.features(images[rows]))
         assert torch.allclose(dreams.teacher_logits[rows, :size], answers, atol=1e-5)
         assert (dreams.teacher_logits[rows, size:] == 0).all()
-    assert not torch.allclose(dreamer.neocortex(images), dreamer.fast_learner(images), atol=1e-2)
+    assert not torch.allclose(neocortex(images), fast_learner(images), atol=1e-2)
 
 
 def test_a_block_may_be_too_small_to_hold_a_dream_of_every_task() -> None:
     net = NeocortexNet((1, 8, 8), "conv")
     for size in NIGHT.head_sizes:
         net.add_task_head(size)
-    memories = [Generator(size, (1, 8, 8), latent_dim=6, width=8) for size in NIGHT.head_sizes]
+    memories = [ConvGenerator(size, (1, 8, 8), latent_dim=6, width=8) for size in NIGHT.head_sizes]
     order = dataclasses.replace(NIGHT, batch_size=1, steps_per_block=1).order(0)
-    assert len(Dreamer(memories, net, net, torch.device("cpu")).dream(order)) == 1
+    assert len(Dreamer(memories, net, net, torch.device("cpu"), current=len(memories) - 1).dream(order)) == 1
 
 
 def test_labels_count_over_all_heads_and_images_come_from_the_tasks_own_generator(dreamer: Dreamer) -> None:
@@ -123,7 +132,7 @@ def test_dreaming_builds_no_graph_and_a_changing_student_changes_no_teacher(drea
     student = NeocortexNet((1, 8, 8), "mlp")
     student.add_task_head(2)
     student.add_task_head(3)
-    own = Dreamer(dreamer.memories, student, student, torch.device("cpu"))
+    own = Dreamer(dreamer.memories, student, student, torch.device("cpu"), current=1)
     before = own.dream(NIGHT.order(0))
     assert not before.teacher_logits.requires_grad
     with torch.no_grad():
@@ -135,13 +144,17 @@ def test_dreaming_builds_no_graph_and_a_changing_student_changes_no_teacher(drea
 
 def test_teacher_features_are_what_its_heads_saw() -> None:
     neocortex, fast_learner = two_teachers()
-    memories = [Generator(size, (1, 8, 8), latent_dim=6, width=8) for size in (2, 3)]
-    dreams = Dreamer(memories, neocortex, fast_learner, torch.device("cpu"), with_features=True).dream(NIGHT.order(0))
+    memories = [ConvGenerator(size, (1, 8, 8), latent_dim=6, width=8) for size in (2, 3)]
+    dreams = Dreamer(
+        memories, neocortex, fast_learner, torch.device("cpu"), current=len(memories) - 1, with_features=True
+    ).dream(NIGHT.order(0))
     assert dreams.teacher_features.shape == (4 * 12, 400)
     for task, teacher in enumerate((neocortex, fast_learner)):
         mine = dreams.tasks == task
         answers = teacher.classifiers[task](dreams.teacher_features[mine])
         assert torch.allclose(answers, dreams.teacher_logits[mine, : NIGHT.head_sizes[task]], atol=1e-5)
-    without = Dreamer(memories, neocortex, fast_learner, torch.device("cpu")).dream(NIGHT.order(0))
+    without = Dreamer(memories, neocortex, fast_learner, torch.device("cpu"), current=len(memories) - 1).dream(
+        NIGHT.order(0)
+    )
     assert without.teacher_features.shape == (4 * 12, 0)
     assert torch.equal(without.teacher_logits, dreams.teacher_logits)

@@ -18,6 +18,7 @@ from mygo.experiment import Experiment, ExperimentConfig
 from mygo.journal import Event, PhaseEnded, Progress
 from mygo.life import DreamLevel, Life, LifeConfig
 from mygo.memory import MemoryConfig, Quality, stored_bytes
+from mygo.storage import locked
 from mygo.strategies import STRATEGIES, Strategy
 from mygo.stream import TaskStream
 
@@ -46,13 +47,23 @@ def test_every_strategy_lives_and_reports_the_documented_results(tiny_experiment
     assert results["schema"] == 1
     assert results["config"]["dataset"] == "digits"
     assert {"mygo", "torch", "python"} <= results["versions"].keys()
+    assert results["class_names"] == [str(digit) for digit in range(10)]
     assert list(results["strategies"]) == list(STRATEGIES)
+    test = load_dataset("digits", Path()).test
     for name, entry in results["strategies"].items():
         for kind in ("task_il", "class_il"):
             assert [len(row) for row in entry["accuracy_matrix"][kind]] == [1, 2]
             assert 0 <= entry["average_accuracy"][kind] <= 1
             assert {kind} <= entry["forgetting"].keys() & entry["backward_transfer"].keys()
+        confusion = torch.tensor(entry["confusion_matrix"])
+        assert confusion.sum(1).tolist() == torch.bincount(test.labels).tolist()
+        right = confusion.diag().view(2, 5).sum(1) / confusion.view(2, 5, 10).sum((1, 2))
+        assert right.tolist() == pytest.approx(entry["accuracy_matrix"]["class_il"][-1])
         assert entry["seconds"]["total"] >= entry["seconds"]["wake"] + entry["seconds"]["sleep"]
+        assert entry["seconds"]["waits"].keys() == entry["seconds"]["phases"].keys()
+        for phase, waits in entry["seconds"]["waits"].items():
+            assert waits.keys() == {"dreams", "exchange", "saving"}
+            assert 0 <= sum(waits.values()) <= entry["seconds"]["phases"][phase]
         assert entry["replaced_data_bytes"] == len(load_dataset("digits", Path()).train) * 64
         assert len(entry["label_fidelity"]) == (2 if name == "mygo" else 0)
     kept = {name: entry["memory_bytes"] for name, entry in results["strategies"].items()}
@@ -162,7 +173,7 @@ def test_a_life_interrupted_after_any_phase_ends_as_an_undisturbed_one(
             continue
     assert len(phases) == len(set(phases)) == 2 * (len(STRATEGIES[strategy].wake) + len(STRATEGIES[strategy].sleep) + 1)
     found = resumed["strategies"][strategy]
-    for key in ("accuracy_matrix", "label_fidelity", "memory_bytes", "replaced_data_bytes"):
+    for key in ("accuracy_matrix", "confusion_matrix", "label_fidelity", "memory_bytes", "replaced_data_bytes"):
         assert found[key] == expected[key]
     assert undisturbed.out is not None
     ends = [Life.open(out / "life" / strategy) for out in (undisturbed.out, tmp_path / "interrupted")]
@@ -360,11 +371,11 @@ time.sleep(60)
         assert other.stdout.readline() == "held\n"
         with pytest.raises(InputError, match="is in use by another run"):
             tiny_experiment.check_out(resume=False)
-        with pytest.raises(InputError, match="is in use by another run"), tiny_experiment.locked(0):
+        with pytest.raises(InputError, match="is in use by another run"), locked(tiny_experiment.out, 0):
             pass
         other.kill()
     tiny_experiment.check_out(resume=False)
-    with tiny_experiment.locked(0):
+    with locked(tiny_experiment.out, 0):
         pass
 
 

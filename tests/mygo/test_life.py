@@ -19,7 +19,7 @@ def life(tiny_life: LifeConfig, tmp_path: Path) -> Life:
     life = Life("mygo", tiny_life, (1, 8, 8), tmp_path / "life")
     for task in (Task(0, (4, 7)), Task(1, (1, 2, 3))):
         life.begin(task)
-        life.keep_memory(tiny_life.build_generator(len(task.classes), (1, 8, 8)), Quality(0.9, 0.8))
+        life.keep_memory(task.index, tiny_life.build_generator(len(task.classes), (1, 8, 8)), Quality(0.9, 0.8))
     life.exemplars.append(LabelledImages(torch.zeros(3, 1, 8, 8, dtype=torch.uint8), torch.arange(3)))
     life.fast_learner = Life("mygo", tiny_life, (1, 8, 8)).neocortex
     for size in (2, 3):
@@ -111,7 +111,7 @@ def test_a_life_whose_newest_state_is_damaged_is_opened_from_the_one_before(
     before = {path.name for path in life.folder.iterdir()}
     life.finish_cycle()
     life.begin(Task(2, (8, 9)))
-    life.keep_memory(life.config.build_generator(2, (1, 8, 8)), Quality(0.9, 0.8))
+    life.keep_memory(2, life.config.build_generator(2, (1, 8, 8)), Quality(0.9, 0.8))
     life.save()
     (newest,) = [
         path
@@ -146,7 +146,8 @@ def test_when_no_good_state_is_left_the_newest_ones_trouble_is_told(life: Life) 
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        (lambda m: m.update(schema=99), "not a life of schema 2"),
+        (lambda m: m.update(schema=99), "not a life of schema 3"),
+        (lambda m: m["record"].update(confusion=[[1, None]]), "not a number"),
         (lambda m: m.pop("record"), "does not describe a life"),
         (lambda m: m["config"].update(colour="blue"), "does not describe a life"),
         (lambda m: m.update(head_sizes=[2, 4]), "does not describe a life"),

@@ -6,7 +6,7 @@ from mygo.crew import Crew
 from mygo.data import LabelledImages
 from mygo.dreams import OwnDreams
 from mygo.errors import NonFiniteError
-from mygo.gan import Discriminator, GanConfig, Generator, train_gan
+from mygo.gan import ConvGenerator, Discriminator, GanConfig, Generator, train_gan
 from mygo.memory import (
     MemoryConfig,
     Quality,
@@ -97,7 +97,7 @@ def test_the_floor_holds_for_both_measures() -> None:
 @pytest.mark.parametrize("shape", [(1, 8, 8), (1, 28, 28), (3, 32, 32), (64, 2, 2), (64, 7, 7)])
 @pytest.mark.parametrize("num_classes", [1, 5])
 def test_networks_fit_the_image_and_keep_examples_apart(shape: tuple[int, int, int], num_classes: int) -> None:
-    generator = Generator(num_classes, shape, latent_dim=8, width=16)
+    generator = ConvGenerator(num_classes, shape, latent_dim=8, width=16)
     discriminator = Discriminator(num_classes, shape, width=16).eval()
     noise, labels = torch.randn(6, 8), torch.arange(6) % num_classes
     images = generator(noise, labels)
@@ -111,7 +111,7 @@ def test_networks_fit_the_image_and_keep_examples_apart(shape: tuple[int, int, i
 
 
 def test_a_memory_is_used_as_it_is_stored() -> None:
-    generator = Generator(2, (1, 8, 8), latent_dim=8, width=16)
+    generator = ConvGenerator(2, (1, 8, 8), latent_dim=8, width=16)
     as_stored(generator)
     for value in generator.state_dict().values():
         assert torch.equal(value, value.half().float())

@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from mygo.dreams import Dreams
-from mygo.sleep import SleepConfig, distillation_losses, feature_losses, own_outputs
+from mygo.neocortex import own_outputs
+from mygo.sleep import SleepConfig, distillation_losses, feature_losses
 from mygo.team import Solo
 
 

@@ -1,0 +1,171 @@
+"""Parts of lives to put a clock on: random images, lives with untrained memories, one phase at a time.
+
+How long they take does not depend on what weights and pixels are.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from statistics import median
+from typing import TypeVar
+
+import torch
+
+from mygo import sleep, wake
+from mygo.checkpoint import Parts
+from mygo.crew import Crew
+from mygo.data import LabelledImages
+from mygo.dreams import Dreams, Night, OwnDreams
+from mygo.gan import train_gan
+from mygo.life import Life, LifeConfig
+from mygo.memory import Quality
+from mygo.settings import change
+from mygo.stream import Task
+from mygo.team import Solo, Team
+
+Name = TypeVar("Name")
+CPU = torch.device("cpu")
+SHAPE = tuple[int, int, int]
+SHAPES: dict[str, SHAPE] = {"digits": (1, 8, 8), "fashion-mnist": (1, 28, 28)}
+PHASES = {"head": "wake.head_steps", "fit": "wake.adapt_steps", "gan": "memory.gan.steps", "sleep": "sleep.steps"}
+"""The phases that train, each with the setting that says for how many steps."""
+FLOORS = ["--memory.fidelity-floor", "0", "--memory.diversity-floor", "0"]
+SHORT_LIFE = ["--num-tasks", "2", "--memory.gan.steps", "100", *FLOORS]
+"""Flags of a life whose memories are bad, which changes nothing about how long its steps take."""
+
+
+# -- clocks -----------------------------------------------------------------------------------------------------------
+
+
+def now(device: torch.device) -> float:
+    """Return the time in seconds, once ``device`` has done what it was asked to.
+
+    On one thread of a CPU it is the process's own time, to which whatever else runs on the machine adds little.
+    """
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif torch.get_num_threads() == 1:
+        return time.process_time()
+    return time.perf_counter()
+
+
+def seconds_of(work: Callable[[], object], repeats: int = 5) -> float:
+    """Return the median seconds of ``work``, after a first call that does not count."""
+    work()
+    return median(timed(work) for _ in range(repeats))
+
+
+def timed(work: Callable[[], object], device: torch.device = CPU) -> float:
+    """Return the seconds of one call of ``work`` on ``device``."""
+    began = now(device)
+    work()
+    return now(device) - began
+
+
+def interleaved(measures: Mapping[Name, Callable[[], float]], repeats: int) -> dict[Name, list[float]]:
+    """Return what each of ``measures`` gives in each of ``repeats`` rounds, after a round that does not count."""
+    found: dict[Name, list[float]] = {name: [] for name in measures}
+    for measured in range(-1, repeats):
+        for name, measure in measures.items():
+            value = measure()
+            if measured >= 0:
+                found[name].append(value)
+    return found
+
+
+def ratio(some: Sequence[float], others: Sequence[float]) -> float:
+    """Return the median over rounds of ``some`` divided by ``others``: what disturbs a round disturbs both."""
+    return median(one / other for one, other in zip(some, others, strict=True))
+
+
+@dataclass(frozen=True)
+class Stopwatch(Crew):
+    """A crew that notes when each training step ends."""
+
+    around: Callable[[int], AbstractContextManager[object]] = lambda step: nullcontext()
+    """What a step, given its number, is made in."""
+    moments: list[float] = field(default_factory=list)
+
+    def steps(self, steps: int, parts: Parts) -> Iterator[int]:
+        """Yield the numbers of the steps, as any crew does."""
+        for step in super().steps(steps, parts):
+            with self.around(step):
+                yield step
+            self.moments.append(now(self.team.device))
+
+    def seconds_a_step(self, warm: int) -> float:
+        """Return the mean seconds of the steps after the first ``warm`` ones."""
+        return (self.moments[-1] - self.moments[warm - 1]) / (len(self.moments) - warm)
+
+
+# -- what is timed ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class SameDreams:
+    """A source that yields the same dreams at every step, at once."""
+
+    batch: Dreams
+
+    def dreams(self, life: Life, night: Night, team: Team, first_step: int = 0) -> Iterator[Dreams]:
+        """Yield them."""
+        while True:
+            yield self.batch
+
+
+def data_of(count: int, classes: int, shape: SHAPE) -> LabelledImages:
+    """Return ``count`` random images."""
+    rng = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (count, *shape), dtype=torch.uint8, generator=rng)
+    return LabelledImages(images, torch.arange(count) % classes)
+
+
+def life_of(config: LifeConfig, memories: int, classes: int, shape: SHAPE, folder: Path | None = None) -> Life:
+    """Return a life between waking and sleeping, with that many memories."""
+    life = Life("mygo", config, shape, folder)
+    for index in range(memories):
+        life.begin(Task(index, tuple(range(index * classes, (index + 1) * classes))))
+        life.keep_memory(index, config.build_generator(classes, shape), Quality(1.0, 1.0))
+    life.fast_learner = Life("mygo", config, shape).neocortex
+    for _ in range(memories):
+        life.fast_learner.add_task_head(classes)
+    life.tasks_learned = life.cycles = memories - 1
+    return life
+
+
+def with_steps(config: LifeConfig, steps: int) -> LifeConfig:
+    """Return ``config`` with the same number of steps in every phase."""
+    return change(config, dict.fromkeys(PHASES.values(), steps))
+
+
+def with_batch(config: LifeConfig, batch: int, steps: int) -> LifeConfig:
+    """Return ``config`` with the same number of steps and the same batch in every phase."""
+    sizes = ("wake.batch_size", "memory.gan.batch_size", "sleep.batch_size")
+    return change(with_steps(config, steps), dict.fromkeys(sizes, batch))
+
+
+def dreams_of_a_step(life: Life) -> Dreams:
+    """Return what one step of the newest task's sleep learns from."""
+    night = replace(life.night(), steps_per_block=1)
+    return next(OwnDreams().dreams(life, night, Solo()))
+
+
+def run_phase(name: str, config: LifeConfig, shape: SHAPE, crew: Crew | None = None) -> None:
+    """Run one of `PHASES` of ``config`` as the second task of a life does, on random images."""
+    crew = crew or Crew(Solo(), OwnDreams())
+    life = life_of(config, 2, 2, shape)
+    data = data_of(2048, 2, shape)
+    if name == "head":
+        life.to(crew.team.device)
+        wake.learn(life, Task(1, (2, 3)), data, crew)
+    elif name == "fit":
+        life.to(crew.team.device)
+        wake.adapt(life, Task(1, (2, 3)), data, crew)
+    elif name == "gan":
+        train_gan(data, 2, config.memory.gan, (0, "benchmark"), crew)
+    else:
+        dreams = SameDreams(dreams_of_a_step(life))
+        life.to(crew.team.device)
+        sleep.consolidate(life, Task(1, (2, 3)), replace(crew, dreams=dreams))

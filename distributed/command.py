@@ -1,0 +1,104 @@
+"""What the commands that train on Ray have in common: their flags, and the session that they work in."""
+
+import argparse
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from mygo.errors import InputError
+from mygo.experiment import SAVE_EVERY
+
+if TYPE_CHECKING:
+    from distributed.work import Work
+
+SMALL_SIDE = 8
+"""Pixels of the side of images for which one training worker is best."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnRay:
+    """How the work is spread and kept safe."""
+
+    num_workers: str | None = None
+    """Training workers (DDP ranks): a number, or 1:4 for as many as there is room for at any time. By default one per
+    GPU or, without any, one per core up to 4; one for images of 8×8, whose steps are too small to share."""
+    num_dreamers: int | None = None
+    """Replay actors. By default as many as cores are left, at least 1 and at most one per worker."""
+    save_every: float = SAVE_EVERY
+    """Seconds between two points within a phase from which an interrupted life goes on; phases are always saved."""
+    max_failures: int = 3
+    """How often training workers that are lost, with a machine or otherwise, start again from the last saved point."""
+    verbose: bool = False
+    """Show Ray's own log."""
+
+    def check(self) -> None:
+        """Refuse what cannot be meant.
+
+        Raises:
+            InputError: a flag is out of its range.
+        """
+        self.workers(small=False)
+        if not self.save_every >= 0:
+            raise InputError(f"--save-every must be at least 0 seconds, not {self.save_every}.")
+        if self.max_failures < 0:
+            raise InputError(f"--max-failures must be at least 0, not {self.max_failures}.")
+
+    def workers(self, *, small: bool) -> tuple[int | None, int | None]:
+        """Return the fewest and the most workers; None is for the machine to decide. ``small`` images are for one.
+
+        Raises:
+            InputError: it is neither a number nor two.
+        """
+        text = self.num_workers
+        if text is None:
+            return (1, 1) if small else (None, None)
+        fewest, _, most = text.partition(":")
+        if not (fewest.isdecimal() and (most or fewest).isdecimal() and text.count(":") <= 1):
+            raise InputError(f"--num-workers {text} is neither a number nor a range such as 1:4.")
+        if not 1 <= int(fewest) <= int(most or fewest):
+            raise InputError(f"--num-workers {text} must be at least 1, and a range must not fall.")
+        return int(fewest), int(most or fewest)
+
+
+def work_on_ray(
+    work: "Work", out: Path, flags: OnRay, console: Console, *, small: bool, compared: bool = False
+) -> dict[str, Any]:
+    """Do ``work`` on the Ray that is found or started, show it, leave its curves in ``out``, and return its results.
+
+    ``small`` says that its images are too small for more than one worker to be worth it, and ``compared`` that the
+    results are those of strategies, of which each gets its row among TensorBoard's HPARAMS.
+    """
+    from distributed.metrics import MetricsJournal
+    from distributed.nodes import resources_in_reach, wait_for_nodes
+    from distributed.placement import place_at_most
+    from distributed.session import ray_session
+    from distributed.train import run_on_ray
+    from mygo.console import ConsoleJournal
+    from mygo.journal import tee
+    from mygo.tensorboard import TensorBoardJournal
+
+    fewest, most = flags.workers(small=small)
+    with ray_session(verbose=flags.verbose):
+        wait_for_nodes(fewest, lambda text: console.print(text, style="dim", markup=False))
+        placement = place_at_most(resources_in_reach(), fewest, most, flags.num_dreamers)
+        workers = placement.num_workers if fewest == most else f"{fewest} to {placement.num_workers}"
+        console.print(f"[dim]Training workers: {workers}, dreamers: {placement.num_dreamers}")
+        board = TensorBoardJournal(out / "tensorboard")
+        metrics = MetricsJournal(out.name, dreams_per_step=work.learner.sleep.batch_size)
+        with closing(board), metrics, ConsoleJournal(console) as bars:
+            journal = tee(bars, board, metrics)
+            results = run_on_ray(work, placement, journal, fewest=fewest, max_failures=flags.max_failures)
+            if compared:
+                board.finish(results)
+        return results
+
+
+def glance(argv: list[str], flag: str) -> str | None:
+    """Return what ``argv`` gives for ``--flag``, before it is parsed in earnest: other defaults depend on it."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument(f"--{flag}", nargs="?")
+    value: str | None = getattr(parser.parse_known_args(argv)[0], flag)
+    return value

@@ -1,0 +1,84 @@
+"""The command for a person's own images: one more lesson for a life, by wake and sleep on Ray.
+
+python distributed/run.py learn --life lives/birds --data photos/birds
+"""
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+
+from distributed.command import SMALL_SIDE, OnRay, glance, work_on_ray
+from mygo.commands import Show
+from mygo.life import Life, LifeConfig
+from mygo.teaching import Teaching
+
+SHOWN = 10
+"""Unreadable images that are listed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearnArguments(OnRay):
+    """Teach a life, which is begun if it is not there, the classes that a person's own images show."""
+
+    folder: Annotated[Path, tyro.conf.arg(name="life")]
+    """Folder of the life, visible to all nodes."""
+    data: str | None = None
+    """The images: a folder with one sub-folder per class, an .npz file (images, labels, class_names), an .npy file with
+    FILE-labels.npy beside it, or module:function for a torch Dataset. Leave it out to finish a lesson that is asleep
+    already and whose images are gone."""
+    name: str | None = None
+    """What the lesson is called; by default as its data."""
+    update: bool = False
+    """Teach classes again that the life knows; without it, a known class is refused."""
+    held_out: float = 0.1
+    """Share of each class's images to measure accuracy on, where the data has no test images of its own."""
+    learner: Annotated[LifeConfig, tyro.conf.arg(name="")] = field(default_factory=LifeConfig)
+
+
+def parse(argv: list[str]) -> LearnArguments:
+    """Return the arguments; settings that ``argv`` does not give are those of the life or, of a new one, the defaults.
+
+    Exits with 2 on flags that do not exist or parse.
+
+    Raises:
+        InputError: the life cannot be read.
+    """
+    folder = glance(argv, "life")
+    old = Path(folder) if folder is not None and Life.exists(Path(folder)) else None
+    learner = LifeConfig() if old is None else Life.open(old, lambda text: None).config
+    markers = (tyro.conf.FlagCreatePairsOff,)
+    if folder is None:  # tyro will say that it is missing
+        return tyro.cli(LearnArguments, args=argv, prog="run.py learn", config=markers)
+    defaults = LearnArguments(folder=Path(folder), learner=learner)
+    return tyro.cli(LearnArguments, args=argv, default=defaults, prog="run.py learn", config=markers)
+
+
+def learn(argv: list[str], console: Console) -> None:
+    """Check the arguments, teach the lesson on Ray, and show what was learned."""
+    flags = parse(argv)
+    flags.check()
+    data = flags.data if flags.data is None or not Path(flags.data).exists() else str(Path(flags.data).resolve())
+    lesson = Teaching(
+        flags.folder.resolve(),
+        data,
+        flags.name,
+        update=flags.update,
+        held_out=flags.held_out,
+        config=flags.learner,
+        save_every=flags.save_every,
+    )
+    source = lesson.check()
+    if source is not None:
+        for text in (*source.notes, *(f"Not read: {entry}" for entry in source.unreadable[:SHOWN])):
+            console.print(text, style="dim", markup=False)
+        if len(source.unreadable) > SHOWN:
+            console.print(f"{len(source.unreadable) - SHOWN} more could not be read.", style="dim")
+    shape = Life.open(lesson.folder).image_shape if source is None else source.dataset.image_shape
+    started = time.perf_counter()
+    work_on_ray(lesson, lesson.folder, flags, console, small=max(shape[1:]) <= SMALL_SIDE)
+    console.print(f"Taught in {time.perf_counter() - started:.0f} s.")
+    Show(life=lesson.folder).run(console)

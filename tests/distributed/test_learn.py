@@ -1,0 +1,73 @@
+"""A lesson on Ray, and the command for it."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from distributed.learn import parse
+from distributed.placement import place
+from distributed.run import main
+from distributed.train import run_on_ray
+from mygo.life import Life, LifeConfig
+from mygo.teaching import Teaching
+
+
+def write(path: Path, *classes: str) -> str:
+    """Write 20 noisy squares of each class as an .npz source."""
+    rng = np.random.default_rng(len(classes))
+    images = rng.integers(0, 256, (20 * len(classes), 8, 8)).astype(np.uint8)
+    np.savez(path, images=images, labels=np.repeat(np.arange(len(classes)), 20), class_names=np.array(classes))
+    return str(path)
+
+
+@pytest.fixture
+def young(tiny_life: LifeConfig, tmp_path: Path) -> Path:
+    """The folder of a life that had one lesson."""
+    Teaching(tmp_path / "young", write(tmp_path / "first.npz", "cat", "dog"), config=tiny_life).run()
+    return tmp_path / "young"
+
+
+def test_a_lesson_on_ray_is_the_lesson_without(ray_cluster: str, young: Path, tmp_path: Path) -> None:
+    other = shutil.copytree(young, tmp_path / "other")
+    source = write(tmp_path / "second.npz", "owl")
+    here, there = (Teaching(folder, source, save_every=0.0) for folder in (young, other))
+    alone = here.run()
+    on_ray = run_on_ray(there, place({"CPU": 2}, 1, 1))
+    for results in (alone, on_ray):
+        for lesson in results["lessons"].values():
+            lesson.pop("learned")
+    assert on_ray == alone
+    ours, theirs = (Life.open(folder).neocortex.state_dict() for folder in (young, other))
+    assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
+
+
+def test_settings_are_those_of_the_life_unless_they_are_given(young: Path, tiny_life: LifeConfig) -> None:
+    flags = parse(["--life", str(young), "--data", "photos", "--sleep.steps", "7"])
+    assert (flags.learner.sleep.steps, flags.learner.wake) == (7, tiny_life.wake)
+    assert parse(["--life", str(young / "none")]).learner == LifeConfig()
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--data", "nowhere"], "nowhere is not there: name a folder with one sub-folder per class"),
+        (["--data", "{first}"], "knows class cat already: leave it out, or pass --update"),
+        (["--data", "{first}", "--update", "--backbone", "mlp"], "has --backbone conv for good"),
+        (["--data", "{first}", "--update", "--num-workers", "none"], "is neither a number nor a range"),
+        (["--data", "{first}", "--update", "--save-every", "-1"], "--save-every must be at least 0 seconds"),
+        ([], "has no lesson to finish: pass --data"),
+    ],
+)
+def test_a_mistake_gets_one_sentence_and_exit_code_2(
+    young: Path, capsys: pytest.CaptureFixture[str], words: list[str], sentence: str
+) -> None:
+    before = {path: path.read_bytes() for path in young.iterdir()}
+    given = [word.format(first=young.parent / "first.npz") for word in words]
+    assert main(["learn", "--life", str(young), *given]) == 2
+    complaint = capsys.readouterr().err
+    assert sentence in complaint
+    assert len(complaint.splitlines()) == 1
+    assert {path: path.read_bytes() for path in young.iterdir()} == before

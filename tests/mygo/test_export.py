@@ -1,0 +1,154 @@
+import dataclasses
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from torch import Tensor
+
+from mygo.data import LabelledImages, to_unit_range
+from mygo.errors import InputError, StorageError
+from mygo.export import export_onnx, export_program
+from mygo.life import Life, LifeConfig
+from mygo.stream import Task
+
+EXPORTS = [export_onnx, export_program]
+NAMES = ("four", "seven", "one", "two", "naïve")
+
+
+def noise(count: int, image_shape: tuple[int, int, int]) -> Tensor:
+    rng = torch.Generator().manual_seed(count)
+    return torch.randint(0, 256, (count, *image_shape), dtype=torch.uint8, generator=rng)
+
+
+def grown(config: LifeConfig, image_shape: tuple[int, int, int] = (1, 8, 8)) -> Life:
+    """Return a life with random weights and two tasks, of two and of three classes."""
+    life = Life("mygo", config, image_shape)
+    life.begin(Task(0, (4, 7)))
+    life.freeze_front(LabelledImages(noise(60, image_shape), torch.arange(60) % 2))
+    life.begin(Task(1, (1, 2, 3)))
+    return life
+
+
+@pytest.fixture(scope="module")
+def life(tiny_life: LifeConfig) -> Life:
+    return grown(dataclasses.replace(tiny_life, backbone="mlp"))
+
+
+@torch.no_grad()
+def logits(life: Life, images: Tensor) -> Tensor:
+    """Return what the life itself answers."""
+    perceived = life.perceived(LabelledImages(images, torch.zeros(len(images), dtype=torch.int64)))
+    answers: Tensor = life.neocortex(to_unit_range(perceived.images))
+    return answers
+
+
+def open_onnx(path: Path) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+@pytest.mark.parametrize(
+    ("backbone", "dream_level", "image_shape"),
+    [
+        ("mlp", "pixels", (1, 8, 8)),
+        ("conv", "pixels", (3, 12, 8)),
+        ("conv", "features", (1, 8, 8)),
+        ("resnet18", "features", (3, 8, 8)),
+    ],
+)
+def test_what_is_exported_answers_as_the_life_does(
+    tiny_life: LifeConfig, tmp_path: Path, backbone: str, dream_level: str, image_shape: tuple[int, int, int]
+) -> None:
+    life = grown(dataclasses.replace(tiny_life, backbone=backbone, dream_level=dream_level), image_shape)
+    session = open_onnx(export_onnx(life, tmp_path / "life.onnx"))
+    program = torch.export.load(export_program(life, tmp_path / "life.pt2")).module()
+    for count in (1, 7):
+        images = noise(count, image_shape)
+        expected = logits(life, images)
+        assert expected.shape == (count, 5)
+        assert torch.allclose(program(images), expected, rtol=0, atol=1e-6)
+        (answers,) = session.run(["logits"], {"images": images.numpy()})
+        differences = np.abs(answers - expected.numpy()).max(axis=1)
+        assert np.median(differences) < 1e-4
+        # A feature map's value that lies between two bytes may be rounded either way.
+        assert differences.max() < (1e-4 if life.encoder is None else 1e-3)
+
+
+def test_exporting_changes_nothing_in_the_life(life: Life, tmp_path: Path) -> None:
+    before = {name: value.clone() for name, value in life.neocortex.state_dict().items()}
+    for run in EXPORTS:
+        run(life, tmp_path / "life")
+    assert life.neocortex.training
+    assert all(parameter.requires_grad for parameter in life.neocortex.parameters())
+    assert all(torch.equal(value, before[name]) for name, value in life.neocortex.state_dict().items())
+
+
+def test_the_onnx_file_says_what_goes_in_and_what_comes_out(life: Life, tmp_path: Path) -> None:
+    session = open_onnx(export_onnx(life, tmp_path / "life.onnx", NAMES))
+    (images,), (answers,) = session.get_inputs(), session.get_outputs()
+    assert (images.name, images.type, images.shape) == ("images", "tensor(uint8)", ["N", 1, 8, 8])
+    assert (answers.name, answers.type, answers.shape) == ("logits", "tensor(float)", ["N", 5])
+    metadata = session.get_modelmeta().custom_metadata_map
+    assert json.loads(metadata["class_names"]) == list(NAMES)
+    assert [path.name for path in tmp_path.iterdir()] == ["life.onnx"], "weights included"
+
+
+def test_the_program_carries_the_class_names_too(life: Life, tmp_path: Path) -> None:
+    extra = {"class_names": ""}
+    torch.export.load(export_program(life, tmp_path / "life.pt2", NAMES), extra_files=extra)
+    assert json.loads(extra["class_names"]) == list(NAMES)
+
+
+@pytest.mark.parametrize("run", EXPORTS)
+def test_a_failed_export_leaves_what_was_there(
+    life: Life, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Callable[..., Path]
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("no such operator")
+
+    (tmp_path / "old").write_bytes(b"old")
+    for name in ("torch.onnx.export", "torch.export.save", "torch.export.export"):
+        monkeypatch.setattr(name, fail)
+        if (run, name) == (export_program, "torch.onnx.export"):
+            continue
+        for path in (tmp_path / "old", tmp_path / "new"):
+            with pytest.raises(RuntimeError, match="no such operator"):
+                run(life, path)
+    assert [path.name for path in tmp_path.iterdir()] == ["old"]
+    assert (tmp_path / "old").read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("run", EXPORTS)
+def test_a_file_that_cannot_be_written_is_named(life: Life, tmp_path: Path, run: Callable[..., Path]) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(StorageError, match=r"folder cannot be written .*export to another folder") as raised:
+        run(life, tmp_path / "folder")
+    assert "--resume" not in str(raised.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+@pytest.mark.parametrize("package", ["onnx", "onnxscript"])
+def test_a_missing_package_is_named(life: Life, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(InputError, match=rf"the package {package}, .* pip install 'mygo\[export\]'"):
+        export_onnx(life, tmp_path / "life.onnx")
+
+
+@pytest.mark.parametrize("run", EXPORTS)
+def test_class_names_must_be_as_many_as_classes(life: Life, tmp_path: Path, run: Callable[..., Path]) -> None:
+    with pytest.raises(InputError, match="4 class names were given for 5 classes"):
+        run(life, tmp_path / "life", NAMES[:4])
+
+
+@pytest.mark.parametrize("run", EXPORTS)
+def test_a_life_without_classes_is_not_exported(
+    tiny_life: LifeConfig, tmp_path: Path, run: Callable[..., Path]
+) -> None:
+    with pytest.raises(InputError, match="has learned no class"):
+        run(Life("mygo", tiny_life, (1, 8, 8)), tmp_path / "life")

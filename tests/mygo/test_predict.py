@@ -1,0 +1,82 @@
+import dataclasses
+
+import pytest
+import torch
+
+from mygo.data import LabelledImages
+from mygo.errors import InputError
+from mygo.life import Life, LifeConfig
+from mygo.memory import Quality
+from mygo.stream import Task
+
+
+def life_of(config: LifeConfig) -> Life:
+    """Return a life of two lessons: a and b, then c, d and e."""
+    life = Life("mygo", config, (1, 8, 8))
+    for index, names in enumerate((("a", "b"), ("c", "d", "e"))):
+        life.begin(Task(index, tuple(range(len(names))), names))
+        life.keep_memory(index, config.build_generator(len(names), life.neocortex.image_shape), Quality(0.9, 0.8))
+        if index == 0:
+            life.freeze_front(LabelledImages(torch.zeros(2, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 1])))
+    return life
+
+
+@pytest.fixture
+def life(tiny_life: LifeConfig) -> Life:
+    return life_of(tiny_life)
+
+
+def some_images(count: int) -> torch.Tensor:
+    return torch.randint(0, 256, (count, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def test_without_a_lesson_all_classes_compete_and_with_one_its_own(life: Life) -> None:
+    images = some_images(7)
+    everything, second = life.predict(images), life.predict(images, "task 2")
+    assert everything.class_names == ("a", "b", "c", "d", "e")
+    assert second.class_names == ("c", "d", "e")
+    assert torch.allclose(everything.probabilities.sum(1), torch.ones(7))
+    of_second = everything.probabilities[:, 2:]
+    assert torch.allclose(second.probabilities, of_second / of_second.sum(1, keepdim=True), atol=1e-6)
+    assert all(
+        everything.probabilities[i, "abcde".index(name)] == everything.confidences[i]
+        for i, name in enumerate(everything.names)
+    )
+
+
+def test_no_image_has_no_prediction(life: Life) -> None:
+    assert life.predict(some_images(0)).names == []
+
+
+@pytest.mark.parametrize(
+    ("images", "lesson", "complaint"),
+    [
+        (torch.zeros(2, 1, 8, 8), None, r"sees images uint8 \[N, 1, 8, 8\], not float32 \[2, 1, 8, 8\]"),
+        (torch.zeros(2, 3, 8, 8, dtype=torch.uint8), None, r"not uint8 \[2, 3, 8, 8\]"),
+        (torch.zeros(2, 1, 8, 8, dtype=torch.uint8), "birds", "no lesson 'birds': choose from 'task 1', 'task 2'"),
+    ],
+)
+def test_what_cannot_be_predicted_is_said(life: Life, images: torch.Tensor, lesson: str, complaint: str) -> None:
+    with pytest.raises(InputError, match=complaint):
+        life.predict(images, lesson)
+    with pytest.raises(InputError, match="no class yet"):
+        Life("mygo", life.config, (1, 8, 8)).predict(some_images(1))
+
+
+def test_dreams_are_of_the_class_and_the_same_for_the_same_seed(life: Life) -> None:
+    dreams = life.dream("d", 5)
+    assert (dreams.shape, dreams.dtype) == ((5, 1, 8, 8), torch.uint8)
+    assert torch.equal(dreams, life.dream("d", 5))
+    assert not torch.equal(dreams, life.dream("d", 5, seed=1))
+    assert not torch.equal(dreams, life.dream("e", 5))
+
+
+def test_what_cannot_be_dreamt_is_said(life: Life, tiny_life: LifeConfig) -> None:
+    with pytest.raises(InputError, match="no class 'z': choose from a, b, c, d, e"):
+        life.dream("z", 1)
+    life.memories.clear()
+    with pytest.raises(InputError, match="dreams nothing of this class"):
+        life.dream("a", 1)
+    features = life_of(dataclasses.replace(tiny_life, dream_level="features"))
+    with pytest.raises(InputError, match="feature maps, which are no pictures"):
+        features.dream("a", 1)
