@@ -19,6 +19,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import mean, stdev
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -27,10 +28,12 @@ from rich.progress import Progress, TimeElapsedColumn
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path[0] = str(REPOSITORY)
 
+from benchmarks.inference import class_il_by_rule  # noqa: E402
 from benchmarks.report import table, write_report  # noqa: E402
 from mygo import baselines, cache, crew, dreams, memory, neocortex, sleep, strategies, wake  # noqa: E402
 from mygo.data import DatasetName  # noqa: E402
 from mygo.experiment import Experiment, ExperimentConfig  # noqa: E402
+from mygo.life import Life  # noqa: E402
 from mygo.presets import preset  # noqa: E402
 from mygo.settings import change  # noqa: E402
 from mygo.storage import read_json, write_json  # noqa: E402
@@ -137,9 +140,15 @@ def run_cell(cell: Cell, threads: int) -> None:
     """Live the life of ``cell`` in this process, and keep its results and what they took."""
     torch.set_num_threads(threads)
     began = time.perf_counter()
-    results = Experiment(cell.config, memory_cache=cell.folder / "memories").run(Solo(cell.device))
-    ((_, found),) = results["strategies"].items()
-    write_json(cell.file, found | {"wall_seconds": time.perf_counter() - began})
+    with TemporaryDirectory() as out:
+        experiment = Experiment(cell.config, Path(out), memory_cache=cell.folder / "memories")
+        results = experiment.run(Solo(cell.device))
+        ((strategy, found),) = results["strategies"].items()
+        found["wall_seconds"] = time.perf_counter() - began
+        if strategy == "mygo":
+            life = Life.open(Path(out) / "life" / strategy)
+            found["class_il_by_rule"] = class_il_by_rule(life, experiment.open_stream().test)
+    write_json(cell.file, found)
 
 
 def run_missing(cells: Sequence[Cell], processes: int, threads: int) -> None:
@@ -198,7 +207,18 @@ def report(rows: dict[str, list[tuple[str, list[dict[str, Any]]]]], legend: str)
     parts = []
     for title, lines in rows.items():
         parts += [f"## {title}", table(HEADER, [[name, *cells_of(found)] for name, found in lines])]
+    by_rule = {name: [each["class_il_by_rule"] for each in found] for name, found in mains(rows)}
+    if by_rule:
+        parts += ["## Ways to name a class, fitted on dreams alone: class-IL"]
+        rules = list(next(iter(by_rule.values()))[0])
+        body = [[rule, *(spread([each[rule] for each in found], 4) for found in by_rule.values())] for rule in rules]
+        parts += [table(["", *by_rule], body)]
     return "\n\n".join([*parts, legend])
+
+
+def mains(rows: dict[str, list[tuple[str, list[dict[str, Any]]]]]) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Return the first table's lines of MyGO, name and results."""
+    return [line for line in next(iter(rows.values())) if "class_il_by_rule" in line[1][0]]
 
 
 def main() -> None:
