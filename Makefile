@@ -1,6 +1,6 @@
 # make run     set up, then the main job; pass flags with ARGS="--dataset fashion-mnist"
 # make test    set up, then lint, types and the whole test suite
-# make scenario   set up, then a life from first photos to forgetting, as a person would use it; some 15 minutes
+# make scenario   set up, then a life from first photos to forgetting, as a person would use it; some 10 minutes
 # make docs    set up, then the API page in docs/api/
 # make setup   what all do first; quick when nothing changed
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import tyro
+from rich import filesize
 from rich.console import Console
 from rich.table import Table
 
@@ -402,15 +403,15 @@ def unfinished(life: "Life") -> Unfinished | None:
 
 def tasks_table(tasks: Sequence[TaskFacts]) -> Table:
     """Return ``tasks`` as a table."""
-    table = new_table(("task", "classes"), ("images", "learned, UTC", "class-IL", "task-IL", "recall", "bytes kept"))
+    table = new_table(("task", "classes"), ("images", "learned", "class-IL", "task-IL", "recall", "kept"))
     for task in tasks:
         table.add_row(
             plain(task.name),
             plain(", ".join(task.classes)),
             f"{task.images:,}",
-            plain((task.learned or "not yet")[:16].replace("T", " ")),
+            plain((task.learned or "not yet")[:10]),  # the date; --json has the time
             *("" if share is None else f"{share:.3f}" for share in (task.class_il, task.task_il, task.recall)),
-            f"{task.memory_bytes:,}",
+            filesize.decimal(task.memory_bytes),
         )
     return table
 

@@ -13,7 +13,7 @@ def preset(dataset: DatasetName) -> LifeConfig:
     if dataset == "digits":
         return LifeConfig(
             wake=WakeConfig(head_steps=50, adapt_steps=100),
-            memory=MemoryConfig(gan=GanConfig(steps=850, discriminator_width=16)),
+            memory=MemoryConfig(gan=GanConfig(steps=1000, discriminator_width=16)),
             sleep=SleepConfig(
                 steps=200,
                 max_shift=0,

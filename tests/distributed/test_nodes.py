@@ -83,10 +83,10 @@ def absent_node() -> dict[str, Any]:
 
 
 def test_a_node_that_does_not_answer_is_named_and_a_dead_one_left_out(
-    ray_cluster: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ray_cluster: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def asked() -> dict[str, Any]:
-        return ask([*ray.nodes(), absent_node()], [], lambda node: None, tmp_path)
+        return ask([*ray.nodes(), absent_node()], [], lambda node: None)
 
     (here,) = asked().values()
     assert here.versions == versions_here()
@@ -107,12 +107,12 @@ def test_a_folder_that_a_node_does_not_see_and_data_that_it_cannot_load_are_name
     assert not tiny_experiment.out.exists()
     complaints = {
         "does not see": nodes.Answer(versions_here(), [str(tmp_path / "marker")], None),
-        "cannot load digits: gone": nodes.Answer(versions_here(), [], "gone"),
+        "cannot load the data: gone": nodes.Answer(versions_here(), [], "gone"),
     }
     for complaint, answer in complaints.items():
 
         def answers(_: Any, files: list[str], *__: Any, answer: nodes.Answer = answer) -> dict[str, nodes.Answer]:
-            return {"192.0.2.7": nodes.Answer(answer.versions, files if answer.unseen else [], answer.dataset_error)}
+            return {"192.0.2.7": nodes.Answer(answer.versions, files if answer.unseen else [], answer.data_error)}
 
         monkeypatch.setattr(nodes, "ask", answers)
         with pytest.raises(InputError, match=rf"Node 192\.0\.2\.7 {complaint}"):

@@ -11,6 +11,7 @@ import onnxruntime
 import pytest
 import torch
 from PIL import Image
+from rich import filesize
 from torch import Tensor
 
 import mygo
@@ -302,7 +303,7 @@ def test_a_life_shows_what_it_learned_and_what_it_keeps(
         assert task["class_il"] == life.record.class_il[-1][index]
         assert task["task_il"] == life.record.task_il[-1][index]
         row = next(line for line in text.splitlines() if f" {task['name']} " in line)
-        for part in (", ".join(task["classes"]), f"{task['class_il']:.3f}", f"{task['memory_bytes']:,}"):
+        for part in (", ".join(task["classes"]), f"{task['class_il']:.3f}", filesize.decimal(task["memory_bytes"])):
             assert part in row
     assert f"keeps {life.memory_bytes:,} bytes to remember with, in place of {64 * 1433:,} bytes" in text
     assert "8 × 8 pixels in grey" in text
