@@ -86,6 +86,7 @@ class Stopwatch(Crew):
 
     around: Callable[[int], AbstractContextManager[object]] = lambda step: nullcontext()
     """What a step, given its number, is made in."""
+    clock: Callable[[torch.device], float] = now
     moments: list[float] = field(default_factory=list)
 
     def steps(self, steps: int, parts: Parts) -> Iterator[int]:
@@ -93,7 +94,7 @@ class Stopwatch(Crew):
         for step in super().steps(steps, parts):
             with self.around(step):
                 yield step
-            self.moments.append(now(self.team.device))
+            self.moments.append(self.clock(self.team.device))
 
     def seconds_a_step(self, warm: int) -> float:
         """Return the mean seconds of the steps after the first ``warm`` ones."""
