@@ -229,7 +229,7 @@ def check_channels(source: str, parts: Sequence[Part], image_shape: tuple[int, i
     if coloured and image_shape[0] == 1:
         raise InputError(
             f"{len(coloured)} images in {source} have colours, the first being {coloured[0]}, but the life sees in "
-            "grey: convert them to grey, or begin a new life with --out."
+            "grey: convert them to grey, or begin a new life with another --life."
         )
     return image_shape[0]
 
