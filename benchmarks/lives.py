@@ -23,7 +23,7 @@ from mygo.life import Life, LifeConfig
 from mygo.memory import Quality
 from mygo.settings import change
 from mygo.stream import Task
-from mygo.team import Solo, Team
+from mygo.team import Solo, Team, share
 
 Name = TypeVar("Name")
 CPU = torch.device("cpu")
@@ -106,14 +106,15 @@ class Stopwatch(Crew):
 
 @dataclass(frozen=True)
 class SameDreams:
-    """A source that yields the same dreams at every step, at once."""
+    """A source that yields the same dreams at every step, at once: to each rank its share."""
 
     batch: Dreams
 
     def dreams(self, life: Life, night: Night, team: Team, first_step: int = 0) -> Iterator[Dreams]:
         """Yield them."""
+        mine = self.batch[share(len(self.batch), team.rank, team.size)]
         while True:
-            yield self.batch
+            yield mine
 
 
 def data_of(count: int, classes: int, shape: SHAPE) -> LabelledImages:
