@@ -74,7 +74,7 @@ def main() -> None:
     dataset = "digits" if flags.quick else "fashion-mnist"
     life = preset(dataset)
     stream = Experiment(ExperimentConfig(dataset=dataset, data_root=flags.data_root, life=life)).open_stream()
-    crew, gan, memory = Crew(Solo(), OwnDreams()), life.memory.gan, None
+    crew, gan, memory = Crew(Solo(), OwnDreams(), precision=life.precision), life.memory.gan, None
     watchers = []
     for task in stream.tasks[:TASKS]:
         data = stream.hand_out(task)

@@ -14,6 +14,7 @@ from mygo.checkpoint import Forgetful, Keeper, Parts
 from mygo.dreams import DreamSource
 from mygo.errors import NonFiniteError, StoppedError
 from mygo.journal import Event, Journal, Place, Progress, silent
+from mygo.precision import Precision, multiplying
 from mygo.schedule import cosine, set_rate
 from mygo.team import Team, global_mean
 
@@ -41,6 +42,8 @@ class Crew:
     """Seconds between two of those points."""
     stop: Callable[[], bool] = lambda: False
     """Tells whether the end was asked for."""
+    precision: Precision = "float32"
+    """In which numbers networks multiply while they train."""
     attempt: int = 0
     """Counts how often the phase's training is begun with other draws."""
     waits: dict[str, float] = field(default_factory=lambda: dict.fromkeys(WAITS, 0.0))
@@ -70,6 +73,10 @@ class Crew:
         began = time.perf_counter()
         yield
         self.waits[what] += time.perf_counter() - began
+
+    def multiplying(self) -> torch.autocast:
+        """Return a context for what networks compute forward in training."""
+        return multiplying(self.precision, self.team.device)
 
     def backward(self, loss: Tensor) -> None:
         """Compute the gradients of ``loss``, averaged over the team."""
@@ -110,7 +117,8 @@ def train(
     optimiser = torch.optim.Adam([p for p in module.parameters() if p.requires_grad], lr, fused=True)
     for step in crew.steps(steps, {"module": module, "optimiser": optimiser}):
         set_rate(optimiser, lr * cosine(step, steps))
-        losses = losses_at(wrapped, step)
+        with crew.multiplying():
+            losses = losses_at(wrapped, step)
         crew.check_finite(step, losses)
         optimiser.zero_grad()
         crew.backward(torch.stack(list(losses.values())).sum())

@@ -150,16 +150,15 @@ class Discriminator(nn.Module):
         def conv(ins: int, outs: int, kernel: int, stride: int) -> nn.Sequential:
             return nn.Sequential(spectral_norm(nn.Conv2d(ins, outs, kernel, stride, padding=1)), nn.LeakyReLU(0.2))
 
-        layers: list[nn.Module] = [
-            conv(4 * channels, width, 3, 1),
-            conv(width, 2 * width, 4, 2),
-            conv(2 * width, 4 * width, 3, 2),
-        ]
-        if max(height, image_width) > 8:  # smaller images are one position by now
-            layers.append(conv(4 * width, 4 * width, 3, 2))
+        layers, outs = [conv(4 * channels, width, 3, 1), conv(width, 2 * width, 4, 2)], 2 * width
+        for side in (4, 8):
+            # Smaller images are one position by now, of which oneDNN leaves this layer's gradient in bfloat16 unset.
+            if max(height, image_width) > side:
+                layers.append(conv(outs, 4 * width, 3, 2))
+                outs = 4 * width
         self.features = nn.Sequential(*layers)
-        self.score = spectral_norm(nn.Linear(4 * width, 1))
-        self.embed = spectral_norm(nn.Embedding(num_classes, 4 * width))
+        self.score = spectral_norm(nn.Linear(outs, 1))
+        self.embed = spectral_norm(nn.Embedding(num_classes, outs))
 
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
         """Return scores [N] for ``images`` [N, C, H, W] in [-1, 1] and ``labels`` [N] (integers)."""
@@ -216,10 +215,11 @@ def train_gan(
         rows = batches.indices(step)[mine]
         noise = torch.randn(config.batch_size, config.latent_dim, generator=seeding.stream(*key, "noise", step))[mine]
         real, labels = to_unit_range(data.images[rows]), data.labels[rows]
-        fake = generate(noise.to(team.device), labels)
 
-        scores = discriminate(torch.cat([real, fake.detach()]), torch.cat([labels, labels]))
-        real_scores, fake_scores = scores.chunk(2)
+        with crew.multiplying():
+            fake = generate(noise.to(team.device), labels)
+            scores = discriminate(torch.cat([real, fake.detach()]), torch.cat([labels, labels]))
+        real_scores, fake_scores = scores.float().chunk(2)
         loss_d = mean(F.softplus(-real_scores) + F.softplus(fake_scores))
         crew.check_finite(step, {"discriminator": loss_d})
         optimise_d.zero_grad()
@@ -227,7 +227,9 @@ def train_gan(
         optimise_d.step()
 
         discriminator.requires_grad_(False).eval()  # without another power iteration
-        loss_g = mean(F.softplus(-discriminator(fake, labels)))
+        with crew.multiplying():
+            scores = discriminator(fake, labels)
+        loss_g = mean(F.softplus(-scores.float()))
         discriminator.requires_grad_(True).train()
         crew.check_finite(step, {"generator": loss_g})
         optimise_g.zero_grad()

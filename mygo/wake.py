@@ -158,7 +158,7 @@ def trained_memory(
 
     if crew.cache is None:
         return train_now()
-    address = crew.cache.address(data, gan, key, crew.team, start)
+    address = crew.cache.address(data, gan, key, crew.team, start, crew.precision)
     blank = life.config.build_generator(num_classes, data.image_shape)
     return crew.cache.recall_or_train(address, blank, train_now, crew.team, crew.tell)
 
