@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -108,17 +109,27 @@ class Crew:
                 )
 
 
-def train(
-    module: nn.Module, losses_at: Callable[[nn.Module, int], Losses], *, steps: int, lr: float, crew: Crew
-) -> None:
-    """Minimise the sum of ``losses_at(wrapped module, step)`` with Adam and a cosine schedule, over the whole team."""
+Network = Callable[..., Any]
+"""A network in training, under DDP where there are several workers; what it returns is float32."""
+
+
+def train(module: nn.Module, losses_at: Callable[[Network, int], Losses], *, steps: int, lr: float, crew: Crew) -> None:
+    """Minimise the sum of ``losses_at(network, step)`` with Adam and a cosine schedule, over the whole team.
+
+    ``network`` is the ``module``, which returns a tensor or several, and multiplies in the crew's precision.
+    """
     wrapped = crew.team.wrap(module)
+
+    def network(*inputs: Tensor) -> Any:
+        with crew.multiplying():
+            outputs = wrapped(*inputs)
+        return outputs.float() if isinstance(outputs, Tensor) else tuple(output.float() for output in outputs)
+
     module.train()
     optimiser = torch.optim.Adam([p for p in module.parameters() if p.requires_grad], lr, fused=True)
     for step in crew.steps(steps, {"module": module, "optimiser": optimiser}):
         set_rate(optimiser, lr * cosine(step, steps))
-        with crew.multiplying():
-            losses = losses_at(wrapped, step)
+        losses = losses_at(network, step)
         crew.check_finite(step, losses)
         optimiser.zero_grad()
         crew.backward(torch.stack(list(losses.values())).sum())
