@@ -84,6 +84,7 @@ class Saved:
 def seconds_of_parts(saved: Saved) -> dict[str, Callable[[], float]]:
     """Return what measures each part of a sleep, by its name with its unit."""
     life, task = saved.make(), saved.task
+    crew = Crew(Solo(), OwnDreams(), precision=life.config.precision)
     dreamer, night = life.dreamer(torch.device("cpu")), life.night()
     dreams = SameDreams(dreams_of_a_step(life))
     tests = [data_of(TEST_IMAGES, CLASSES, saved.shape)] * saved.memories
@@ -94,13 +95,13 @@ def seconds_of_parts(saved: Saved) -> dict[str, Callable[[], float]]:
         return seconds / night.steps / night.batch_size
 
     def learning() -> float:
-        watch = Stopwatch(Solo(), dreams)
+        watch = Stopwatch(Solo(), dreams, precision=life.config.precision)
         consolidate(life, task, watch)
         return watch.seconds_a_step(WARM)
 
     def sleeping() -> float:
         life.phases_done = list(STRATEGIES["mygo"].wake)
-        return timed(lambda: sleep(life, STRATEGIES["mygo"], task, Crew(Solo(), OwnDreams())))
+        return timed(lambda: sleep(life, STRATEGIES["mygo"], task, crew))
 
     def evaluating() -> float:
         return timed(lambda: accuracy_rows(life.neocortex, tests, Solo())) / saved.memories / TEST_IMAGES
@@ -122,7 +123,7 @@ def peak_of_a_sleep(saved: Saved) -> float:
     life = Life.open(saved.folder)
     life.phases_done = list(STRATEGIES["mygo"].wake)
     life.folder = None
-    sleep(life, STRATEGIES["mygo"], saved.task, Crew(Solo(), OwnDreams()))
+    sleep(life, STRATEGIES["mygo"], saved.task, Crew(Solo(), OwnDreams(), precision=life.config.precision))
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     return int(status["VmHWM"].split()[0]) / 1024
 

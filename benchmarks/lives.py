@@ -156,7 +156,7 @@ def dreams_of_a_step(life: Life) -> Dreams:
 
 def run_phase(name: str, config: LifeConfig, shape: SHAPE, crew: Crew | None = None) -> None:
     """Run one of `PHASES` of ``config`` as the second task of a life does, on random images."""
-    crew = crew or Crew(Solo(), OwnDreams())
+    crew = replace(crew or Crew(Solo(), OwnDreams()), precision=config.precision)
     life = life_of(config, 2, 2, shape)
     data = data_of(2048, 2, shape)
     if name == "head":

@@ -1,7 +1,7 @@
 """How near a life's training steps come to what the machine can do: to a large product, and to their own layers.
 
-python benchmarks/roofline.py                     minutes; writes benchmarks/results/roofline-fashion-mnist.md
-python benchmarks/roofline.py --dataset digits    writes benchmarks/results/roofline-digits.md
+python benchmarks/roofline.py                     minutes; writes its table to benchmarks/results/
+python benchmarks/roofline.py --dataset digits    the same for digits; also --precision float32, --threads 2
 python benchmarks/roofline.py --profile           prints what the rest of the time goes into, and writes nothing
 python benchmarks/roofline.py --quick             fewer repeats, and writes nothing
 
@@ -17,7 +17,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
@@ -42,7 +42,9 @@ from benchmarks.lives import (  # noqa: E402
 from benchmarks.report import table, write_report  # noqa: E402
 from mygo.dreams import OwnDreams  # noqa: E402
 from mygo.life import LifeConfig  # noqa: E402
+from mygo.precision import Precision  # noqa: E402
 from mygo.presets import preset  # noqa: E402
+from mygo.settings import change  # noqa: E402
 from mygo.team import Solo  # noqa: E402
 
 Around = Callable[[int], AbstractContextManager[object]]
@@ -162,18 +164,18 @@ def alone(calls: Sequence[Call], part: Part, steps: int, device: torch.device) -
     return timed(lambda: [call() for _ in range(rounds) for call in calls], device) / rounds / part.steps_in_record
 
 
-def matrix_product(device: torch.device, size: int) -> float:
+def matrix_product(device: torch.device, size: int, numbers: torch.dtype) -> float:
     """Return the operations per second of a product of two matrices of ``size``."""
-    left, right = torch.randn(2, size, size, device=device)
+    left, right = torch.randn(2, size, size, device=device, dtype=numbers)
     return 2 * size**3 / timed(lambda: left @ right, device)
 
 
 @torch.no_grad()
-def wide_convolution(device: torch.device, size: int) -> float:
+def wide_convolution(device: torch.device, size: int, numbers: torch.dtype) -> float:
     """Return the operations per second of a convolution that does as much, 3×3 of 128 channels to as many."""
-    layer = torch.nn.Conv2d(128, 128, 3, padding=1).to(device, memory_format=torch.channels_last)
+    layer = torch.nn.Conv2d(128, 128, 3, padding=1).to(device, numbers, memory_format=torch.channels_last)
     count = max(1, size**3 // (128 * 128 * 9 * 32 * 32))
-    images = torch.randn(count, 128, 32, 32, device=device).contiguous(memory_format=torch.channels_last)
+    images = torch.randn(count, 128, 32, 32, device=device, dtype=numbers).contiguous(memory_format=torch.channels_last)
     return 2 * count * 32 * 32 * 128 * 128 * 9 / timed(lambda: layer(images), device)
 
 
@@ -212,12 +214,14 @@ class Measured:
 HEADER = ["", "GFLOP", "ms", "GFLOP/s", "share of the ceiling", "ms of its layers alone", "alone / step"]
 
 
-def measure(parts: Sequence[Part], device: torch.device, steps: int, repeats: int, size: int) -> str:
+def measure(
+    parts: Sequence[Part], device: torch.device, numbers: torch.dtype, steps: int, repeats: int, size: int
+) -> str:
     """Return the table of all ``parts`` and of a task's wake and sleep, and what it was held against."""
     calls = {part.name: recorded(part) for part in parts}
     measures = {
-        "matrix product": lambda: matrix_product(device, size),
-        "convolution": lambda: wide_convolution(device, size),
+        "matrix product": lambda: matrix_product(device, size, numbers),
+        "convolution": lambda: wide_convolution(device, size, numbers),
     }
     for part in parts:
         measures[part.name] = lambda part=part: part.run(WARM + steps, lambda step: nullcontext())
@@ -249,14 +253,16 @@ def measure(parts: Sequence[Part], device: torch.device, steps: int, repeats: in
         threads=torch.get_num_threads(),
         device=torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU",
         repeats=repeats,
-        tf32=" in TF32, as convolutions are there" if device.type == "cuda" else "",
+        numbers=" in TF32"
+        if (device.type, numbers) == ("cuda", torch.float32)
+        else f" in {numbers}".replace("torch.", ""),
     )
 
 
 LEGEND = """Medians of {repeats} rounds, on {device} with {threads} thread(s). A task is {counts}.
 
-The ceiling is the quicker, in the same rounds, of a product of two matrices of {size}×{size}{tf32} ({product} GFLOP/s)
-and of a convolution of 128 channels to 128, 3×3, with as many operations ({convolution} GFLOP/s).
+The ceiling is the quicker, in the same rounds, of a product of two matrices of {size}×{size}{numbers} ({product}
+GFLOP/s) and of a convolution of 128 channels to 128, 3×3, with as many operations ({convolution} GFLOP/s).
 
 Layers alone: the convolutions and matrix products of a step, forward and backward, called one after another with the
 tensors that they had in it; alone / step is the share of a step that they would take. It must be 0.6 or more for wake
@@ -318,6 +324,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", default="fashion-mnist", choices=SHAPES)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--precision", choices=get_args(Precision), help="by default that of a life on this machine")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--profile", action="store_true")
@@ -326,19 +333,21 @@ def main() -> None:
     torch.set_num_threads(flags.threads)
     torch.backends.cuda.matmul.allow_tf32 = True
     device = torch.device(flags.device)
-    parts = parts_of(preset(flags.dataset), SHAPES[flags.dataset], device)
+    config = change(preset(flags.dataset), {"precision": flags.precision} if flags.precision else {})
+    parts = parts_of(config, SHAPES[flags.dataset], device)
     steps = 8 if flags.quick else 24
     if flags.profile:
         for part in parts:
             explain(part, steps, device)
         return
     size = 1024 if device.type == "cpu" else 8192
-    text = measure(parts, device, steps, 2 if flags.quick else flags.repeats, size)
+    text = measure(parts, device, getattr(torch, config.precision), steps, 2 if flags.quick else flags.repeats, size)
     print(text)
     if not flags.quick:
         threads = f"-{flags.threads}-threads" if flags.threads > 1 else ""
-        name = f"roofline-{flags.dataset}{threads}" + ("" if device.type == "cpu" else "-gpu")
-        command = f"python benchmarks/roofline.py --dataset {flags.dataset} --threads {flags.threads}"
+        name = f"roofline-{flags.dataset}-{config.precision}{threads}" + ("" if device.type == "cpu" else "-gpu")
+        settings = f"--dataset {flags.dataset} --precision {config.precision} --threads {flags.threads}"
+        command = f"python benchmarks/roofline.py {settings}"
         write_report(name, f"How near the steps of {flags.dataset} come to the machine", command, text)
 
 

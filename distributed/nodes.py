@@ -104,19 +104,21 @@ def wait_for_room(most: Placement, fewest: int, journal: Journal, *, lost: bool 
     told = False
     while True:
         placement = fitting(most, fewest, lost=lost)
-        if has_room(placement, NOTICE_AFTER_SECONDS):
-            return placement
-        each = " and ".join(f"{amount:g} {kind}" for kind, amount in placement.worker.items())
-        wanted = f"{placement.num_workers} workers with {each}"
-        there = describe(ray.cluster_resources())
-        if not told:
-            journal(Notice(f"Waiting for room for {wanted}: the cluster has {there} now."))
-            told = True
-        if time.monotonic() > deadline:
-            raise InputError(
-                f"There was no room for {wanted} in {PATIENCE_SECONDS / 60:.0f} minutes: the cluster has {there}; "
-                "ask for fewer, or add nodes and run again."
-            )
+        with asked_for(placement) as room:
+            while fitting(most, fewest, lost=lost) == placement:
+                if room.wait(NOTICE_AFTER_SECONDS):
+                    return placement
+                each = " and ".join(f"{amount:g} {kind}" for kind, amount in placement.worker.items())
+                wanted = f"{placement.num_workers} workers with {each}"
+                there = describe(ray.cluster_resources())
+                if not told:
+                    journal(Notice(f"Waiting for room for {wanted}: the cluster has {there} now."))
+                    told = True
+                if time.monotonic() > deadline:
+                    raise InputError(
+                        f"There was no room for {wanted} in {PATIENCE_SECONDS / 60:.0f} minutes: the cluster has "
+                        f"{there}; ask for fewer, or add nodes and run again."
+                    )
 
 
 def fitting(most: Placement, fewest: int, *, lost: bool) -> Placement:
@@ -131,14 +133,15 @@ def fitting(most: Placement, fewest: int, *, lost: bool) -> Placement:
     return place(resources, count, most.num_dreamers)
 
 
-def has_room(placement: Placement, seconds: float) -> bool:
-    """Tell whether all training workers have room within ``seconds``; meanwhile the autoscaler is asked for it.
+@contextmanager
+def asked_for(placement: Placement) -> Iterator[PlacementGroup]:
+    """Ask for room for all training workers, of the autoscaler too; yields the group that is to have it.
 
     A placement group asks, since it goes with this process, whatever ends it; a lasting request would keep machines.
     """
     group = placement_group([dict(placement.worker)] * placement.num_workers)
     try:
-        return bool(group.wait(seconds))
+        yield group
     finally:
         remove_placement_group(group)
 

@@ -4,11 +4,10 @@ import copy
 from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
 from torch.nn import functional as F
 
 from mygo import seeding
-from mygo.crew import Crew, Losses, train
+from mygo.crew import Crew, Losses, Network, train
 from mygo.data import LabelledImages, to_unit_range
 from mygo.stream import EpochBatches, Task
 from mygo.team import batch_mean, share
@@ -53,10 +52,10 @@ def learning_without_forgetting(life: "Life", task: Task, data: LabelledImages, 
     sizes = life.neocortex.head_sizes
     old = sum(sizes[:-1])
 
-    def losses_at(wrapped: nn.Module, step: int) -> Losses:
+    def losses_at(network: Network, step: int) -> Losses:
         rows = batches.indices(step)[share(config.batch_size, crew.team.rank, crew.team.size)]
         images = to_unit_range(data.images[rows])
-        logits = wrapped(images)
+        logits = network(images)
         errors = F.cross_entropy(logits[:, old:], data.labels[rows], reduction="none")
         with torch.no_grad():
             targets = (before(images)[:, :old] / LWF_TEMPERATURE).split(sizes[:-1], dim=1)
@@ -86,11 +85,11 @@ def fit_all_heads(
     data = LabelledImages.concatenate(shifted).to(crew.team.device)
     weights = torch.cat([torch.full((len(p),), 1 / len(p) if balanced else 1.0) for p in parts])
 
-    def losses_at(wrapped: nn.Module, step: int) -> Losses:
+    def losses_at(network: Network, step: int) -> Losses:
         rng = seeding.stream(life.config.seed, name, task.index, step)
         drawn = torch.multinomial(weights, config.batch_size, replacement=True, generator=rng)
         rows = drawn[share(config.batch_size, crew.team.rank, crew.team.size)]
-        errors = F.cross_entropy(wrapped(to_unit_range(data.images[rows])), data.labels[rows], reduction="none")
+        errors = F.cross_entropy(network(to_unit_range(data.images[rows])), data.labels[rows], reduction="none")
         return {"cross_entropy": batch_mean(errors, config.batch_size, crew.team)}
 
     train(life.neocortex, losses_at, steps=life.config.baseline_steps, lr=config.lr, crew=crew)

@@ -22,6 +22,7 @@ from mygo.errors import InputError
 from mygo.gan import GENERATORS, GanConfig, Generator
 from mygo.journal import Journal, Notice
 from mygo.memory import stored_tensors
+from mygo.precision import Precision
 from mygo.team import Team
 
 CODE = (data, gan, layers, seeding, stream, team)
@@ -35,10 +36,16 @@ class MemoryCache:
     folder: Path
 
     def address(
-        self, images: LabelledImages, config: GanConfig, key: seeding.Key, team: Team, start: Generator | None
+        self,
+        images: LabelledImages,
+        config: GanConfig,
+        key: seeding.Key,
+        team: Team,
+        start: Generator | None,
+        precision: Precision,
     ) -> str:
         """Return where the generator that `train_gan` makes of these arguments is kept."""
-        parts = (images.fingerprint, asdict(config), key, team.size, team.device.type, torch.__version__)
+        parts = (images.fingerprint, asdict(config), key, team.size, team.device.type, precision, torch.__version__)
         digest = hashlib.sha256(repr(parts).encode())
         for code in (*CODE, GENERATORS[config.generator]):
             digest.update(inspect.getsource(code).encode())

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from mygo.checkpoint import Forgetful, Keeper, Parts
 from mygo.dreams import DreamSource
 from mygo.errors import NonFiniteError, StoppedError
 from mygo.journal import Event, Journal, Place, Progress, silent
+from mygo.precision import Precision, multiplying
 from mygo.schedule import cosine, set_rate
 from mygo.team import Team, global_mean
 
@@ -41,6 +43,8 @@ class Crew:
     """Seconds between two of those points."""
     stop: Callable[[], bool] = lambda: False
     """Tells whether the end was asked for."""
+    precision: Precision = "float32"
+    """In which numbers networks multiply while they train."""
     attempt: int = 0
     """Counts how often the phase's training is begun with other draws."""
     waits: dict[str, float] = field(default_factory=lambda: dict.fromkeys(WAITS, 0.0))
@@ -70,6 +74,10 @@ class Crew:
         began = time.perf_counter()
         yield
         self.waits[what] += time.perf_counter() - began
+
+    def multiplying(self) -> torch.autocast:
+        """Return a context for what networks compute forward in training."""
+        return multiplying(self.precision, self.team.device)
 
     def backward(self, loss: Tensor) -> None:
         """Compute the gradients of ``loss``, averaged over the team."""
@@ -101,16 +109,27 @@ class Crew:
                 )
 
 
-def train(
-    module: nn.Module, losses_at: Callable[[nn.Module, int], Losses], *, steps: int, lr: float, crew: Crew
-) -> None:
-    """Minimise the sum of ``losses_at(wrapped module, step)`` with Adam and a cosine schedule, over the whole team."""
+Network = Callable[..., Any]
+"""A network in training, under DDP where there are several workers; what it returns is float32."""
+
+
+def train(module: nn.Module, losses_at: Callable[[Network, int], Losses], *, steps: int, lr: float, crew: Crew) -> None:
+    """Minimise the sum of ``losses_at(network, step)`` with Adam and a cosine schedule, over the whole team.
+
+    ``network`` is the ``module``, which returns a tensor or several, and multiplies in the crew's precision.
+    """
     wrapped = crew.team.wrap(module)
+
+    def network(*inputs: Tensor) -> Any:
+        with crew.multiplying():
+            outputs = wrapped(*inputs)
+        return outputs.float() if isinstance(outputs, Tensor) else tuple(output.float() for output in outputs)
+
     module.train()
     optimiser = torch.optim.Adam([p for p in module.parameters() if p.requires_grad], lr, fused=True)
     for step in crew.steps(steps, {"module": module, "optimiser": optimiser}):
         set_rate(optimiser, lr * cosine(step, steps))
-        losses = losses_at(wrapped, step)
+        losses = losses_at(network, step)
         crew.check_finite(step, losses)
         optimiser.zero_grad()
         crew.backward(torch.stack(list(losses.values())).sum())

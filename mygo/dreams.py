@@ -13,6 +13,7 @@ from mygo import seeding
 from mygo.data import to_pixels, to_unit_range
 from mygo.gan import Generator
 from mygo.neocortex import NeocortexNet, own_outputs, stacked_heads
+from mygo.precision import Precision, multiplying
 from mygo.team import Team, share
 
 if TYPE_CHECKING:
@@ -136,9 +137,11 @@ class Dreamer:
         *,
         current: int,
         with_features: bool = False,
+        precision: Precision = "float32",
     ) -> None:
         """Copy the networks, so that a student may change while its teacher does not."""
         self.device = device
+        self.precision = precision
         self.memories = [frozen(memory, device) for memory in memories]
         self.image_shape = neocortex.image_shape
         self.current = current
@@ -155,14 +158,16 @@ class Dreamer:
             memory = self.memories[task]
             for rows in in_chunks(order.tasks == task):
                 noise = order.noise[rows, : memory.latent_dim].to(self.device)
-                recalled = memory(noise, order.labels[rows].to(self.device))
-                images[rows] = to_pixels(shifted(recalled, order.shifts[rows].to(self.device))).cpu()
+                with multiplying(self.precision, self.device):
+                    recalled = memory(noise, order.labels[rows].to(self.device))
+                images[rows] = to_pixels(shifted(recalled.float(), order.shifts[rows].to(self.device))).cpu()
         logits = torch.empty(count, self.old.largest_head)
         features = torch.empty(count, self.feature_dim)
         for teacher, taught in ((self.new, order.tasks == self.current), (self.old, order.tasks != self.current)):
             for rows in in_chunks(taught):
-                seen, answers = teacher.answer(images[rows], order.tasks[rows])
-                logits[rows], features[rows] = answers.cpu(), seen[:, : self.feature_dim].cpu()
+                with multiplying(self.precision, self.device):
+                    seen, answers = teacher.answer(images[rows], order.tasks[rows])
+                logits[rows], features[rows] = answers.float().cpu(), seen[:, : self.feature_dim].float().cpu()
         labels = order.labels + torch.tensor(self.first_class)[order.tasks]
         return Dreams(images, order.tasks, labels, logits, features)
 

@@ -106,6 +106,7 @@ class Experiment:
             cache=cache,
             save_every=self.save_every,
             stop=stop,
+            precision=self.config.life.precision,
         )
         keep_freed_memory()
         with ExitStack() as stack:

@@ -22,6 +22,7 @@ from mygo.errors import InputError
 from mygo.gan import Generator
 from mygo.memory import MemoryConfig, Quality, as_stored, recall, stored_bytes, stored_tensors
 from mygo.neocortex import BACKBONES, Encoder, NeocortexNet, behind, split
+from mygo.precision import Precision, native_precision
 from mygo.predict import NOTHING_LEARNED, Predictions, predict
 from mygo.settings import overlay
 from mygo.sleep import SleepConfig
@@ -51,6 +52,9 @@ class LifeConfig:
     dream_level: DreamLevel = "pixels"
     """What memories dream: images (pixels) or, with a convolutional front that is frozen after the first task, its
     feature maps (features); then dreams are not shifted."""
+    precision: Precision = field(default_factory=native_precision)
+    """In which numbers networks multiply while they train and dream: float32 or bfloat16; weights, losses and all
+    evaluation are float32. By default bfloat16 where this machine has instructions for it."""
     wake: WakeConfig = field(default_factory=WakeConfig)
     """Learning a new task."""
     memory: MemoryConfig = field(default_factory=MemoryConfig)
@@ -61,6 +65,8 @@ class LifeConfig:
     def __post_init__(self) -> None:
         if self.backbone not in BACKBONES:
             raise InputError(f"--backbone {self.backbone!r} is not known: choose from {', '.join(BACKBONES)}.")
+        if self.precision not in get_args(Precision):
+            raise InputError(f"--precision must be float32 or bfloat16, not {self.precision!r}.")
         if self.dream_level not in get_args(DreamLevel):
             raise InputError(f"--dream-level must be pixels or features, not {self.dream_level!r}.")
         if self.dream_level == "features" and self.backbone == "mlp":
@@ -321,9 +327,15 @@ class Life:
         """
         if self.fast_learner is None or self.current is None:
             raise RuntimeError("a dreamer needs the fast learner of the current task: adapt first")
-        with_features = self.config.sleep.feature_weight > 0
-        networks = self.neocortex, self.fast_learner
-        return Dreamer(self.memories, *networks, device, current=self.current, with_features=with_features)
+        return Dreamer(
+            self.memories,
+            self.neocortex,
+            self.fast_learner,
+            device,
+            current=self.current,
+            with_features=self.config.sleep.feature_weight > 0,
+            precision=self.config.precision,
+        )
 
     @property
     def saved(self) -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from mygo.crew import Crew, Losses, train
+from mygo.crew import Crew, Losses, Network, train
 from mygo.data import to_unit_range
 from mygo.dreams import Dreams
 from mygo.errors import check_ranges
@@ -63,10 +63,10 @@ def consolidate(life: "Life", task: Task, crew: Crew) -> None:
     outputs = own_outputs(life.neocortex.head_sizes, crew.team.device)
     dreams_by_step = crew.dreams.dreams(life, night, crew.team, crew.keeper.steps_done(crew.attempt))
 
-    def losses_at(student: nn.Module, step: int) -> Losses:
+    def losses_at(network: Network, step: int) -> Losses:
         with crew.waiting_for("dreams"):
             dreams = next(dreams_by_step)
-        features, logits = student(to_unit_range(dreams.images.to(crew.team.device)))
+        features, logits = network(to_unit_range(dreams.images.to(crew.team.device)))
         losses = distillation_losses(logits, dreams, outputs, config, crew.team)
         return losses | feature_losses(features, dreams, config, crew.team)
 

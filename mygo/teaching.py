@@ -122,6 +122,7 @@ class Teaching:
             cache=None if self.memory_cache is None else MemoryCache(self.memory_cache),
             save_every=self.save_every,
             stop=stop,
+            precision=self.learner.precision,
         )
         keep_freed_memory()
         if crew.team.rank > 0:
@@ -194,7 +195,7 @@ def learn(
     Raises:
         InputError: they do not fit the life, or it is in use.
     """
-    crew = Crew(team or Solo(), OwnDreams(), journal, save_every=SAVE_EVERY)
+    crew = Crew(team or Solo(), OwnDreams(), journal, save_every=SAVE_EVERY, precision=life.config.precision)
     source = read_for(life, data, held_out, update=update)
     keep_freed_memory()
     with nullcontext() if life.folder is None else locked(life.folder, 0):
@@ -343,7 +344,7 @@ def forget(life: Life, class_name: str, journal: Journal = silent, team: Team | 
         raise InputError(f"{class_name!r} is all that this life knows: delete its folder instead.")
     if len(life.memories) < len(life.lessons):
         raise InputError(f"This life is one of the baseline {life.strategy}, without memories: begin another instead.")
-    crew = Crew(team or Solo(), OwnDreams(), journal)
+    crew = Crew(team or Solo(), OwnDreams(), journal, precision=life.config.precision)
     keep_freed_memory()
     with nullcontext() if life.folder is None else locked(life.folder, 0):
         life.check_newest()

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 from torch.nn.parallel import DistributedDataParallel
 
+from mygo.exchange import SharedAverage, share_memory
+
 
 class Team(Protocol):
     """What a phase needs to know about the workers that it runs on."""
@@ -69,7 +71,9 @@ class Ranks:
         self.size = dist.get_world_size()
         self.device = torch.device(device)
         self._own_ready = math.inf
-        """When this rank's last gradients were ready to be exchanged."""
+        """When this rank's last gradients were given to the process group."""
+        self._in_memory = 0.0
+        """Seconds of exchanges through shared memory."""
 
     def wrap(self, module: nn.Module) -> nn.Module:
         """Return ``module`` under DDP; a single rank needs none."""
@@ -78,7 +82,9 @@ class Ranks:
             return module
         # Buffers are functions of the parameters alone (spectral norm's vectors), so every rank has the same ones.
         wrapped = DistributedDataParallel(module, broadcast_buffers=False, gradient_as_bucket_view=True)
-        wrapped.register_comm_hook(self, exchange)
+        numbers = sum(parameter.numel() for parameter in module.parameters())
+        shared = share_memory(numbers) if self.device.type == "cpu" else None
+        wrapped.register_comm_hook((self, shared), exchange)
         return wrapped
 
     def sum(self, values: Tensor) -> Tensor:
@@ -88,18 +94,32 @@ class Ranks:
         return values.cpu()
 
     def waited(self) -> float:
-        """Return how long ago this rank was ready for the exchange that has just ended."""
-        return max(0.0, time.perf_counter() - self._own_ready)
+        """Return for how long this rank exchanged gradients in the backward pass that has just ended."""
+        waited = self._in_memory + max(0.0, time.perf_counter() - self._own_ready)
+        self._in_memory = 0.0
+        return waited
 
     def barrier(self) -> None:
         """Wait until every rank is here."""
         dist.barrier()
 
 
-def exchange(ranks: Ranks, bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:  # type: ignore[name-defined]
-    """Average a bucket of gradients as DDP does by itself, and note when it was ready."""
-    ranks._own_ready = time.perf_counter()
-    return allreduce_hook(None, bucket)  # type: ignore[arg-type]  # None is the default group
+def exchange(
+    state: tuple[Ranks, SharedAverage | None],
+    bucket: dist.GradBucket,  # type: ignore[name-defined]
+) -> torch.futures.Future[Tensor]:
+    """Average a bucket of gradients, through shared memory or else as DDP does by itself, and note what that takes."""
+    ranks, shared = state
+    began = time.perf_counter()
+    if shared is None:
+        ranks._own_ready = began
+        return allreduce_hook(None, bucket)  # type: ignore[arg-type]  # None is the default group
+    gradients = bucket.buffer()
+    shared.average(gradients)
+    ranks._in_memory += time.perf_counter() - began
+    averaged: torch.futures.Future[Tensor] = torch.futures.Future()
+    averaged.set_result(gradients)
+    return averaged
 
 
 def share(total: int, rank: int, size: int) -> slice:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mygo import seeding
-from mygo.crew import Crew, Losses, train
+from mygo.crew import Crew, Losses, Network, train
 from mygo.data import LabelledImages, to_unit_range
 from mygo.errors import MemoryQualityError, check_ranges
 from mygo.gan import Generator, train_gan
@@ -74,9 +74,9 @@ def learn(life: "Life", task: Task, data: LabelledImages, crew: Crew) -> None:
     batches = EpochBatches(len(data), config.batch_size, key)
     labels = data.labels.to(crew.team.device)
 
-    def losses_at(wrapped: nn.Module, step: int) -> Losses:
+    def losses_at(network: Network, step: int) -> Losses:
         rows = batches.indices(step)[share(config.batch_size, crew.team.rank, crew.team.size)]
-        errors = F.cross_entropy(wrapped(features[rows]), labels[rows], reduction="none")
+        errors = F.cross_entropy(network(features[rows]), labels[rows], reduction="none")
         return {"cross_entropy": batch_mean(errors, config.batch_size, crew.team)}
 
     train(head, losses_at, steps=config.head_steps, lr=config.lr, crew=crew)
@@ -158,7 +158,7 @@ def trained_memory(
 
     if crew.cache is None:
         return train_now()
-    address = crew.cache.address(data, gan, key, crew.team, start)
+    address = crew.cache.address(data, gan, key, crew.team, start, crew.precision)
     blank = life.config.build_generator(num_classes, data.image_shape)
     return crew.cache.recall_or_train(address, blank, train_now, crew.team, crew.tell)
 
@@ -170,9 +170,9 @@ def fit_head(
     data = data.to(crew.team.device)
     batches = EpochBatches(len(data), config.batch_size, key)
 
-    def losses_at(wrapped: nn.Module, step: int) -> Losses:
+    def losses_at(network: Network, step: int) -> Losses:
         rows = batches.indices(step)[share(config.batch_size, crew.team.rank, crew.team.size)]
-        errors = F.cross_entropy(wrapped(to_unit_range(data.images[rows])), data.labels[rows], reduction="none")
+        errors = F.cross_entropy(network(to_unit_range(data.images[rows])), data.labels[rows], reduction="none")
         return {"cross_entropy": batch_mean(errors, config.batch_size, crew.team)}
 
     train(OneHead(net, task.index), losses_at, steps=steps, lr=config.lr, crew=crew)

@@ -220,7 +220,12 @@ def train_memories(point: Point, plan: Plan) -> None:
     torch.set_num_threads(1)
     stream = experiment.open_stream()
     life = Life(STRATEGY, experiment.config.life, stream.image_shape)
-    crew = Crew(Solo(plan.device), OwnDreams(), cache=MemoryCache(plan.memory_cache))
+    crew = Crew(
+        Solo(plan.device),
+        OwnDreams(),
+        cache=MemoryCache(plan.memory_cache),
+        precision=life.config.precision,
+    )
     start = None
     for task in stream.tasks:
         life.cycles = task.index

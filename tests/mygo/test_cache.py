@@ -89,17 +89,17 @@ def test_the_address_depends_on_all_that_a_memory_depends_on(
 
     other_pixels = LabelledImages(255 - images.images, images.labels)
     addresses = [
-        cache.address(images, config, key, Solo(), None),
-        cache.address(other_pixels, config, key, Solo(), None),
-        cache.address(images, replace(config, steps=7), key, Solo(), None),
-        cache.address(images, config, (1, "m"), Solo(), None),
-        cache.address(images, config, key, Pair(), None),
-        cache.address(images, config, key, Solo(), start),
-        cache.address(images, config, key, Solo(), blank()),
+        cache.address(images, config, key, Solo(), None, "float32"),
+        cache.address(other_pixels, config, key, Solo(), None, "float32"),
+        cache.address(images, replace(config, steps=7), key, Solo(), None, "float32"),
+        cache.address(images, config, (1, "m"), Solo(), None, "float32"),
+        cache.address(images, config, key, Pair(), None, "float32"),
+        cache.address(images, config, key, Solo(), start, "float32"),
+        cache.address(images, config, key, Solo(), blank(), "float32"),
     ]
-    assert cache.address(images, config, key, Solo(), start) == addresses[5]
+    assert cache.address(images, config, key, Solo(), start, "float32") == addresses[5]
     monkeypatch.setattr("mygo.cache.CODE", (gan,))
-    addresses.append(cache.address(images, config, key, Solo(), None))
+    addresses.append(cache.address(images, config, key, Solo(), None, "float32"))
     assert len(set(addresses)) == len(addresses)
 
 

@@ -1,0 +1,95 @@
+"""Averages through shared memory, as ranks in processes of their own take them."""
+
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+from torch import multiprocessing
+
+from mygo import exchange, seeding
+from mygo.exchange import create, joined, share_memory
+
+CAPACITY = 5000
+
+
+def together(check: Callable[..., None], size: int, *arguments: object) -> None:
+    """Call ``check(rank, size, *arguments)`` in ``size`` processes that form a group."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    multiprocessing.spawn(in_a_group, (check, size, port, *arguments), nprocs=size)  # type: ignore[no-untyped-call]
+
+
+def in_a_group(rank: int, check: Callable[..., None], size: int, port: int, *arguments: object) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=size)
+    check(rank, size, *arguments)
+    dist.destroy_process_group()
+
+
+def averages_are_those_of_all(rank: int, size: int) -> None:
+    shared = share_memory(CAPACITY)
+    assert shared is not None
+    for step in range(300):
+        count = (1, 63, CAPACITY)[step % 3]
+        everybody = [torch.randn(count, generator=seeding.stream("exchange", step, each)) for each in range(size)]
+        values = everybody[rank].clone()
+        shared.average(values)
+        assert torch.equal(values, torch.stack(everybody).sum(0) / size)
+
+
+def one_ends_before_the_other(rank: int, size: int) -> None:
+    shared = share_memory(CAPACITY)
+    assert shared is not None
+    shared.average(torch.ones(10))
+    if rank == 1:
+        os._exit(0)
+    with pytest.raises(ConnectionError, match="rank 1, with which rank 0 shares memory, has ended"):
+        shared.average(torch.ones(10))
+    os._exit(0)  # the group cannot be left in order
+
+
+def one_does_not_see_the_file(rank: int, size: int) -> None:
+    if rank == 1:
+        exchange.joined = lambda path, token: None
+    before = set(exchange.SHARED_MEMORY.glob("mygo-*"))
+    assert share_memory(CAPACITY) is None
+    dist.barrier()
+    assert set(exchange.SHARED_MEMORY.glob("mygo-*")) <= before
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_every_rank_gets_the_mean_over_all(size: int) -> None:
+    together(averages_are_those_of_all, size)
+
+
+def test_a_rank_that_ended_is_noticed() -> None:
+    together(one_ends_before_the_other, 2)
+
+
+def test_ranks_that_do_not_share_a_machine_all_do_without() -> None:
+    together(one_does_not_see_the_file, 2)
+
+
+def test_without_room_or_order_in_shared_memory_there_is_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert create(2, 1 << 50, tmp_path) is None
+    assert not list(tmp_path.iterdir())
+    assert create(2, CAPACITY, tmp_path / "nowhere") is None
+    monkeypatch.setattr(exchange.platform, "machine", lambda: "aarch64")
+    assert create(2, CAPACITY, tmp_path) is None
+
+
+def test_a_file_of_another_run_is_not_taken_for_ours(tmp_path: Path) -> None:
+    made = create(2, CAPACITY, tmp_path)
+    assert made is not None
+    path, token = made
+    assert joined(path, b"another!") is None
+    assert joined(str(tmp_path / "nowhere"), token) is None
+    file = joined(path, token)
+    assert file is not None
+    file.close()
