@@ -16,7 +16,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import uuid
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -50,9 +49,9 @@ def kill(pids: Iterable[int]) -> None:
             os.kill(pid, signal.SIGKILL)
 
 
-def start(out: Path, mark: str, *flags: str) -> "subprocess.Popen[str]":
+def start(out: Path, *flags: str) -> "subprocess.Popen[str]":
     """Start the short life."""
-    return start_run([*FLAGS, "--save-every", "2", "--out", str(out), *flags], mark)
+    return start_run([*FLAGS, "--save-every", "2", "--out", str(out), *flags])
 
 
 def lived(out: Path) -> dict[str, Any]:
@@ -63,23 +62,22 @@ def lived(out: Path) -> dict[str, Any]:
 
 def live_with_a_kill(target: str, moment: float, out: Path) -> tuple[str, str]:
     """Live, kill ``target`` ``moment`` seconds after training began; returns where the life was, and how it ended."""
-    mark = uuid.uuid4().hex
+    running = start(out)
     try:
-        running = start(out, mark)
         while not Life.exists(out / "life" / "mygo"):
             time.sleep(0.05)
         time.sleep(moment)
         place = place_of(out / "life" / "mygo")
         if target == "driver":
-            kill([running.pid, *processes_of(mark)])
+            kill(processes_of(running.pid))
             running.communicate()
-            running = start(out, mark, "--resume")
+            running = start(out, "--resume")
         else:
-            kill(processes_of(mark, TARGETS[target]))
+            kill(processes_of(running.pid, TARGETS[target]))
         said, _ = running.communicate(timeout=300)
         return place, "ended" if running.returncode == 0 else f"exit code {running.returncode}: {said[-500:]}"
     finally:
-        kill(processes_of(mark))
+        kill(processes_of(running.pid))
 
 
 def place_of(folder: Path) -> str:

@@ -13,12 +13,12 @@ from typing import Any
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
-def start_run(flags: Sequence[str], mark: str) -> "subprocess.Popen[str]":
-    """Start `run.py` with ``flags`` and the environment variable ``MARK=mark``, which all that it starts inherit."""
+def start_run(flags: Sequence[str]) -> "subprocess.Popen[str]":
+    """Start `run.py` with ``flags`` in a session of its own, by which all that it starts is found."""
     return subprocess.Popen(
         [sys.executable, "distributed/run.py", *flags],
         cwd=REPOSITORY,
-        env={**os.environ, "MARK": mark},
+        start_new_session=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -27,16 +27,26 @@ def start_run(flags: Sequence[str], mark: str) -> "subprocess.Popen[str]":
     )
 
 
-def processes_of(mark: str, title: str = "") -> dict[int, str]:
-    """Return the command lines, by process id, of all with ``MARK=mark`` that have ``title`` in them."""
-    found = {}
+def processes_of(leader: int, title: str = "") -> dict[int, str]:
+    """Return the command lines, by process id, of all that have ``title`` in them and come from process ``leader``.
+
+    They descend from it or, when it has ended, are left of the session that it led.
+    """
+    lines: dict[int, str] = {}
+    parents: dict[int, int] = {}
+    sessions: dict[int, int] = {}
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # it may be gone by now
-            marked = f"MARK={mark}".encode() in (folder / "environ").read_bytes()
-            line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-            if marked and title in line:
-                found[int(folder.name)] = line
-    return found
+            pid = int(folder.name)
+            _, parent, _, session, *_ = (folder / "stat").read_text().rpartition(")")[2].split()
+            parents[pid], sessions[pid] = int(parent), int(session)
+            lines[pid] = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+
+    def comes_from_leader(pid: int) -> bool:
+        return leader in (pid, sessions.get(pid)) or (pid in parents and comes_from_leader(parents[pid]))
+
+    # One that has ended, and that nobody asked how, has no command line.
+    return {pid: line for pid, line in lines.items() if line and title in line and comes_from_leader(pid)}
 
 
 def seconds_of_life(command: Sequence[str], flags: Sequence[str], out: Path) -> dict[str, Any]:

@@ -1,4 +1,3 @@
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,11 +50,9 @@ def coloured_squares() -> ImageDataset:
 
 
 @pytest.fixture(scope="session")
-def ray_cluster() -> Iterator[str]:
-    """One small Ray for all tests, since starting it takes seconds; yields what MARK is in all of its processes."""
+def ray_cluster() -> Iterator[None]:
+    """One small Ray for all tests, since starting it takes seconds."""
     from distributed.session import environment, ray_session
 
-    mark = uuid.uuid4().hex
-    values = {"MARK": mark, "RAY_metrics_report_interval_ms": "1000"}
-    with environment(values), ray_session(num_cpus=2, dashboard=True):
-        yield mark
+    with environment({"RAY_metrics_report_interval_ms": "1000"}), ray_session(num_cpus=2, dashboard=True):
+        yield

@@ -49,7 +49,7 @@ def assert_equal(some: list[Dreams], others: list[Dreams]) -> None:
 
 
 @pytest.fixture
-def pools(ray_cluster: str) -> Iterator[dict[int, PooledDreams]]:
+def pools(ray_cluster: None) -> Iterator[dict[int, PooledDreams]]:
     pools = {count: PooledDreams(start_dreamers(place({"CPU": 1}, 1, count))) for count in (1, 2, 4)}
     yield pools
     for pool in pools.values():
@@ -67,7 +67,7 @@ def test_one_two_and_four_dreamers_dream_the_same_bits_as_the_process_itself(
         assert_equal(list(pool.dreams(asleep, night, Solo())), own)
 
 
-def test_a_dreamer_that_dies_comes_back_and_dreams_the_same(asleep: Life, ray_cluster: str) -> None:
+def test_a_dreamer_that_dies_comes_back_and_dreams_the_same(asleep: Life, ray_cluster: None) -> None:
     actor = ray.remote(PidDreamer).options(num_cpus=0, max_restarts=-1, max_task_retries=3)
     dreamers = [actor.remote(1) for _ in range(2)]
     night = asleep.night()
@@ -95,7 +95,7 @@ class CountingDreamer:
         return ray.put(BlockDreamer(1).dream(request))
 
 
-def test_a_bounded_number_of_blocks_is_in_flight(asleep: Life, ray_cluster: str) -> None:
+def test_a_bounded_number_of_blocks_is_in_flight(asleep: Life, ray_cluster: None) -> None:
     dreamer = CountingDreamer()
     night = asleep.night()
     assert night.blocks == 3

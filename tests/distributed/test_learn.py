@@ -30,7 +30,7 @@ def young(tiny_life: LifeConfig, tmp_path: Path) -> Path:
     return tmp_path / "young"
 
 
-def test_a_lesson_on_ray_is_the_lesson_without(ray_cluster: str, young: Path, tmp_path: Path) -> None:
+def test_a_lesson_on_ray_is_the_lesson_without(ray_cluster: None, young: Path, tmp_path: Path) -> None:
     other = shutil.copytree(young, tmp_path / "other")
     source = write(tmp_path / "second.npz", "owl")
     here, there = (Teaching(folder, source, save_every=0.0) for folder in (young, other))

@@ -66,7 +66,7 @@ def sample(name: str, **labels: str) -> tuple[str, frozenset[str]]:
 
 
 def test_prometheus_reads_what_a_life_tells_and_as_long_as_it_holds(
-    ray_cluster: str, monkeypatch: pytest.MonkeyPatch
+    ray_cluster: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(metrics, "REFRESH_SECONDS", 0.3)
     life = {"strategy": "mygo"}
@@ -104,7 +104,7 @@ def test_prometheus_reads_what_a_life_tells_and_as_long_as_it_holds(
         assert scrape("first")[sample("average_accuracy", **life, kind="class_il")] == 0.75
 
 
-def test_ray_tells_prometheus_where_to_look(ray_cluster: str) -> None:
+def test_ray_tells_prometheus_where_to_look(ray_cluster: None) -> None:
     (node,) = ray.nodes()
     session = Path(ray._private.worker._global_node.get_session_dir_path())
     found = session / "prom_metrics_service_discovery.json"

@@ -53,7 +53,7 @@ def test_the_source_digest_tells_any_change(tmp_path: Path) -> None:
 
 
 def test_a_request_without_room_waits_with_a_message_and_ends_with_both_numbers(
-    ray_cluster: str, monkeypatch: pytest.MonkeyPatch
+    ray_cluster: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(nodes, "NOTICE_AFTER_SECONDS", 2.0)
     monkeypatch.setattr(nodes, "PATIENCE_SECONDS", 1.0)
@@ -83,7 +83,7 @@ def absent_node() -> dict[str, Any]:
 
 
 def test_a_node_that_does_not_answer_is_named_and_a_dead_one_left_out(
-    ray_cluster: str, monkeypatch: pytest.MonkeyPatch
+    ray_cluster: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def asked() -> dict[str, Any]:
         return ask([*ray.nodes(), absent_node()], [], lambda node: None)
@@ -97,7 +97,7 @@ def test_a_node_that_does_not_answer_is_named_and_a_dead_one_left_out(
 
 
 def test_a_folder_that_a_node_does_not_see_and_data_that_it_cannot_load_are_named(
-    ray_cluster: str, monkeypatch: pytest.MonkeyPatch, tiny_experiment: Experiment, tmp_path: Path
+    ray_cluster: None, monkeypatch: pytest.MonkeyPatch, tiny_experiment: Experiment, tmp_path: Path
 ) -> None:
     (here,) = nodes.living_nodes()
     monkeypatch.setattr(nodes, "living_nodes", lambda: [here, here])
@@ -120,7 +120,7 @@ def test_a_folder_that_a_node_does_not_see_and_data_that_it_cannot_load_are_name
 
 
 def test_machines_that_ray_up_named_are_waited_for_until_they_join_or_fail(
-    ray_cluster: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ray_cluster: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     config = tmp_path / "ray_bootstrap_config.yaml"
     assert nodes.nodes_being_set_up(config) == []

@@ -118,7 +118,7 @@ def test_a_report_that_cannot_be_made_is_one_sentence(
 
 
 def test_more_workers_than_the_cluster_has_are_refused_before_anything_is_written(
-    ray_cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ray_cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAY_ADDRESS", ray.get_runtime_context().gcs_address)
     command = [sys.executable, "-m", "distributed.run", "--num-workers", "99", "--out", str(tmp_path / "out")]

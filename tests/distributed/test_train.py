@@ -29,7 +29,7 @@ def assert_close(some: Losses, others: Losses, tolerance: float) -> None:
 
 
 @pytest.fixture(scope="module")
-def lived(ray_cluster: str, tiny_life, tmp_path_factory) -> dict[str, tuple[dict, Losses, list[Event]]]:
+def lived(ray_cluster: None, tiny_life, tmp_path_factory) -> dict[str, tuple[dict, Losses, list[Event]]]:
     """The same short life alone, with one Ray worker and with two; every phase has 20 steps, all journalled."""
     config = ExperimentConfig(num_tasks=2, strategies=("mygo",), life=tiny_life)
     lives = {}
@@ -65,7 +65,7 @@ def twenty_steps_a_phase(config: LifeConfig) -> LifeConfig:
     ids=["waking", "sleeping"],
 )
 def test_two_workers_have_the_losses_of_one_over_twenty_steps(
-    start: tuple[int, str], phases: tuple[str, ...], ray_cluster: str, tmp_path: Path
+    start: tuple[int, str], phases: tuple[str, ...], ray_cluster: None, tmp_path: Path
 ) -> None:
     """Both go on from the same saved state, in the default networks for digits."""
 
@@ -106,7 +106,7 @@ def test_all_events_reach_the_driver_in_order(lived) -> None:
     assert isinstance(events[-1], Evaluated)
 
 
-def test_what_a_worker_raises_for_a_person_arrives_as_it_is(ray_cluster: str, tiny_experiment: Experiment) -> None:
+def test_what_a_worker_raises_for_a_person_arrives_as_it_is(ray_cluster: None, tiny_experiment: Experiment) -> None:
     config = tiny_experiment.config
     memory = MemoryConfig(gan=config.life.memory.gan, diversity_floor=1e9, attempts=1)
     hopeless = dataclasses.replace(config, life=dataclasses.replace(config.life, memory=memory))
@@ -141,7 +141,7 @@ class Fits:
 
 
 def test_lost_workers_start_again_and_the_person_is_told(
-    ray_cluster: str, tiny_experiment: Experiment, monkeypatch: pytest.MonkeyPatch
+    ray_cluster: None, tiny_experiment: Experiment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fits = Fits(RuntimeError("Connection closed by peer"), RuntimeError("again"))
     monkeypatch.setattr(train, "fit", fits)
@@ -157,7 +157,7 @@ def test_lost_workers_start_again_and_the_person_is_told(
 
 
 def test_workers_that_are_lost_too_often_end_the_run_with_what_to_do(
-    ray_cluster: str, tiny_experiment: Experiment, monkeypatch: pytest.MonkeyPatch
+    ray_cluster: None, tiny_experiment: Experiment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fits = Fits(RuntimeError("first"), RuntimeError("second"))
     monkeypatch.setattr(train, "fit", fits)
@@ -167,7 +167,7 @@ def test_workers_that_are_lost_too_often_end_the_run_with_what_to_do(
 
 
 def test_what_a_worker_raises_for_a_person_is_not_tried_again(
-    ray_cluster: str, tiny_experiment: Experiment, monkeypatch: pytest.MonkeyPatch
+    ray_cluster: None, tiny_experiment: Experiment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fits = Fits(MemoryQualityError("hopeless"))
     monkeypatch.setattr(train, "fit", fits)

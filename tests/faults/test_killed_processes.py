@@ -19,9 +19,9 @@ from mygo.settings import change
 WHAT_COUNTS = ("accuracy_matrix", "label_fidelity", "frechet_distance", "memory_bytes")
 
 
-def kill_all(mark: str, name: str) -> None:
-    """SIGKILL every process of an actor class of the Ray that has ``mark``."""
-    pids = processes_of(mark, f"ray::{name}")
+def kill_all(name: str) -> None:
+    """SIGKILL every process of an actor class of the Ray that the tests began."""
+    pids = processes_of(os.getpid(), f"ray::{name}")
     assert pids, name
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
@@ -37,12 +37,12 @@ def longer(tiny_experiment: Experiment) -> Experiment:
 
 
 def test_a_life_survives_a_worker_lost_awake_all_dreamers_at_once_and_a_worker_lost_asleep(
-    ray_cluster: str, longer: Experiment, tmp_path: Path
+    ray_cluster: None, longer: Experiment, tmp_path: Path
 ) -> None:
     kills: dict[tuple[str, int], Callable[[], None]] = {
-        ("memorise", 150): lambda: kill_all(ray_cluster, "RayTrainWorker"),
-        ("consolidate", 50): lambda: kill_all(ray_cluster, "BlockDreamer"),
-        ("consolidate", 200): lambda: kill_all(ray_cluster, "RayTrainWorker"),
+        ("memorise", 150): lambda: kill_all("RayTrainWorker"),
+        ("consolidate", 50): lambda: kill_all("BlockDreamer"),
+        ("consolidate", 200): lambda: kill_all("RayTrainWorker"),
     }
     told: list[str] = []
     first_steps: list[tuple[str, int]] = []

@@ -217,7 +217,7 @@ def test_trials_of_several_workers_need_the_dashboard(monkeypatch: pytest.Monkey
 
 
 def test_a_sweep_that_does_not_fit_is_refused_within_30_seconds(
-    ray_cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ray_cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import ray
 

@@ -79,7 +79,7 @@ class StopAfterFirstTask(FIFOScheduler):
 
 
 def test_a_stopped_trial_frees_its_workers_and_dreamers_for_the_next(
-    ray_cluster: str, tiny_life: LifeConfig, tmp_path: Path
+    ray_cluster: None, tiny_life: LifeConfig, tmp_path: Path
 ) -> None:
     base = ExperimentConfig(num_tasks=2, life=tiny_life)
     plan = Plan(base, tmp_path / "out", None, place(ray.cluster_resources(), 2))
