@@ -14,6 +14,7 @@ from typing import Any
 import numpy.typing as npt
 import ray
 import torch
+from ray import cloudpickle
 
 from distributed.placement import Placement
 from distributed.relay import RelayedJournal
@@ -43,11 +44,11 @@ class BlockRequest:
 class BlockDreamer:
     """Answers requests from saved lives; the actor's class, and usable without Ray."""
 
-    def __init__(self, threads: int, device: str = "cpu", mailbox: Any = None) -> None:
-        """Dream with ``threads`` on ``device``; an actor that was started again says so in ``mailbox``."""
+    def __init__(self, threads: int, device: str = "cpu", mailbox: bytes | None = None) -> None:
+        """Dream with ``threads`` on ``device``; an actor that was started again says so in the pickled ``mailbox``."""
         if mailbox is not None and ray.get_runtime_context().was_current_actor_reconstructed:
             text = "A dreamer was lost and has started again; its dreams are the same."
-            RelayedJournal(mailbox)(Restarted(text, "dreamers"))
+            RelayedJournal(cloudpickle.loads(mailbox))(Restarted(text, "dreamers"))
         torch.set_num_threads(threads)
         keep_freed_memory()
         self._device = torch.device(device)
@@ -86,7 +87,9 @@ def start_dreamers(placement: Placement, mailbox: Any = None) -> list[Any]:
         scheduling_strategy="SPREAD",
     )
     device = "cuda" if placement.use_gpu else "cpu"
-    return [actor.remote(placement.threads_per_dreamer, device, mailbox) for _ in range(placement.num_dreamers)]
+    # Ray warns on the console of an actor that may restart and was given a handle as it is.
+    told = None if mailbox is None else cloudpickle.dumps(mailbox)
+    return [actor.remote(placement.threads_per_dreamer, device, told) for _ in range(placement.num_dreamers)]
 
 
 class PooledDreams:
