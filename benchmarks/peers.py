@@ -34,16 +34,13 @@ from mygo.settings import change  # noqa: E402
 from mygo.team import Solo  # noqa: E402
 
 BUDGETS: dict[str, dict[str, Any]] = {
-    "conv, preset": {},
-    "conv, 1/2": {"memory.gan.steps": 1250, "sleep.steps": 600, "wake.adapt_steps": 300},
-    "conv, 1/4": {"memory.gan.steps": 600, "sleep.steps": 300, "wake.adapt_steps": 150},
-    "conv, 1/8": {"memory.gan.steps": 300, "sleep.steps": 150, "wake.adapt_steps": 100},
-    "conv, 1/16": {"memory.gan.steps": 150, "sleep.steps": 100, "wake.adapt_steps": 60},
-    "MLP 2×400, preset": {"backbone": "mlp"},
-    "MLP 2×400, 1/4": {"backbone": "mlp", "memory.gan.steps": 600, "sleep.steps": 300, "wake.adapt_steps": 150},
-    "MLP 2×400, 1/8": {"backbone": "mlp", "memory.gan.steps": 300, "sleep.steps": 150, "wake.adapt_steps": 100},
+    "conv, 600": {"memory.gan.steps": 600, "sleep.steps": 300, "wake.adapt_steps": 150},
+    "conv, 300": {"memory.gan.steps": 300, "sleep.steps": 150, "wake.adapt_steps": 100},
+    "conv, 150": {"memory.gan.steps": 150, "sleep.steps": 100, "wake.adapt_steps": 60},
+    "MLP 2×400, 600": {"backbone": "mlp", "memory.gan.steps": 600, "sleep.steps": 300, "wake.adapt_steps": 150},
+    "MLP 2×400, 300": {"backbone": "mlp", "memory.gan.steps": 300, "sleep.steps": 150, "wake.adapt_steps": 100},
 }
-"""What is changed in the preset, by the name of the budget."""
+"""What is changed in the preset, by the name of the budget: network, and steps of the GAN."""
 SMOKE = "smoke"
 """The budget of --quick: it shows that all runs, and learns next to nothing."""
 BUDGETS[SMOKE] = {
