@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 M = TypeVar("M", bound=torch.nn.Module)
 
-DREAM_CHUNK = 256
-"""Most images that one call of a network makes or sees while dreaming."""
+DREAM_CHUNK = 128
+"""Most images that one call of a network makes or sees while dreaming: more no longer fit into a core's cache."""
 
 
 @dataclass(frozen=True)

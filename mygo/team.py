@@ -7,6 +7,7 @@ batch's indices and noise, which are cheap, and keeps its share, so the numbers 
 
 import math
 import time
+import warnings
 from typing import Protocol
 
 import torch
@@ -81,7 +82,9 @@ class Ranks:
         if self.size == 1:
             return module
         # Buffers are functions of the parameters alone (spectral norm's vectors), so every rank has the same ones.
-        wrapped = DistributedDataParallel(module, broadcast_buffers=False, gradient_as_bucket_view=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # the option's new name is not known before PyTorch 2.13
+            wrapped = DistributedDataParallel(module, broadcast_buffers=False, gradient_as_bucket_view=True)
         numbers = sum(parameter.numel() for parameter in module.parameters())
         shared = share_memory(numbers) if self.device.type == "cpu" else None
         wrapped.register_comm_hook((self, shared), exchange)
