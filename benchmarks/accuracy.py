@@ -182,7 +182,8 @@ def cells_of(found: Sequence[dict[str, Any]]) -> list[str]:
         for name in ("label_fidelity", "diversity", "frechet_distance", "nearest_neighbour_ratio")
     ]
     kept = mean(each["memory_bytes"] for each in found)
-    share = f"1/{mean(each['replaced_data_bytes'] for each in found) / kept:.0f}" if kept else "0"
+    raw = mean(each["replaced_data_bytes"] for each in found)
+    share = "0" if not kept else f"1/{raw / kept:.0f}" if kept <= raw else f"{kept / raw:.0f} times"
     # One life alone is no measure of time: whatever else ran meanwhile is in it.
     minutes = f"{median(each['wall_seconds'] for each in found) / 60:.0f}" if len(found) > 1 else ""
     return [*map(spread, accuracies), share, *quality, minutes]
@@ -202,8 +203,9 @@ HEADER = [
 LEGEND = """Class-IL and task-IL: average accuracy on the test set after the last task, mean ± standard deviation over
 seeds {seeds}; without a deviation, seed 0 alone. Kept: bytes to remember with (generators, or real images) against
 those of the raw images. Label fidelity, diversity, Fréchet (distance) and neighbours: quality of the memories, means
-over tasks, as in results.json. Minutes: median of the lives, where there are several, each in one process with {threads}
-thread(s) on {device}, {processes} at a time; MLPs found the memories of conv trained, and took that much less."""
+over tasks, as in results.json. Minutes: median of the lives, where there are several, each in one process with
+{threads} thread(s) on {device}, {processes} at a time; MLPs found the memories of conv trained, and took that much
+less."""
 
 
 def report(rows: dict[str, list[tuple[str, list[dict[str, Any]]]]], legend: str) -> str:
