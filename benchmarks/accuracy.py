@@ -94,7 +94,12 @@ def ablations(dataset: DatasetName) -> list[Row]:
             "a quarter of the GAN steps": fewer,
             "a quarter of the GAN steps, no warm start of generators": {**fewer, "memory.gan.warm_start": False},
             "a quarter of the GAN steps, no moving average of generators": {**fewer, "memory.gan.ema_decay": 0.0},
-            "a quarter of the GAN steps, dreaming features": {**fewer, "dream_level": "features"},
+            "a quarter of the GAN steps, dreaming features, without floors": {
+                **fewer,
+                "dream_level": "features",
+                "memory.fidelity_floor": 0.0,
+                "memory.diversity_floor": 0.0,
+            },
         }
     rows = [
         Row(name, "mygo", dataset, changes=settings, one_seed=True)
