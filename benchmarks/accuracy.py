@@ -78,7 +78,6 @@ def with_baselines(name: str, strategies: Sequence[str], **stream: Any) -> list[
 def ablations(dataset: DatasetName) -> list[Row]:
     """Return rows that each change one thing in the default life, those of the GAN with a quarter of its steps."""
     default = preset(dataset)
-    fewer = {"memory.gan.steps": default.memory.gan.steps // 4}
     changes: dict[str, dict[str, Any]] = {
         "no term over all heads": {"sleep.all_heads_weight": 0.0},
         "no term over the own head": {"sleep.own_head_weight": 0.0},
@@ -90,6 +89,7 @@ def ablations(dataset: DatasetName) -> list[Row]:
         "half of the dreams are of the newest task": {"sleep.current_share": 0.5},
     }
     if dataset != "digits":  # whose memories would be below the floors
+        fewer = {"memory.gan.steps": default.memory.gan.steps // 4}
         changes |= {
             "a quarter of the GAN steps": fewer,
             "a quarter of the GAN steps, no warm start of generators": {**fewer, "memory.gan.warm_start": False},
