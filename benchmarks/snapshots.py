@@ -1,6 +1,6 @@
 """How good a memory is along its training: is the last moving average of the generator the snapshot to keep?
 
-python benchmarks/snapshots.py           Fashion-MNIST's default memories, of the first two tasks; 15 minutes
+python benchmarks/snapshots.py           Fashion-MNIST's default memories, of the first two tasks; 10 minutes
 python benchmarks/snapshots.py --quick   digits; a minute, writes nothing
 
 The judge of each task's dreams is a network of its own, trained on the images of that task.
