@@ -8,7 +8,6 @@ import fcntl
 import os
 import platform
 import secrets
-import tempfile
 import time
 from pathlib import Path
 from typing import IO
@@ -17,9 +16,10 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-SHARED_MEMORY = Path("/dev/shm")
 ORDERED_STORES = ("x86_64", "AMD64")
 """Processors on which other cores see a core's stores in the order in which they were made."""
+TOKEN_BYTES = 8
+"""Length of what tells a file from one that another machine has at the same path."""
 LINE = 8
 """Numbers of 64 bits in a line of the cache; each rank's count has a line of its own."""
 YIELDS = 50
@@ -37,7 +37,7 @@ class SharedAverage:
     """
 
     def __init__(self, file: IO[bytes], rank: int, size: int, capacity: int) -> None:
-        """Take part as ``rank`` of ``size`` in what `create` made of ``file`` for ``capacity`` numbers."""
+        """Take part as ``rank`` of ``size`` in the ``file`` that `create` made for ``capacity`` numbers."""
         self.rank = rank
         self.size = size
         path = f"/proc/self/fd/{file.fileno()}"
@@ -102,42 +102,37 @@ def bytes_for(size: int, capacity: int) -> int:
 def share_memory(capacity: int) -> SharedAverage | None:
     """Return what averages up to ``capacity`` numbers over all ranks of the default process group, which all call this.
 
-    It is None, for all of them, where they are not on one machine, that machine has no room in its shared memory, or
-    its processor may reorder stores.
+    It is None, for all of them, where they do not see each other's processes on one machine, or where its processor may
+    reorder stores.
     """
     rank, size = dist.get_rank(), dist.get_world_size()
-    offers: list[tuple[str, bytes] | None] = [create(size, capacity) if rank == 0 else None]
+    token = secrets.token_bytes(TOKEN_BYTES)
+    file = create(size, capacity, token) if rank == 0 else None
+    offers = [None if file is None else (f"/proc/{os.getpid()}/fd/{file.fileno()}", token)]
     dist.broadcast_object_list(offers)
-    file = None if offers[0] is None else joined(*offers[0])
+    if rank != 0 and offers[0] is not None:
+        file = joined(*offers[0])
     shared = None if file is None else SharedAverage(file, rank, size, capacity)
     everybody = torch.tensor([int(shared is not None)])
     dist.all_reduce(everybody, dist.ReduceOp.MIN)
-    if rank == 0 and offers[0] is not None:
-        Path(offers[0][0]).unlink()  # all that could open it have; it stays for as long as they do
     return shared if everybody.item() else None
 
 
-def create(size: int, capacity: int, folder: Path = SHARED_MEMORY) -> tuple[str, bytes] | None:
-    """Make a file in shared memory for ``size`` ranks, and return its path and the token that it begins with."""
-    if platform.machine() not in ORDERED_STORES:
+def create(size: int, capacity: int, token: bytes) -> IO[bytes] | None:
+    """Make a file in memory for ``size`` ranks, which begins with ``token`` and is gone with the last of them."""
+    if platform.machine() not in ORDERED_STORES or not hasattr(os, "memfd_create"):
         return None
-    token = secrets.token_bytes(8)
-    path = None
-    try:
-        handle, path = tempfile.mkstemp(prefix="mygo-", dir=folder)
-        with os.fdopen(handle, "wb") as file:
-            os.posix_fallocate(file.fileno(), 0, bytes_for(size, capacity))  # full memory shows here, not in a crash
-            file.write(token)
-    except OSError:
-        if path is not None:
-            Path(path).unlink()
-        return None
-    return path, token
+    file = os.fdopen(os.memfd_create("mygo"), "r+b", buffering=0)
+    file.truncate(bytes_for(size, capacity))
+    file.write(token)
+    return file
 
 
 def joined(path: str, token: bytes) -> IO[bytes] | None:
-    """Open the file that `create` made, if it is on this machine."""
+    """Open the file that `create` made, by the path at which its process has it, if that is on this machine."""
     try:
+        if not Path(path).is_file():
+            return None  # of another machine, and a pipe, say, which would keep its reader waiting
         file = Path(path).open("r+b", buffering=0)  # noqa: SIM115, as long as the memory is shared
     except OSError:
         return None
