@@ -1,6 +1,6 @@
 """What Ray costs: a life under Ray beside the same life as plain `mygo`, and its DDP beside torchrun's.
 
-python benchmarks/overhead.py            digits, five rounds; half an hour, writes results/overhead.md
+python benchmarks/overhead.py            digits, five rounds; a quarter of an hour, writes results/overhead.md
 python benchmarks/overhead.py --quick    shorter lives, one round
 
 Every life is a command of its own, and they take turns. Each process trains with one thread.
@@ -19,7 +19,7 @@ from statistics import median
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path[0] = str(REPOSITORY)
 
-from benchmarks.lives import SHORT_LIFE, ratio  # noqa: E402
+from benchmarks.lives import FLOORS, SHORT_LIFE, ratio  # noqa: E402
 from benchmarks.processes import seconds_of_life  # noqa: E402
 from benchmarks.report import table, write_report  # noqa: E402
 
@@ -110,8 +110,8 @@ def main() -> None:
     if known.live:
         live_here(known.live, rest)
         return
-    short = [*SHORT_LIFE, "--sleep.steps", "50"] if known.quick else []
-    flags = ["--dataset", "digits", "--strategies", "mygo", *short]
+    shorter = [*SHORT_LIFE, "--sleep.steps", "50"] if known.quick else ["--memory.gan.steps", "200", *FLOORS]
+    flags = ["--dataset", "digits", "--strategies", "mygo", *shorter]
     lived: dict[str, list[Lived]] = {name: [] for name in COMMANDS}
     for _ in range(1 if known.quick else 5):
         for name, command in COMMANDS.items():
@@ -134,7 +134,7 @@ def main() -> None:
         table(["seconds", "torchrun", "Ray", "Ray / torchrun", "asked"], ranks),
         f"Medians of {len(plain)} rounds in which the four lives take turns, and medians of each round's ratios. "
         "Start-up is from the command to the first training step that is told, imports included. Under Ray the dreamer "
-        "has a core of its own, so that dreams are made beside training.",
+        "has a core of its own, so that dreams are made beside training. GANs train for a quarter of their steps.",
     ]
     text = "\n\n".join(parts)
     print(text)
