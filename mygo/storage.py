@@ -15,11 +15,12 @@ import safetensors
 import safetensors.torch
 import torch
 from filelock import FileLock, Timeout
-from torch import Tensor
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from mygo.errors import InputError, StorageError
 
-M = TypeVar("M", bound=torch.nn.Module)
+M = TypeVar("M", bound=nn.Module)
 
 MANIFEST = "manifest.json"
 """The file that makes a folder a life."""
@@ -165,6 +166,18 @@ def read_tensors(folder: Path, name: str) -> dict[str, Tensor]:
         raise InputError(f"{folder / name} is not a safetensors file ({error}).") from error
 
 
+class _Uninitialised(TorchFunctionMode):
+    """Draws no initial weights, for which, on the device "meta", PyTorch would first import its compiler: 2 s."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: object, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        keywords = kwargs or {}
+        if getattr(func, "__module__", None) == nn.init.__name__:
+            return args[0] if args else keywords["tensor"]
+        return func(*args, **keywords)
+
+
 def fill(build: Callable[[], M], tensors: Mapping[str, Tensor], dtype: torch.dtype = torch.float32) -> M:
     """Return the module that ``build`` makes, with ``tensors`` (of ``dtype``) as its weights.
 
@@ -173,7 +186,7 @@ def fill(build: Callable[[], M], tensors: Mapping[str, Tensor], dtype: torch.dty
     Raises:
         ValueError: they are not; the message names one.
     """
-    with torch.device("meta"):
+    with torch.device("meta"), _Uninitialised():
         module = build()
     blank = module.state_dict()
     wanted = {name: (tensor.shape, dtype) for name, tensor in blank.items()}

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -45,6 +47,11 @@ def test_what_is_saved_is_what_is_opened(life: Life) -> None:
         assert kept.state_dict().keys() == read.state_dict().keys()
         assert all(torch.equal(value, read.state_dict()[name]) for name, value in kept.state_dict().items())
     assert torch.equal(opened.exemplars[0].images, life.exemplars[0].images)
+
+
+def test_opening_a_life_does_not_import_the_compiler(life: Life) -> None:
+    code = f"import sys, mygo; mygo.Life.open({str(life.folder)!r}); sys.exit('torch._dynamo' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], timeout=120).returncode == 0
 
 
 def test_a_folder_holds_nothing_that_needs_unpickling_and_nothing_left_over(life: Life) -> None:
