@@ -175,7 +175,7 @@ def main() -> None:
     for precision in sorted({"float32", config.precision}):
         short = change(with_steps(config, steps), {"precision": precision})
         rows += training_rows(short, config, shape, repeats)
-    rates = measure_dreamers(config, shape, repeats, blocks=8 if quick else 16)
+    rates = measure_dreamers(config, shape, repeats, blocks=8 if quick else 64)
     alone, share = breakdown(1, dataset)
     together, _ = breakdown(2, dataset)
     dreams = ["dreams a second", *(f"{median(rates[count]):,.0f}" for count in (1, 2))]

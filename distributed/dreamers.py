@@ -24,8 +24,8 @@ from mygo.journal import Restarted
 from mygo.life import Life
 from mygo.team import Team
 
-BLOCKS_AHEAD = 2
-"""Blocks that each dreamer has in flight or waiting for one rank: one being made, one being consumed."""
+BLOCKS_AHEAD = 4
+"""Blocks that each dreamer has in flight or waiting for one rank: made, in the making, and being learned from."""
 
 Arrays = dict[str, npt.NDArray[Any]]
 

@@ -13,7 +13,7 @@ from mygo import seeding
 from mygo.data import to_pixels, to_unit_range
 from mygo.gan import Generator
 from mygo.neocortex import NeocortexNet, own_outputs, stacked_heads
-from mygo.precision import Precision, multiplying
+from mygo.precision import Precision, multiplying, with_weights_in
 from mygo.team import Team, share
 
 if TYPE_CHECKING:
@@ -142,10 +142,10 @@ class Dreamer:
         """Copy the networks, so that a student may change while its teacher does not."""
         self.device = device
         self.precision = precision
-        self.memories = [frozen(memory, device) for memory in memories]
+        self.memories = [frozen(memory, device, precision) for memory in memories]
         self.image_shape = neocortex.image_shape
         self.current = current
-        self.old, self.new = Teacher(neocortex, device), Teacher(fast_learner, device)
+        self.old, self.new = (Teacher(net, device, precision) for net in (neocortex, fast_learner))
         self.feature_dim = neocortex.feature_dim if with_features else 0
         self.first_class = [sum(neocortex.head_sizes[:task]) for task in range(len(memories))]
 
@@ -160,7 +160,7 @@ class Dreamer:
                 noise = order.noise[rows, : memory.latent_dim].to(self.device)
                 with multiplying(self.precision, self.device):
                     recalled = memory(noise, order.labels[rows].to(self.device))
-                images[rows] = to_pixels(shifted(recalled.float(), order.shifts[rows].to(self.device))).cpu()
+                images[rows] = shifted(to_pixels(recalled.float()), order.shifts[rows].to(self.device)).cpu()
         logits = torch.empty(count, self.old.largest_head)
         features = torch.empty(count, self.feature_dim)
         for teacher, taught in ((self.new, order.tasks == self.current), (self.old, order.tasks != self.current)):
@@ -175,11 +175,11 @@ class Dreamer:
 class Teacher:
     """A network that answers for the tasks that it knows best, with all its heads as one layer."""
 
-    def __init__(self, net: NeocortexNet, device: torch.device) -> None:
-        """Copy ``net`` to ``device``."""
+    def __init__(self, net: NeocortexNet, device: torch.device, precision: Precision) -> None:
+        """Copy ``net`` to ``device``, where it multiplies in ``precision``."""
         self.device = device
-        self.features = frozen(net.features, device)
-        self.heads = frozen(stacked_heads(net), device)
+        self.features = frozen(net.features, device, precision)
+        self.heads = frozen(stacked_heads(net), device, precision)
         self.own = own_outputs(net.head_sizes, device)
         self.largest_head = max(net.head_sizes)
 
@@ -200,19 +200,18 @@ def in_chunks(chosen: Tensor) -> tuple[Tensor, ...]:
     return rows.split(DREAM_CHUNK) if len(rows) else ()
 
 
-def frozen(module: M, device: torch.device) -> M:
-    """Return a copy of ``module`` on ``device`` that does not learn."""
-    return copy.deepcopy(module).to(device).eval().requires_grad_(False)
+def frozen(module: M, device: torch.device, precision: Precision) -> M:
+    """Return a copy of ``module`` on ``device`` that does not learn, and multiplies in ``precision``."""
+    return with_weights_in(precision, copy.deepcopy(module).to(device).eval().requires_grad_(False))
 
 
 def shifted(images: Tensor, shifts: Tensor) -> Tensor:
     """Return ``images`` [N, C, H, W], each moved by its ``shifts`` [N, 2] (down, right; in pixels), edges repeated."""
-    count, _, height, width = images.shape
-    device = images.device
-    rows = (torch.arange(height, device=device) - shifts[:, :1]).clamp(0, height - 1)
-    columns = (torch.arange(width, device=device) - shifts[:, 1:]).clamp(0, width - 1)
-    numbers = torch.arange(count, device=device)[:, None, None]
-    return images.permute(0, 2, 3, 1)[numbers, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+    count, channels, height, width = images.shape
+    rows = (torch.arange(height, device=images.device) - shifts[:, :1]).clamp(0, height - 1)
+    columns = (torch.arange(width, device=images.device) - shifts[:, 1:]).clamp(0, width - 1)
+    places = (rows[:, :, None] * width + columns[:, None, :]).view(count, 1, -1).expand(-1, channels, -1)
+    return images.flatten(2).gather(2, places).view_as(images)
 
 
 class DreamSource(Protocol):

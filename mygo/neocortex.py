@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import skip_init
 
 from mygo.data import ImageShape, LabelledImages, to_unit_range
 from mygo.errors import InputError
 from mygo.layers import group_norm
+from mygo.storage import fill
 
 ENCODED_TOGETHER = 500
 """Images that go through a front at once."""
@@ -132,11 +132,9 @@ def stacked_heads(net: NeocortexNet) -> nn.Linear:
 
     A layer of its own for each head would make the time of a step grow with the tasks.
     """
-    device = next(net.parameters()).device
-    layer: nn.Linear = skip_init(nn.Linear, net.feature_dim, sum(net.head_sizes), device=device)
     states = [head.state_dict() for head in net.classifiers]
-    layer.load_state_dict({name: torch.cat([state[name] for state in states]) for name in layer.state_dict()})
-    return layer
+    weights = {name: torch.cat([state[name] for state in states]) for name in states[0]}
+    return fill(lambda: nn.Linear(net.feature_dim, sum(net.head_sizes)), weights)
 
 
 @torch.no_grad()

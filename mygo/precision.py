@@ -1,10 +1,13 @@
 """In which numbers networks multiply while they train and dream; weights, losses and all evaluation are float32."""
 
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
+from torch import nn
 
 Precision = Literal["float32", "bfloat16"]
+
+M = TypeVar("M", bound=nn.Module)
 
 
 def native_precision() -> Precision:
@@ -18,3 +21,12 @@ def native_precision() -> Precision:
 def multiplying(precision: Precision, device: torch.device) -> torch.autocast:
     """Return a context in which what is computed forward on ``device`` multiplies in ``precision``."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+
+
+def with_weights_in(precision: Precision, module: M) -> M:
+    """Round the weights that ``module`` multiplies by as `multiplying` would at every call, in place, and return it."""
+    if precision == "bfloat16":
+        for layer in module.modules():
+            if isinstance(layer, nn.Conv2d | nn.Linear):
+                layer.to(torch.bfloat16)
+    return module

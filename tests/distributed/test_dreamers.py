@@ -7,12 +7,13 @@ import pytest
 import ray
 import torch
 
-from distributed.dreamers import BlockDreamer, BlockRequest, PooledDreams, start_dreamers
+from distributed.dreamers import BLOCKS_AHEAD, BlockDreamer, BlockRequest, PooledDreams, start_dreamers
 from distributed.placement import place
 from mygo.dreams import Dreams, OwnDreams
 from mygo.experiment import Experiment
 from mygo.life import Life
 from mygo.memory import Quality
+from mygo.settings import change
 from mygo.stream import Task
 from mygo.team import Solo
 
@@ -97,15 +98,17 @@ class CountingDreamer:
 
 def test_a_bounded_number_of_blocks_is_in_flight(asleep: Life, ray_cluster: None) -> None:
     dreamer = CountingDreamer()
+    asleep.config = change(asleep.config, {"sleep.steps_per_block": 3})
+    asleep.save()
     night = asleep.night()
-    assert night.blocks == 3
+    assert night.blocks > BLOCKS_AHEAD
     dreams = PooledDreams([dreamer]).dreams(asleep, night, Solo())
     assert dreamer.asked == 0
     next(dreams)
-    assert dreamer.asked == 2
+    assert dreamer.asked == BLOCKS_AHEAD
     for _ in range(night.steps_per_block):
         next(dreams)
-    assert dreamer.asked == 3
+    assert dreamer.asked == BLOCKS_AHEAD + 1
 
 
 def test_a_request_for_another_task_than_the_saved_one_is_refused(asleep: Life) -> None:
