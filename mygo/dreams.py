@@ -195,9 +195,12 @@ class Teacher:
 
 
 def in_chunks(chosen: Tensor) -> tuple[Tensor, ...]:
-    """Return the positions of what is ``chosen`` (bool [N]), at most `DREAM_CHUNK` at a time; no chunk is empty."""
+    """Return the positions of what is ``chosen`` (bool [N]) in chunks of like size, each at most `DREAM_CHUNK`.
+
+    No chunk is empty, and none is a remainder of one image, which has too few values for some normalisations.
+    """
     rows = chosen.nonzero().squeeze(1)
-    return rows.split(DREAM_CHUNK) if len(rows) else ()
+    return rows.tensor_split(-(-len(rows) // DREAM_CHUNK)) if len(rows) else ()
 
 
 def frozen(module: M, device: torch.device, precision: Precision) -> M:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mygo.data import to_unit_range
-from mygo.dreams import Dreamer, Dreams, Night, by_step, shifted
+from mygo.dreams import DREAM_CHUNK, Dreamer, Dreams, Night, by_step, in_chunks, shifted
 from mygo.gan import ConvGenerator
 from mygo.neocortex import NeocortexNet
 
@@ -158,3 +158,10 @@ def test_teacher_features_are_what_its_heads_saw() -> None:
     )
     assert without.teacher_features.shape == (4 * 12, 0)
     assert torch.equal(without.teacher_logits, dreams.teacher_logits)
+
+
+def test_no_chunk_of_images_is_a_remainder_of_one() -> None:
+    chunks = in_chunks(torch.ones(2 * DREAM_CHUNK + 1, dtype=torch.bool))
+    assert [len(rows) for rows in chunks] == [86, 86, 85]
+    assert torch.equal(torch.cat(chunks), torch.arange(2 * DREAM_CHUNK + 1))
+    assert in_chunks(torch.zeros(5, dtype=torch.bool)) == ()
