@@ -14,7 +14,7 @@ def preset(dataset: DatasetName) -> LifeConfig:
         return LifeConfig(
             precision="float32",  # layers so small are no faster in another
             wake=WakeConfig(head_steps=50, adapt_steps=100),
-            memory=MemoryConfig(gan=GanConfig(steps=800, discriminator_width=16)),
+            memory=MemoryConfig(gan=GanConfig(steps=600, discriminator_width=16)),
             sleep=SleepConfig(
                 steps=200,
                 max_shift=0,
