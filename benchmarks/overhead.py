@@ -134,7 +134,7 @@ def main() -> None:
         table(["seconds", "torchrun", "Ray", "Ray / torchrun", "asked"], ranks),
         f"Medians of {len(plain)} rounds in which the four lives take turns, and medians of each round's ratios. "
         "Start-up is from the command to the first training step that is told, imports included. Under Ray the dreamer "
-        "has a core of its own, so that dreams are made beside training. GANs train for a quarter of their steps.",
+        "has a core of its own, so that dreams are made beside training. GANs train for a third of their steps.",
     ]
     text = "\n\n".join(parts)
     print(text)
