@@ -102,8 +102,8 @@ def bytes_for(size: int, capacity: int) -> int:
 def share_memory(capacity: int) -> SharedAverage | None:
     """Return what averages up to ``capacity`` numbers over all ranks of the default process group, which all call this.
 
-    It is None, for all of them, where they do not see each other's processes on one machine, or where its processor may
-    reorder stores.
+    It is None, for all of them, where they do not see each other's processes on one machine, where that makes no such
+    file, or where its processor may reorder stores.
     """
     rank, size = dist.get_rank(), dist.get_world_size()
     token = secrets.token_bytes(TOKEN_BYTES)
@@ -122,7 +122,10 @@ def create(size: int, capacity: int, token: bytes) -> IO[bytes] | None:
     """Make a file in memory for ``size`` ranks, which begins with ``token`` and is gone with the last of them."""
     if platform.machine() not in ORDERED_STORES or not hasattr(os, "memfd_create"):
         return None
-    file = os.fdopen(os.memfd_create("mygo"), "r+b", buffering=0)
+    try:
+        file = os.fdopen(os.memfd_create("mygo"), "r+b", buffering=0)
+    except OSError:
+        return None  # a sandbox may forbid it
     file.truncate(bytes_for(size, capacity))
     file.write(token)
     return file

@@ -7,7 +7,7 @@ import pytest
 import ray
 import torch
 
-from distributed.dreamers import BLOCKS_AHEAD, BlockDreamer, BlockRequest, PooledDreams, start_dreamers
+from distributed.dreamers import BlockDreamer, BlockRequest, PooledDreams, start_dreamers
 from distributed.placement import place
 from mygo.dreams import Dreams, OwnDreams
 from mygo.experiment import Experiment
@@ -98,17 +98,17 @@ class CountingDreamer:
 
 def test_a_bounded_number_of_blocks_is_in_flight(asleep: Life, ray_cluster: None) -> None:
     dreamer = CountingDreamer()
-    asleep.config = change(asleep.config, {"sleep.steps_per_block": 3})
+    asleep.config = change(asleep.config, {"sleep.steps": 56})
     asleep.save()
     night = asleep.night()
-    assert night.blocks > BLOCKS_AHEAD
+    assert night.blocks == 7
     dreams = PooledDreams([dreamer]).dreams(asleep, night, Solo())
     assert dreamer.asked == 0
     next(dreams)
-    assert dreamer.asked == BLOCKS_AHEAD
+    assert dreamer.asked == 4
     for _ in range(night.steps_per_block):
         next(dreams)
-    assert dreamer.asked == BLOCKS_AHEAD + 1
+    assert dreamer.asked == 5
 
 
 def test_a_request_for_another_task_than_the_saved_one_is_refused(asleep: Life) -> None:

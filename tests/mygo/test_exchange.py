@@ -76,6 +76,14 @@ def test_a_processor_that_may_reorder_stores_does_without(monkeypatch: pytest.Mo
     assert create(2, CAPACITY, TOKEN) is None
 
 
+def test_a_machine_that_makes_no_file_in_memory_does_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(name: str) -> int:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(exchange.os, "memfd_create", forbidden)
+    assert create(2, CAPACITY, TOKEN) is None
+
+
 def test_a_file_of_another_run_is_not_taken_for_ours() -> None:
     made = create(2, CAPACITY, TOKEN)
     assert made is not None
