@@ -64,7 +64,9 @@ class SharedAverage:
         self._counts[self.rank] = self._count
         for other in range(self.size):
             self._wait_for(other)
-        torch.sum(parts, 0, out=values)
+        torch.add(parts[0], parts[1], out=values)  # `torch.sum` takes three times as long
+        for part in parts[2:]:
+            values += part
         values /= self.size
 
     def _wait_for(self, other: int) -> None:
