@@ -29,6 +29,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path[0] = str(REPOSITORY)
 
 from benchmarks.inference import class_il_by_rule  # noqa: E402
+from benchmarks.lives import NO_FLOORS  # noqa: E402
 from benchmarks.report import table, write_report  # noqa: E402
 from mygo import baselines, cache, crew, dreams, memory, neocortex, sleep, strategies, wake  # noqa: E402
 from mygo.data import DatasetName  # noqa: E402
@@ -97,8 +98,7 @@ def ablations(dataset: DatasetName) -> list[Row]:
             "a quarter of the GAN steps, dreaming features, without floors": {
                 **fewer,
                 "dream_level": "features",
-                "memory.fidelity_floor": 0.0,
-                "memory.diversity_floor": 0.0,
+                **NO_FLOORS,
             },
         }
     rows = [

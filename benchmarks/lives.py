@@ -31,7 +31,10 @@ SHAPE = tuple[int, int, int]
 SHAPES: dict[str, SHAPE] = {"digits": (1, 8, 8), "fashion-mnist": (1, 28, 28)}
 PHASES = {"head": "wake.head_steps", "fit": "wake.adapt_steps", "gan": "memory.gan.steps", "sleep": "sleep.steps"}
 """The phases that train, each with the setting that says for how many steps."""
-FLOORS = ["--memory.fidelity-floor", "0", "--memory.diversity-floor", "0"]
+NO_FLOORS = {"memory.fidelity_floor": 0.0, "memory.diversity_floor": 0.0}
+"""Settings with which a memory is good enough however bad it is."""
+FLOORS = [word for name in NO_FLOORS for word in (f"--{name.replace('_', '-')}", "0")]
+"""The same as flags."""
 SHORT_LIFE = ["--num-tasks", "2", "--memory.gan.steps", "100", *FLOORS]
 """Flags of a life whose memories are bad, which changes nothing about how long its steps take."""
 

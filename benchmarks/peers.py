@@ -1,7 +1,7 @@
 """How long a whole life takes to be as accurate as a peer is: MyGO with several budgets beside Avalanche.
 
-python -m venv PEERS && PEERS/bin/pip install '.[peers]'
-python benchmarks/peers.py --peer-python PEERS/bin/python    hours; writes benchmarks/results/peers.md
+python -m venv PEERS && PEERS/bin/pip install --constraint constraints.txt '.[peers]'
+python benchmarks/peers.py --peer-python PEERS/bin/python    40 minutes; writes benchmarks/results/peers.md
 python benchmarks/peers.py --quick                           one small life of each, and writes nothing
 
 Split Fashion-MNIST, five tasks of two classes in label order, class-IL, no data stored. Each life runs in a process of
@@ -26,7 +26,7 @@ from rich.console import Console
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path[0] = str(REPOSITORY)
 
-from benchmarks.lives import ratio  # noqa: E402
+from benchmarks.lives import NO_FLOORS, ratio  # noqa: E402
 from benchmarks.report import table, write_report  # noqa: E402
 from mygo.experiment import Experiment, ExperimentConfig  # noqa: E402
 from mygo.presets import preset  # noqa: E402
@@ -34,22 +34,21 @@ from mygo.settings import change  # noqa: E402
 from mygo.team import Solo  # noqa: E402
 
 BUDGETS: dict[str, dict[str, Any]] = {
-    "conv, 600": {"memory.gan.steps": 600, "sleep.steps": 300, "wake.adapt_steps": 150},
     "conv, 300": {"memory.gan.steps": 300, "sleep.steps": 150, "wake.adapt_steps": 100},
     "conv, 150": {"memory.gan.steps": 150, "sleep.steps": 100, "wake.adapt_steps": 60},
-    "MLP 2×400, 600": {"backbone": "mlp", "memory.gan.steps": 600, "sleep.steps": 300, "wake.adapt_steps": 150},
     "MLP 2×400, 300": {"backbone": "mlp", "memory.gan.steps": 300, "sleep.steps": 150, "wake.adapt_steps": 100},
+    "MLP 2×400, 75": {
+        "backbone": "mlp",
+        "memory.gan.steps": 75,
+        "sleep.steps": 100,
+        "wake.adapt_steps": 60,
+        **NO_FLOORS,
+    },
 }
 """What is changed in the preset, by the name of the budget: network, and steps of the GAN."""
 SMOKE = "smoke"
 """The budget of --quick: it shows that all runs, and learns next to nothing."""
-BUDGETS[SMOKE] = {
-    "memory.gan.steps": 10,
-    "sleep.steps": 8,
-    "wake.adapt_steps": 10,
-    "memory.fidelity_floor": 0.0,
-    "memory.diversity_floor": 0.0,
-}
+BUDGETS[SMOKE] = {"memory.gan.steps": 10, "sleep.steps": 8, "wake.adapt_steps": 10, **NO_FLOORS}
 EPOCHS = (10, 1)
 """Of Avalanche for each task: those of its measured protocol, and the fewest that there are."""
 BEST_PEER = 0.728
