@@ -22,8 +22,9 @@ TOKEN_BYTES = 8
 """Length of what tells a file from one that another machine has at the same path."""
 LINE = 8
 """Numbers of 64 bits in a line of the cache; each rank's count has a line of its own."""
-YIELDS = 50
-"""How often a rank that waits offers its core to others before it sleeps."""
+YIELDS = 2000
+"""How often a rank that waits offers its core to others before it sleeps: for about a millisecond, which is longer than
+ranks of like speed are apart, since to be woken takes a tenth of that."""
 NAP_SECONDS = 5e-5
 CHECK_SECONDS = 1.0
 """How often a rank that waits makes sure that the others live."""
