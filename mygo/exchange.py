@@ -65,7 +65,7 @@ class SharedAverage:
         self._counts[self.rank] = self._count
         for other in range(self.size):
             self._wait_for(other)
-        torch.add(parts[0], parts[1], out=values)  # `torch.sum` takes three times as long
+        torch.add(parts[0], parts[1], out=values)  # `torch.sum` takes over twice as long
         for part in parts[2:]:
             values += part
         values /= self.size
