@@ -193,7 +193,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", default="fashion-mnist", choices=SHAPES)
     parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--steps", type=int, default=80, help="of a sleep")
+    parser.add_argument("--steps", type=int, default=200, help="of a sleep")
     parser.add_argument("--quick", action="store_true")
     flags = parser.parse_args()
     torch.set_num_threads(1)
