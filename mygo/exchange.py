@@ -23,8 +23,8 @@ TOKEN_BYTES = 8
 LINE = 8
 """Numbers of 64 bits in a line of the cache; each rank's count has a line of its own."""
 YIELDS = 2000
-"""How often a rank that waits offers its core to others before it sleeps: for about a millisecond, which is longer than
-ranks of like speed are apart, since to be woken takes a tenth of that."""
+"""How often a rank that waits offers its core to others before it sleeps: for about a millisecond. Ranks of like speed
+seldom wait longer, and to be woken would cost them a tenth of that each time."""
 NAP_SECONDS = 5e-5
 CHECK_SECONDS = 1.0
 """How often a rank that waits makes sure that the others live."""
