@@ -32,6 +32,7 @@ from benchmarks.lives import (  # noqa: E402
     dreams_of_a_step,
     interleaved,
     life_of,
+    prepare_process,
     ratio,
     timed,
     with_steps,
@@ -119,7 +120,7 @@ def seconds_of_parts(saved: Saved) -> dict[str, Callable[[], float]]:
 
 def peak_of_a_sleep(saved: Saved) -> float:
     """Return the most megabytes that this process has held, after it read the life and slept."""
-    torch.set_num_threads(1)
+    prepare_process()
     life = Life.open(saved.folder)
     life.phases_done = list(STRATEGIES["mygo"].wake)
     life.folder = None
@@ -196,7 +197,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=200, help="of a sleep")
     parser.add_argument("--quick", action="store_true")
     flags = parser.parse_args()
-    torch.set_num_threads(1)
+    prepare_process()
     repeats, steps = (2, 8) if flags.quick else (flags.repeats, flags.steps)
     config = with_steps(preset(flags.dataset), steps)
     with tempfile.TemporaryDirectory(prefix="mygo-growth-") as folder:

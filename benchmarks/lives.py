@@ -14,6 +14,7 @@ from typing import TypeVar
 import torch
 
 from mygo import sleep, wake
+from mygo.allocation import keep_freed_memory
 from mygo.checkpoint import Parts
 from mygo.crew import Crew
 from mygo.data import LabelledImages
@@ -102,6 +103,12 @@ class Stopwatch(Crew):
     def seconds_a_step(self, warm: int) -> float:
         """Return the mean seconds of the steps after the first ``warm`` ones."""
         return (self.moments[-1] - self.moments[warm - 1]) / (len(self.moments) - warm)
+
+
+def prepare_process(threads: int = 1) -> None:
+    """Let this process have so many threads, and keep the memory that it frees, as every life has it do."""
+    torch.set_num_threads(threads)
+    keep_freed_memory()
 
 
 # -- what is timed ----------------------------------------------------------------------------------------------------

@@ -34,6 +34,7 @@ from benchmarks.lives import (  # noqa: E402
     Stopwatch,
     interleaved,
     life_of,
+    prepare_process,
     ratio,
     run_phase,
     timed,
@@ -330,7 +331,7 @@ def main() -> None:
     parser.add_argument("--profile", action="store_true")
     parser.add_argument("--quick", action="store_true")
     flags = parser.parse_args()
-    torch.set_num_threads(flags.threads)
+    prepare_process(flags.threads)
     torch.backends.cuda.matmul.allow_tf32 = True
     device = torch.device(flags.device)
     config = change(preset(flags.dataset), {"precision": flags.precision} if flags.precision else {})

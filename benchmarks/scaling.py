@@ -18,7 +18,6 @@ from pathlib import Path
 from statistics import median
 
 import ray
-import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
@@ -32,6 +31,7 @@ from benchmarks.lives import (  # noqa: E402
     Stopwatch,
     interleaved,
     life_of,
+    prepare_process,
     ratio,
     run_phase,
     with_steps,
@@ -71,7 +71,7 @@ class Measured:
 
 def train_as(rank: int, size: int, port: int, phase: str, config: LifeConfig, shape: SHAPE, out: str) -> None:
     """Run ``phase`` as one of ``size`` ranks; the first one writes what its steps took to ``out``."""
-    torch.set_num_threads(1)
+    prepare_process()
     dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=size)
     crew = Stopwatch(Ranks(), OwnDreams(), clock=lambda _: time.perf_counter())  # in which the other is awaited too
     run_phase(phase, config, shape, crew)
@@ -169,7 +169,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
     quick = parser.parse_args().quick
-    dataset, steps, repeats = ("digits", 30, 2) if quick else ("fashion-mnist", 60, 5)
+    dataset, steps, repeats = ("digits", 30, 2) if quick else ("fashion-mnist", 120, 5)
     config, shape = preset(dataset), SHAPES[dataset]  # type: ignore[arg-type]
     rows = []
     for precision in sorted({"float32", config.precision}):
