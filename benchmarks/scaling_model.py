@@ -26,7 +26,7 @@ from torch.utils.flop_counter import FlopCounterMode
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path[0] = str(REPOSITORY)
 
-from benchmarks.lives import PHASES, SHAPE, data_of, life_of, run_phase, seconds_of, with_batch  # noqa: E402
+from benchmarks.lives import PHASES, SHAPE, data_of, life_of, prepare_process, run_phase, seconds_of, with_batch  # noqa: E402
 from benchmarks.report import table, write_report  # noqa: E402
 from mygo.dreams import Dreamer, Dreams  # noqa: E402
 from mygo.experiment import Experiment, ExperimentConfig  # noqa: E402
@@ -242,7 +242,7 @@ def in_processes(count: int, work: Callable[..., float], *arguments: object) -> 
     """Return the largest of the seconds that ``count`` processes at once have for ``work``, one thread each."""
     with tempfile.TemporaryDirectory() as folder:
         context = multiprocessing.get_context("spawn")
-        with context.Pool(count, torch.set_num_threads, (1,)) as pool:
+        with context.Pool(count, prepare_process) as pool:
             return max(pool.starmap(work, [(rank, count, f"{folder}/group", *arguments) for rank in range(count)], 1))
 
 
@@ -487,7 +487,7 @@ def shares(total: dict[str, float]) -> str:
 
 def main() -> None:
     """Measure, predict, check, and write the report."""
-    torch.set_num_threads(1)
+    prepare_process()
     parts, checks = checked_lives()
     print(table(CHECK_HEADER, checks), flush=True)
     fashion = measure_parts(preset("fashion-mnist"), (1, 28, 28), parts.start, parts.start_worker)
