@@ -20,6 +20,7 @@ from mygo.crew import Crew
 from mygo.data import LabelledImages
 from mygo.dreams import Dreams, Night, OwnDreams
 from mygo.gan import train_gan
+from mygo.graphs import WARM_UP
 from mygo.life import Life, LifeConfig
 from mygo.memory import Quality
 from mygo.settings import change
@@ -53,6 +54,28 @@ def now(device: torch.device) -> float:
     elif torch.get_num_threads() == 1:
         return time.process_time()
     return time.perf_counter()
+
+
+def moment(device: torch.device) -> "float | torch.cuda.Event":
+    """Return the present, as `now` tells it or, on a GPU, which is not waited for, as what it will note itself."""
+    if device.type != "cuda":
+        return now(device)
+    event = torch.cuda.Event(enable_timing=True)
+    event.record()
+    return event
+
+
+def seconds_between(first: "float | torch.cuda.Event", last: "float | torch.cuda.Event") -> float:
+    """Return the seconds between two of `moment`."""
+    if isinstance(first, float) or isinstance(last, float):
+        return last - first  # type: ignore[operator]
+    last.synchronize()
+    return first.elapsed_time(last) / 1e3
+
+
+def warm_steps(device: torch.device) -> int:
+    """Return how many of a phase's steps come before those that count: on a GPU, until they are recorded."""
+    return WARM_UP + 2 if device.type == "cuda" else 3
 
 
 def seconds_of(work: Callable[[], object], repeats: int = 5) -> float:
@@ -90,8 +113,8 @@ class Stopwatch(Crew):
 
     around: Callable[[int], AbstractContextManager[object]] = lambda step: nullcontext()
     """What a step, given its number, is made in."""
-    clock: Callable[[torch.device], float] = now
-    moments: list[float] = field(default_factory=list)
+    clock: Callable[[torch.device], "float | torch.cuda.Event"] = moment
+    moments: list["float | torch.cuda.Event"] = field(default_factory=list)
 
     def steps(self, steps: int, parts: Parts) -> Iterator[int]:
         """Yield the numbers of the steps, as any crew does."""
@@ -102,7 +125,7 @@ class Stopwatch(Crew):
 
     def seconds_a_step(self, warm: int) -> float:
         """Return the mean seconds of the steps after the first ``warm`` ones."""
-        return (self.moments[-1] - self.moments[warm - 1]) / (len(self.moments) - warm)
+        return seconds_between(self.moments[warm - 1], self.moments[-1]) / (len(self.moments) - warm)
 
 
 def prepare_process(threads: int = 1) -> None:

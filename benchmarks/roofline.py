@@ -38,10 +38,12 @@ from benchmarks.lives import (  # noqa: E402
     ratio,
     run_phase,
     timed,
+    warm_steps,
     with_steps,
 )
 from benchmarks.report import table, write_report  # noqa: E402
 from mygo.dreams import OwnDreams  # noqa: E402
+from mygo.graphs import recordable  # noqa: E402
 from mygo.life import LifeConfig  # noqa: E402
 from mygo.precision import Precision  # noqa: E402
 from mygo.presets import preset  # noqa: E402
@@ -49,8 +51,8 @@ from mygo.settings import change  # noqa: E402
 from mygo.team import Solo  # noqa: E402
 
 Around = Callable[[int], AbstractContextManager[object]]
-WARM = 3
-"""Steps of a phase before those that count."""
+RECORDED = 2
+"""The step whose calls are recorded: one of those that do not count."""
 MEMORIES = 5
 """Memories that dreams are recalled from: those of the last sleep of five tasks."""
 WAKE_AND_SLEEP = "wake and sleep, together"
@@ -107,7 +109,7 @@ class Part:
     name: str
     count: int
     run: Callable[[int, Around], float]
-    """Makes that many steps, each within a context, and returns the mean seconds of those after `WARM`."""
+    """Makes so many steps that count, each within a context, and returns their mean seconds."""
     asleep: bool
     steps_in_record: int = 1
     """Steps that are made together, so that their calls are recorded together."""
@@ -115,12 +117,13 @@ class Part:
 
 def parts_of(config: LifeConfig, shape: SHAPE, device: torch.device) -> list[Part]:
     """Return what nearly all steps of a life are."""
+    warm = warm_steps(device)
 
     def training(name: str) -> Callable[[int, Around], float]:
         def run(steps: int, around: Around) -> float:
             watch = Stopwatch(Solo(device), OwnDreams(), around=around)
-            run_phase(name, with_steps(config, steps), shape, watch)
-            return watch.seconds_a_step(WARM)
+            run_phase(name, with_steps(config, warm + steps), shape, watch)
+            return watch.seconds_a_step(warm)
 
         return run
 
@@ -141,7 +144,7 @@ def dreaming(config: LifeConfig, shape: SHAPE, device: torch.device) -> Callable
 
     def run(steps: int, around: Around) -> float:
         blocks = max(1, steps // night.steps_per_block)
-        with around(WARM - 1):
+        with around(RECORDED):
             seconds = timed(lambda: [dreamer.dream(night.order(block)) for block in range(blocks)], device)
         return seconds / blocks / night.steps_per_block
 
@@ -151,7 +154,7 @@ def dreaming(config: LifeConfig, shape: SHAPE, device: torch.device) -> Callable
 def recorded(part: Part) -> list[Call]:
     """Return what the steps that ``part`` makes together call."""
     recorder = Recorder()
-    part.run(WARM + 1, lambda step: recorder if step == WARM - 1 else nullcontext())
+    part.run(1, lambda step: recorder if step == RECORDED else nullcontext())
     return recorder.calls
 
 
@@ -159,10 +162,28 @@ def recorded(part: Part) -> list[Call]:
 
 
 @torch.no_grad()
-def alone(calls: Sequence[Call], part: Part, steps: int, device: torch.device) -> float:
-    """Return the mean seconds that the ``calls`` of a step of ``part`` take, over so many steps."""
+def alone(calls: Callable[[], object], part: Part, steps: int, device: torch.device) -> float:
+    """Return the mean seconds that the ``calls`` of a step of ``part`` take together, over so many steps."""
     rounds = max(1, steps // part.steps_in_record)
-    return timed(lambda: [call() for _ in range(rounds) for call in calls], device) / rounds / part.steps_in_record
+    return timed(lambda: [calls() for _ in range(rounds)], device) / rounds / part.steps_in_record
+
+
+@torch.no_grad()
+def together(calls: Sequence[Call], device: torch.device) -> Callable[[], object]:
+    """Return what makes all ``calls``, one after another; on a GPU as one graph, as training steps are."""
+
+    def make() -> None:
+        for call in calls:
+            call()
+
+    if device.type != "cuda":
+        return make
+    with recordable(device):
+        make()
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, stream=torch.cuda.current_stream(device)):
+            make()
+    return graph.replay
 
 
 def matrix_product(device: torch.device, size: int, numbers: torch.dtype) -> float:
@@ -225,8 +246,9 @@ def measure(
         "convolution": lambda: wide_convolution(device, size, numbers),
     }
     for part in parts:
-        measures[part.name] = lambda part=part: part.run(WARM + steps, lambda step: nullcontext())
-        measures[f"{part.name}, alone"] = lambda part=part: alone(calls[part.name], part, steps, device)
+        layers = together(calls[part.name], device)
+        measures[part.name] = lambda part=part: part.run(steps, lambda step: nullcontext())
+        measures[f"{part.name}, alone"] = lambda part=part, layers=layers: alone(layers, part, steps, device)
     found = interleaved(measures, repeats)
     speeds = {name: median(found[name]) for name in ("matrix product", "convolution")}
     peak = max(speeds.values())
@@ -292,7 +314,7 @@ def explain(part: Part, steps: int, device: torch.device) -> None:
     profiler = profile(activities=activities)
 
     def around(step: int) -> AbstractContextManager[object]:
-        if step == WARM:
+        if step == warm_steps(device):
             profiler.start()
         return nullcontext()
 
@@ -300,7 +322,7 @@ def explain(part: Part, steps: int, device: torch.device) -> None:
         with profiler:
             part.run(steps, lambda step: nullcontext())
     else:
-        part.run(WARM + steps, around)
+        part.run(steps, around)
         profiler.stop()
     events = profiler.key_averages()
     key = "self_device_time_total" if device.type == "cuda" else "self_cpu_time_total"
@@ -309,7 +331,7 @@ def explain(part: Part, steps: int, device: torch.device) -> None:
     for event in events:
         group = next((name for name, marks in GROUPS.items() if any(mark in event.key for mark in marks)), "all else")
         groups[group] += getattr(event, key)
-    plain = part.run(WARM + steps, lambda step: nullcontext())
+    plain = part.run(steps, lambda step: nullcontext())
     print(f"\n## {part.name}: {1e3 * plain:.2f} ms; profiled {total / steps / 1e3:.2f} ms in operations\n")
     print(table(["", "ms", "share"], [[n, f"{t / steps / 1e3:.2f}", f"{t / total:.0%}"] for n, t in groups.items()]))
     print(events.table(sort_by=key, row_limit=30, max_name_column_width=60))

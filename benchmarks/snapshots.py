@@ -47,7 +47,11 @@ class Watcher(Forgetful):
         self.measure = measure
         self.seen: dict[int, Quality] = {}
 
-    def reached(self, steps: int, parts: Parts, attempt: int, *, at_once: bool = False) -> None:
+    def due(self) -> bool:
+        """Look at every step."""
+        return True
+
+    def keep(self, steps: int, parts: Parts, attempt: int) -> None:
         """Measure the moving average, if it is time to."""
         average = parts["average"]
         if steps % self.every == 0 and isinstance(average, Generator):

@@ -71,7 +71,7 @@ class BlockDreamer:
             self._night = life.night()
             self._loaded = wanted
         dreams = self._dreamer.dream(self._night.order(request.block, request.rank, request.size))
-        return {field.name: getattr(dreams, field.name).numpy() for field in fields(Dreams)}
+        return {field.name: getattr(dreams, field.name).cpu().numpy() for field in fields(Dreams)}
 
 
 def start_dreamers(placement: Placement, mailbox: Any = None) -> list[Any]:

@@ -4,6 +4,7 @@ import copy
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from mygo import seeding
@@ -52,8 +53,7 @@ def learning_without_forgetting(life: "Life", task: Task, data: LabelledImages, 
     sizes = life.neocortex.head_sizes
     old = sum(sizes[:-1])
 
-    def losses_at(network: Network, step: int) -> Losses:
-        rows = batches.indices(step)[share(config.batch_size, crew.team.rank, crew.team.size)]
+    def losses_of(network: Network, rows: Tensor) -> Losses:
         images = to_unit_range(data.images[rows])
         logits = network(images)
         errors = F.cross_entropy(logits[:, old:], data.labels[rows], reduction="none")
@@ -69,7 +69,8 @@ def learning_without_forgetting(life: "Life", task: Task, data: LabelledImages, 
             "distillation": LWF_TEMPERATURE**2 * batch_mean(torch.stack(kept).sum(0), config.batch_size, crew.team),
         }
 
-    train(life.neocortex, losses_at, steps=life.config.baseline_steps, lr=config.lr, crew=crew)
+    steps = life.config.baseline_steps
+    train(life.neocortex, losses_of, batches.shares_of(crew.team), steps=steps, lr=config.lr, crew=crew)
 
 
 def fit_all_heads(
@@ -85,11 +86,13 @@ def fit_all_heads(
     data = LabelledImages.concatenate(shifted).to(crew.team.device)
     weights = torch.cat([torch.full((len(p),), 1 / len(p) if balanced else 1.0) for p in parts])
 
-    def losses_at(network: Network, step: int) -> Losses:
+    def inputs_at(step: int) -> tuple[Tensor]:
         rng = seeding.stream(life.config.seed, name, task.index, step)
         drawn = torch.multinomial(weights, config.batch_size, replacement=True, generator=rng)
-        rows = drawn[share(config.batch_size, crew.team.rank, crew.team.size)]
+        return (drawn[share(config.batch_size, crew.team.rank, crew.team.size)],)
+
+    def losses_of(network: Network, rows: Tensor) -> Losses:
         errors = F.cross_entropy(network(to_unit_range(data.images[rows])), data.labels[rows], reduction="none")
         return {"cross_entropy": batch_mean(errors, config.batch_size, crew.team)}
 
-    train(life.neocortex, losses_at, steps=life.config.baseline_steps, lr=config.lr, crew=crew)
+    train(life.neocortex, losses_of, inputs_at, steps=life.config.baseline_steps, lr=config.lr, crew=crew)

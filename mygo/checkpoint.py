@@ -42,8 +42,11 @@ class Keeper(Protocol):
     def resume(self, parts: Parts, attempt: int) -> int:
         """Bring ``parts`` to the last checkpoint of ``attempt``, and return `steps_done`."""
 
-    def reached(self, steps: int, parts: Parts, attempt: int, *, at_once: bool = False) -> None:
-        """Keep a checkpoint, if it is time for one or ``at_once``, now that ``steps`` of ``attempt`` are done."""
+    def due(self) -> bool:
+        """Tell whether it is time to keep a checkpoint."""
+
+    def keep(self, steps: int, parts: Parts, attempt: int) -> None:
+        """Keep a checkpoint, now that ``steps`` of ``attempt`` are done."""
 
 
 class Forgetful:
@@ -59,22 +62,26 @@ class Forgetful:
         """Begin at the beginning."""
         return 0
 
-    def reached(self, steps: int, parts: Parts, attempt: int, *, at_once: bool = False) -> None:
+    def due(self) -> bool:
+        """It is never time."""
+        return False
+
+    def keep(self, steps: int, parts: Parts, attempt: int) -> None:
         """Keep nothing."""
 
 
 class PhaseKeeper:
-    """Keeps a checkpoint of ``phase`` with ``keep`` whenever ``every`` seconds have gone by; ``last`` is the last one.
+    """Gives checkpoints of ``phase`` to ``write`` whenever ``every`` seconds have gone by; ``last`` is the last one.
 
-    A worker that does not write has ``keep`` None; all workers must be given the same ``last``.
+    A worker that does not write has ``write`` None; all workers must be given the same ``last``.
     """
 
     def __init__(
-        self, phase: str, last: Checkpoint | None, keep: Callable[[Checkpoint], None] | None, every: float
+        self, phase: str, last: Checkpoint | None, write: Callable[[Checkpoint], None] | None, every: float
     ) -> None:
         self.phase = phase
         self.last = last if last is not None and last.phase == phase else None
-        self.keep = keep
+        self.write = write
         self.every = every
         self.seconds_before = self.last.seconds if self.last else 0.0
         """Seconds of this phase that earlier runs spent up to the last checkpoint."""
@@ -102,13 +109,16 @@ class PhaseKeeper:
                 raise InputError(f"The point saved within {self.phase} is not one of this life ({error}).") from error
         return self.steps_done(attempt)
 
-    def reached(self, steps: int, parts: Parts, attempt: int, *, at_once: bool = False) -> None:
-        """Keep a checkpoint, if it is time for one or ``at_once``, now that ``steps`` of ``attempt`` are done."""
-        now = time.monotonic()
-        if self.keep is None or (now - self._kept < self.every and not at_once):
+    def due(self) -> bool:
+        """Tell whether it is time to keep a checkpoint."""
+        return self.write is not None and time.monotonic() - self._kept >= self.every
+
+    def keep(self, steps: int, parts: Parts, attempt: int) -> None:
+        """Keep a checkpoint, now that ``steps`` of ``attempt`` are done."""
+        if self.write is None:
             return
-        seconds = self.seconds_before + now - self._began
-        self.keep(Checkpoint(self.phase, attempt, steps, seconds, tensors_of(parts)))
+        seconds = self.seconds_before + time.monotonic() - self._began
+        self.write(Checkpoint(self.phase, attempt, steps, seconds, tensors_of(parts)))
         self._kept = time.monotonic()
 
 

@@ -24,6 +24,21 @@ DATASETS: tuple[str, ...] = get_args(DatasetName)
 
 DEBIAN_FOLDERS = {"fashion-mnist": Path("/usr/share/datasets/fashion-mnist")}
 """Where Debian's packages put a data set."""
+DEBIAN_CLASSES = {
+    "fashion-mnist": (
+        "T-shirt/top",
+        "Trouser",
+        "Pullover",
+        "Dress",
+        "Coat",
+        "Sandal",
+        "Shirt",
+        "Sneaker",
+        "Bag",
+        "Ankle boot",
+    )
+}
+"""Names of its classes, as torchvision has them, which takes seconds to import."""
 
 TORCHVISION_CLASSES = {
     "fashion-mnist": "FashionMNIST",
@@ -177,7 +192,6 @@ def load_digits() -> ImageDataset:
 
 def load_idx_folder(name: str, folder: Path) -> ImageDataset:
     """Load the four gzipped IDX files of an MNIST-like data set from ``folder``."""
-    from mygo.vision import torchvision
 
     def part(prefix: str) -> LabelledImages:
         images = read_idx(folder / f"{prefix}-images-idx3-ubyte.gz", dims=3)
@@ -186,8 +200,7 @@ def load_idx_folder(name: str, folder: Path) -> ImageDataset:
             raise InputError(f"{folder} holds {len(images)} {prefix} images but {len(labels)} labels: reinstall it.")
         return LabelledImages(torch.from_numpy(images).unsqueeze(1), torch.from_numpy(labels.astype(np.int64)))
 
-    classes = getattr(torchvision.datasets, TORCHVISION_CLASSES[name]).classes
-    return ImageDataset(name, part("train"), part("t10k"), tuple(classes))
+    return ImageDataset(name, part("train"), part("t10k"), DEBIAN_CLASSES[name])
 
 
 def read_idx(path: Path, dims: int) -> npt.NDArray[np.uint8]:

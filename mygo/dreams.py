@@ -2,16 +2,19 @@
 
 import copy
 import itertools
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from mygo import seeding
 from mygo.data import to_pixels, to_unit_range
 from mygo.gan import Generator
+from mygo.graphs import Recorded, recordable
 from mygo.neocortex import NeocortexNet, own_outputs, stacked_heads
 from mygo.precision import Precision, multiplying, with_weights_in
 from mygo.team import Team, share
@@ -22,7 +25,11 @@ if TYPE_CHECKING:
 M = TypeVar("M", bound=torch.nn.Module)
 
 DREAM_CHUNK = 128
-"""Most images that one call of a network makes or sees while dreaming: more no longer fit into a core's cache."""
+"""Most images that one call of a network makes or sees while dreaming on a CPU: more do not fit into a core's cache."""
+DEVIATIONS = 8
+"""By how many standard deviations a task's dreams can be more than is expected of a block, and still have room."""
+LEAST_ROOM = 2
+"""A single image has too few values for some normalisations."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +51,12 @@ class Dreams:
         return len(self.labels)
 
     def __getitem__(self, index: slice) -> "Dreams":
-        return Dreams(**{field.name: getattr(self, field.name)[index] for field in fields(self)})
+        return Dreams(*(tensor[index] for tensor in self.tensors))
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """The tensors, in the order of the fields."""
+        return self.images, self.tasks, self.labels, self.teacher_logits, self.teacher_features
 
 
 @dataclass(frozen=True)
@@ -55,6 +67,13 @@ class Order:
     labels: Tensor
     noise: Tensor
     shifts: Tensor
+    room: tuple[int, ...] = ()
+    """For how many dreams of each task there is room where shapes must not change; hardly ever there are more."""
+
+    @property
+    def tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The tensors, in the order of the fields."""
+        return self.tasks, self.labels, self.noise, self.shifts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,8 +128,15 @@ class Night:
         task_of_class = torch.repeat_interleave(torch.arange(len(sizes)), sizes)
         first_class = sizes.cumsum(0) - sizes
         tasks = task_of_class[classes]
-        own = (drawn[:, mine].flatten(0, 1) for drawn in (noise, shifts))
-        return Order(tasks, classes - first_class[tasks], *own)
+        noise, shifts = (drawn[:, mine].flatten(0, 1) for drawn in (noise, shifts))
+        return Order(tasks, classes - first_class[tasks], noise, shifts, self._room_for(len(tasks)))
+
+    def _room_for(self, count: int) -> tuple[int, ...]:
+        weights = self._class_weights()
+        shares = [float(own.sum() / weights.sum()) for own in weights.split(self.head_sizes)]
+        spread = [DEVIATIONS * math.sqrt(count * share * (1 - share)) for share in shares]
+        most = [math.ceil(count * share + more) for share, more in zip(shares, spread, strict=True)]
+        return tuple(max(LEAST_ROOM, min(count, each)) for each in most)
 
     def _class_weights(self) -> Tensor:
         weights = torch.ones(sum(self.head_sizes), dtype=torch.float64)
@@ -138,38 +164,78 @@ class Dreamer:
         current: int,
         with_features: bool = False,
         precision: Precision = "float32",
+        eager: bool = False,
     ) -> None:
-        """Copy the networks, so that a student may change while its teacher does not."""
+        """Copy the networks, so that a student may change while its teacher does not.
+
+        On a GPU all is recorded after the first blocks, unless it is to be ``eager``.
+        """
         self.device = device
+        self._warm_up = math.inf if eager else 1
+        self._recorded: dict[tuple[int, ...], Recorded] = {}
         self.precision = precision
         self.memories = [frozen(memory, device, precision) for memory in memories]
         self.image_shape = neocortex.image_shape
         self.current = current
         self.old, self.new = (Teacher(net, device, precision) for net in (neocortex, fast_learner))
         self.feature_dim = neocortex.feature_dim if with_features else 0
-        self.first_class = [sum(neocortex.head_sizes[:task]) for task in range(len(memories))]
+        sizes = torch.tensor(neocortex.head_sizes, device=device)
+        self.first_class = sizes.cumsum(0) - sizes
 
     @torch.inference_mode()
     def dream(self, order: Order) -> Dreams:
-        """Return the dreams that ``order`` asks for, in its order."""
-        count = len(order.tasks)
-        images = torch.empty(count, *self.image_shape, dtype=torch.uint8)
-        for task in order.tasks.unique().tolist():
-            memory = self.memories[task]
-            for rows in in_chunks(order.tasks == task):
-                noise = order.noise[rows, : memory.latent_dim].to(self.device)
-                with multiplying(self.precision, self.device):
-                    recalled = memory(noise, order.labels[rows].to(self.device))
-                images[rows] = shifted(to_pixels(recalled.float()), order.shifts[rows].to(self.device)).cpu()
-        logits = torch.empty(count, self.old.largest_head)
-        features = torch.empty(count, self.feature_dim)
-        for teacher, taught in ((self.new, order.tasks == self.current), (self.old, order.tasks != self.current)):
-            for rows in in_chunks(taught):
-                with multiplying(self.precision, self.device):
+        """Return the dreams that ``order`` asks for, in its order, on the device on which they are dreamt."""
+        if self.device.type == "cpu":
+            return self._dream(order, [in_chunks(rows) for rows in self._rows(order)])
+        with recordable(self.device):
+            return self._dream_padded(order)
+
+    def _rows(self, order: Order) -> list[Tensor]:
+        """Return which rows of ``order`` each memory dreams, and then those that the new and the old teacher see."""
+        wanted = [order.tasks == task for task in range(len(self.memories))]
+        wanted += [order.tasks == self.current, order.tasks != self.current]
+        return [which.nonzero().squeeze(1) for which in wanted]
+
+    def _dream(self, order: Order, chunks: Sequence[Sequence[Tensor]]) -> Dreams:
+        """Dream the rows of ``order`` that are in each network's ``chunks``, which come in the order of `_rows`."""
+        count, device = len(order.tasks), order.tasks.device
+        images = torch.empty(count, *self.image_shape, dtype=torch.uint8, device=device)
+        *of_memories, of_new, of_old = chunks
+        for memory, own in zip(self.memories, of_memories, strict=True):
+            for rows in own:
+                with multiplying(self.precision, device):
+                    recalled = memory(order.noise[rows, : memory.latent_dim], order.labels[rows])
+                images[rows] = shifted(to_pixels(recalled.float()), order.shifts[rows])
+        logits = torch.empty(count, self.old.largest_head, device=device)
+        features = torch.empty(count, self.feature_dim, device=device)
+        for teacher, taught in ((self.new, of_new), (self.old, of_old)):
+            for rows in taught:
+                with multiplying(self.precision, device):
                     seen, answers = teacher.answer(images[rows], order.tasks[rows])
-                logits[rows], features[rows] = answers.float().cpu(), seen[:, : self.feature_dim].float().cpu()
-        labels = order.labels + torch.tensor(self.first_class)[order.tasks]
-        return Dreams(images, order.tasks, labels, logits, features)
+                logits[rows], features[rows] = answers.float(), seen[:, : self.feature_dim].float()
+        return Dreams(images, order.tasks, order.labels + self.first_class[order.tasks], logits, features)
+
+    def _dream_padded(self, order: Order) -> Dreams:
+        """Dream as a recorded graph: in the room that its networks do not need, they dream a row more, again and again.
+
+        How much room there is depends on nothing but the night, since batches of another size may round differently.
+        """
+        rows, count, own = self._rows(order), len(order.tasks), order.room[self.current]
+        room = [*order.room, own, max(LEAST_ROOM, min(count, sum(order.room) - own))]
+        if any(len(part) > most for part, most in zip(rows, room, strict=True)):
+            room = [count] * len(rows)
+        sizes = count, *room
+        if sizes not in self._recorded:
+            self._recorded[sizes] = Recorded(self._dream_flat, self.device, self._warm_up)
+        with_one_more = [torch.cat([tensor, torch.zeros_like(tensor[:1])]) for tensor in order.tensors]
+        filled = [F.pad(part, (0, most - len(part)), value=count) for part, most in zip(rows, room, strict=True)]
+        found = self._recorded[sizes](*with_one_more, *filled)
+        return Dreams(*(found[field.name][:count].clone() for field in fields(Dreams)))
+
+    def _dream_flat(self, *tensors: Tensor) -> dict[str, Tensor]:
+        tasks, labels, noise, shifts, *rows = tensors
+        dreams = self._dream(Order(tasks, labels, noise, shifts), [(part,) for part in rows])
+        return {field.name: getattr(dreams, field.name) for field in fields(Dreams)}
 
 
 class Teacher:
@@ -177,7 +243,6 @@ class Teacher:
 
     def __init__(self, net: NeocortexNet, device: torch.device, precision: Precision) -> None:
         """Copy ``net`` to ``device``, where it multiplies in ``precision``."""
-        self.device = device
         self.features = frozen(net.features, device, precision)
         self.heads = frozen(stacked_heads(net), device, precision)
         self.own = own_outputs(net.head_sizes, device)
@@ -188,18 +253,16 @@ class Teacher:
 
         The logits of a head that is smaller than the largest, H, are filled up with 0.
         """
-        tasks = tasks.to(self.device)
-        features = self.features(to_unit_range(images.to(self.device)))
+        features = self.features(to_unit_range(images))
         logits = self.heads(features).gather(1, self.own.positions[tasks])
         return features, logits * self.own.real[tasks]
 
 
-def in_chunks(chosen: Tensor) -> tuple[Tensor, ...]:
-    """Return the positions of what is ``chosen`` (bool [N]) in chunks of like size, each at most `DREAM_CHUNK`.
+def in_chunks(rows: Tensor) -> tuple[Tensor, ...]:
+    """Cut ``rows`` [N] into chunks of like size, each at most `DREAM_CHUNK`.
 
     No chunk is empty, and none is a remainder of one image, which has too few values for some normalisations.
     """
-    rows = chosen.nonzero().squeeze(1)
     return rows.tensor_split(-(-len(rows) // DREAM_CHUNK)) if len(rows) else ()
 
 

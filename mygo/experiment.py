@@ -107,6 +107,7 @@ class Experiment:
             save_every=self.save_every,
             stop=stop,
             precision=self.config.life.precision,
+            eager=self.config.life.eager,
         )
         keep_freed_memory()
         with ExitStack() as stack:

@@ -20,13 +20,14 @@ from mygo import seeding
 from mygo.checkpoint import Parts
 from mygo.data import ImageShape, LabelledImages, to_unit_range
 from mygo.errors import InputError, check_ranges
+from mygo.graphs import Inputs, recordable
 from mygo.layers import group_norm
-from mygo.schedule import set_rate
+from mygo.optimise import adam, set_rate
 from mygo.stream import EpochBatches
 from mygo.team import batch_mean, share
 
 if TYPE_CHECKING:
-    from mygo.crew import Crew
+    from mygo.crew import Crew, Losses
 
 
 WARM_UP = 50
@@ -187,7 +188,7 @@ def train_gan(
     """
     team = crew.team
     data = data.to(team.device)
-    batches = EpochBatches(len(data), config.batch_size, key)
+    batches, mine = EpochBatches(len(data), config.batch_size, key), share(config.batch_size, team.rank, team.size)
     with seeding.seeded(*key, "init"):
         generator = config.build_generator(num_classes, data.image_shape).to(team.device)
         discriminator = Discriminator(num_classes, data.image_shape, width=config.discriminator_width).to(team.device)
@@ -195,53 +196,55 @@ def train_gan(
         weights = {name: value for name, value in start.state_dict().items() if not name.startswith("embed.")}
         generator.load_state_dict(weights, strict=False)
     average = copy.deepcopy(generator).requires_grad_(False)
-    generate, discriminate = team.wrap(generator), team.wrap(discriminator)
-    optimise_g = torch.optim.Adam(generator.parameters(), config.generator_lr, betas=(0.0, 0.99), fused=True)
-    optimise_d = torch.optim.Adam(discriminator.parameters(), config.discriminator_lr, betas=(0.0, 0.99), fused=True)
-    parts: Parts = {
-        "generator": generator,
-        "discriminator": discriminator,
-        "average": average,
-        "optimise_g": optimise_g,
-        "optimise_d": optimise_d,
-    }
+    optimise_g = adam(generator, lr=config.generator_lr, betas=(0.0, 0.99))
+    optimise_d = adam(discriminator, lr=config.discriminator_lr, betas=(0.0, 0.99))
+
+    def inputs_at(step: int) -> Inputs:
+        factor = lr_factor(step, config.steps)
+        decay = min(config.ema_decay, (1 + step) / (10 + step))
+        noise = torch.randn(config.batch_size, config.latent_dim, generator=seeding.stream(*key, "noise", step))
+        rates = config.generator_lr * factor, config.discriminator_lr * factor
+        return *rates, decay, batches.indices(step)[mine], noise[mine]
 
     def mean(per_image: Tensor) -> Tensor:
         return batch_mean(per_image, config.batch_size, team)
 
-    for step in crew.steps(config.steps, parts):
-        set_rate(optimise_g, config.generator_lr * lr_factor(step, config.steps))
-        set_rate(optimise_d, config.discriminator_lr * lr_factor(step, config.steps))
-        mine = share(config.batch_size, team.rank, team.size)
-        rows = batches.indices(step)[mine]
-        noise = torch.randn(config.batch_size, config.latent_dim, generator=seeding.stream(*key, "noise", step))[mine]
-        real, labels = to_unit_range(data.images[rows]), data.labels[rows]
+    with recordable(team.device):
+        generate, discriminate = team.wrap(generator), team.wrap(discriminator)
 
-        with crew.multiplying():
-            fake = generate(noise.to(team.device), labels)
-            scores = discriminate(torch.cat([real, fake.detach()]), torch.cat([labels, labels]))
-        real_scores, fake_scores = scores.float().chunk(2)
-        loss_d = mean(F.softplus(-real_scores) + F.softplus(fake_scores))
-        crew.check_finite(step, {"discriminator": loss_d})
-        optimise_d.zero_grad()
-        crew.backward(loss_d)
-        optimise_d.step()
+        def update(
+            rate_g: float | Tensor, rate_d: float | Tensor, decay: float | Tensor, rows: Tensor, noise: Tensor
+        ) -> "Losses":
+            set_rate(optimise_g, rate_g)
+            set_rate(optimise_d, rate_d)
+            real, labels = to_unit_range(data.images[rows]), data.labels[rows]
+            with crew.multiplying():
+                fake = generate(noise, labels)
+                scores = discriminate(torch.cat([real, fake.detach()]), torch.cat([labels, labels]))
+            real_scores, fake_scores = scores.float().chunk(2)
+            loss_d = mean(F.softplus(-real_scores) + F.softplus(fake_scores))
+            losses = dict(crew.minimise({"discriminator": loss_d}, optimise_d))
 
-        discriminator.requires_grad_(False).eval()  # without another power iteration
-        with crew.multiplying():
-            scores = discriminator(fake, labels)
-        loss_g = mean(F.softplus(-scores.float()))
-        discriminator.requires_grad_(True).train()
-        crew.check_finite(step, {"generator": loss_g})
-        optimise_g.zero_grad()
-        crew.backward(loss_g)
-        optimise_g.step()
+            discriminator.requires_grad_(False).eval()  # without another power iteration
+            with crew.multiplying():
+                scores = discriminator(fake, labels)
+            loss_g = mean(F.softplus(-scores.float()))
+            discriminator.requires_grad_(True).train()
+            losses |= crew.minimise({"generator": loss_g}, optimise_g)
 
-        with torch.no_grad():
-            decay = min(config.ema_decay, (1 + step) / (10 + step))
-            for kept, current in zip(average.parameters(), generator.parameters(), strict=True):
-                kept.lerp_(current, 1 - decay)
-        crew.log(step, config.steps, {"discriminator": loss_d, "generator": loss_g})
+            with torch.no_grad():
+                for kept, current in zip(average.parameters(), generator.parameters(), strict=True):
+                    kept.lerp_(current, 1 - decay)
+            return losses
+
+        parts: Parts = {
+            "generator": generator,
+            "discriminator": discriminator,
+            "average": average,
+            "optimise_g": optimise_g,
+            "optimise_d": optimise_d,
+        }
+        crew.train(update, inputs_at, steps=config.steps, parts=parts)
     return average
 
 

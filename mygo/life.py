@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 DreamLevel = Literal["pixels", "features"]
 
-ROWS_OF_A_MEMORY = 64
+ROWS_OF_A_MEMORY = 100
 """Dreams that a memory makes at least of one block, on average: with fewer, calls take longer than what they do."""
 SCHEMA = 3
 """Version of the life folder."""
@@ -55,6 +55,9 @@ class LifeConfig:
     precision: Precision = field(default_factory=native_precision)
     """In which numbers networks multiply while they train and dream: float32 or bfloat16; weights, losses and all
     evaluation are float32. By default bfloat16 where this machine has instructions for it."""
+    eager: bool = False
+    """On a GPU, launch the operations of training and dreaming one by one, not as recorded CUDA graphs: slower, for
+    networks of your own that cannot be recorded."""
     wake: WakeConfig = field(default_factory=WakeConfig)
     """Learning a new task."""
     memory: MemoryConfig = field(default_factory=MemoryConfig)
@@ -269,7 +272,7 @@ class Life:
         """Keep ``generator`` as the memory of ``task``, rounded to the precision in which it is stored."""
         as_stored(generator)
         here = slice(task, task + 1)  # of a new task, the end of each list
-        self.memories[here] = [generator.eval().requires_grad_(False)]
+        self.memories[here] = [generator.cpu().eval().requires_grad_(False)]
         for name, value in asdict(quality).items():
             getattr(self.record, name)[here] = [value]
 
@@ -335,6 +338,7 @@ class Life:
             current=self.current,
             with_features=self.config.sleep.feature_weight > 0,
             precision=self.config.precision,
+            eager=self.config.eager,
         )
 
     @property

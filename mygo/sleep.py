@@ -63,15 +63,18 @@ def consolidate(life: "Life", task: Task, crew: Crew) -> None:
     outputs = own_outputs(life.neocortex.head_sizes, crew.team.device)
     dreams_by_step = crew.dreams.dreams(life, night, crew.team, crew.keeper.steps_done(crew.attempt))
 
-    def losses_at(network: Network, step: int) -> Losses:
+    def inputs_at(step: int) -> tuple[Tensor, ...]:
         with crew.waiting_for("dreams"):
-            dreams = next(dreams_by_step)
-        features, logits = network(to_unit_range(dreams.images.to(crew.team.device)))
+            return next(dreams_by_step).tensors
+
+    def losses_of(network: Network, *tensors: Tensor) -> Losses:
+        dreams = Dreams(*tensors)
+        features, logits = network(to_unit_range(dreams.images))
         losses = distillation_losses(logits, dreams, outputs, config, crew.team)
         return losses | feature_losses(features, dreams, config, crew.team)
 
     student = Student(life.neocortex)
-    train(student, losses_at, steps=config.steps, lr=config.lr, crew=crew)
+    train(student, losses_of, inputs_at, steps=config.steps, lr=config.lr, crew=crew)
     hand_back(student.heads, life.neocortex)
 
 
@@ -103,7 +106,7 @@ def feature_losses(features: Tensor, dreams: Dreams, config: SleepConfig, team: 
     """
     if config.feature_weight == 0:
         return {}
-    squared = (features - dreams.teacher_features.to(features.device)).square().mean(1)
+    squared = (features - dreams.teacher_features).square().mean(1)
     return {"features": config.feature_weight * batch_mean(squared, config.batch_size, team)}
 
 
@@ -118,9 +121,8 @@ def distillation_losses(
     is the teacher's probabilities within the dream's own task and 0 elsewhere: which task a dream belongs to is known,
     since its generator was asked for it.
     """
-    tasks = dreams.tasks.to(logits.device)
-    own, real = outputs.positions[tasks], outputs.real[tasks]
-    teacher = dreams.teacher_logits.to(logits.device)
+    own, real = outputs.positions[dreams.tasks], outputs.real[dreams.tasks]
+    teacher = dreams.teacher_logits
     squared = (centred(logits.gather(1, own) - teacher, real).square() * real).sum(1) / real.sum(1)
     target = torch.softmax((teacher / config.temperature).masked_fill(~real, -torch.inf), dim=1)
     log_probabilities = torch.log_softmax(logits / config.temperature, dim=1).gather(1, own)

@@ -1,6 +1,6 @@
 """The stream of tasks: which classes come when, and each task's data, handed out once."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor
 from mygo import seeding
 from mygo.data import ImageDataset, LabelledImages
 from mygo.errors import DataGoneError, InputError
+from mygo.team import Team, share
 
 
 @dataclass(frozen=True)
@@ -103,3 +104,8 @@ class EpochBatches:
             self._order = torch.cat([torch.randperm(self.size, generator=rng) for _ in range(repeats)])
             self._epoch = epoch
         return self._order[position * self.batch_size : (position + 1) * self.batch_size]
+
+    def shares_of(self, team: Team) -> Callable[[int], tuple[Tensor]]:
+        """Return what gives, for a step, the indices of this rank's share of the global batch."""
+        mine = share(self.batch_size, team.rank, team.size)
+        return lambda step: (self.indices(step)[mine],)

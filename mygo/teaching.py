@@ -123,6 +123,7 @@ class Teaching:
             save_every=self.save_every,
             stop=stop,
             precision=self.learner.precision,
+            eager=self.learner.eager,
         )
         keep_freed_memory()
         if crew.team.rank > 0:
@@ -195,13 +196,21 @@ def learn(
     Raises:
         InputError: they do not fit the life, or it is in use.
     """
-    crew = Crew(team or Solo(), OwnDreams(), journal, save_every=SAVE_EVERY, precision=life.config.precision)
+    crew = crew_of(life, team, journal)
     source = read_for(life, data, held_out, update=update)
     keep_freed_memory()
     with nullcontext() if life.folder is None else locked(life.folder, 0):
         life.check_newest()
         for stream, title in lessons(life, source, name, update=update):
             teach(life, stream, title, crew)
+
+
+def crew_of(life: Life, team: Team | None, journal: Journal) -> Crew:
+    """Return the crew that works on ``life`` in this process."""
+    config = life.config
+    return Crew(
+        team or Solo(), OwnDreams(), journal, save_every=SAVE_EVERY, precision=config.precision, eager=config.eager
+    )
 
 
 def read_for(life: Life, data: "str | Dataset[Any]", held_out: float, *, update: bool) -> Source:
@@ -344,7 +353,7 @@ def forget(life: Life, class_name: str, journal: Journal = silent, team: Team | 
         raise InputError(f"{class_name!r} is all that this life knows: delete its folder instead.")
     if len(life.memories) < len(life.lessons):
         raise InputError(f"This life is one of the baseline {life.strategy}, without memories: begin another instead.")
-    crew = Crew(team or Solo(), OwnDreams(), journal, precision=life.config.precision)
+    crew = crew_of(life, team, journal)
     keep_freed_memory()
     with nullcontext() if life.folder is None else locked(life.folder, 0):
         life.check_newest()

@@ -32,8 +32,14 @@ class Team(Protocol):
     def sum(self, values: Tensor) -> Tensor:
         """Return the sum of ``values`` (any shape) over all ranks."""
 
+    def anywhere(self, flag: Tensor) -> Tensor:
+        """Return 1 where ``flag`` (0 or 1, any shape) is 1 on any rank, without waiting for a GPU."""
+
     def waited(self) -> float:
-        """Return for how many seconds the last backward pass waited for gradients of other ranks."""
+        """Return for how many seconds the last backward pass waited for gradients of other ranks.
+
+        On a GPU it is 0: what is asked of it is not waited for.
+        """
 
     def barrier(self) -> None:
         """Wait until every rank is here."""
@@ -56,6 +62,10 @@ class Solo:
         """Return ``values``."""
         return values
 
+    def anywhere(self, flag: Tensor) -> Tensor:
+        """Return ``flag``."""
+        return flag
+
     def waited(self) -> float:
         """Return 0: there are no others."""
         return 0.0
@@ -77,17 +87,21 @@ class Ranks:
         """Seconds of exchanges through shared memory."""
 
     def wrap(self, module: nn.Module) -> nn.Module:
-        """Return ``module`` under DDP; a single rank needs none."""
+        """Return ``module`` under DDP; a single rank on a CPU needs none.
+
+        A single GPU goes the way of several, through NCCL.
+        """
         module = module.to(self.device)
-        if self.size == 1:
+        on_cpu = self.device.type == "cpu"
+        if self.size == 1 and on_cpu:
             return module
         # Buffers are functions of the parameters alone (spectral norm's vectors), so every rank has the same ones.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # the option's new name is not known before PyTorch 2.13
             wrapped = DistributedDataParallel(module, broadcast_buffers=False, gradient_as_bucket_view=True)
-        numbers = sum(parameter.numel() for parameter in module.parameters())
-        shared = share_memory(numbers) if self.device.type == "cpu" else None
-        wrapped.register_comm_hook((self, shared), exchange)
+        if on_cpu:
+            numbers = sum(parameter.numel() for parameter in module.parameters())
+            wrapped.register_comm_hook((self, share_memory(numbers)), exchange)
         return wrapped
 
     def sum(self, values: Tensor) -> Tensor:
@@ -96,15 +110,21 @@ class Ranks:
         dist.all_reduce(values)
         return values.cpu()
 
+    def anywhere(self, flag: Tensor) -> Tensor:
+        """Return 1 where ``flag`` is 1 on any rank, and 0 elsewhere; a GPU is not waited for."""
+        flag = flag.clone()
+        dist.all_reduce(flag, dist.ReduceOp.MAX)
+        return flag
+
     def waited(self) -> float:
-        """Return for how long this rank exchanged gradients in the backward pass that has just ended."""
+        """Return for how long this rank exchanged gradients in the backward pass that has just ended, on a CPU."""
         waited = self._in_memory + max(0.0, time.perf_counter() - self._own_ready)
         self._in_memory = 0.0
         return waited
 
     def barrier(self) -> None:
         """Wait until every rank is here."""
-        dist.barrier()
+        dist.barrier(device_ids=[torch.cuda.current_device()] if self.device.type == "cuda" else None)
 
 
 def exchange(

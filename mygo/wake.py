@@ -18,7 +18,7 @@ from mygo.journal import Dreamt, Notice
 from mygo.memory import Quality, as_stored, measure_quality, sample_grid
 from mygo.neocortex import NeocortexNet
 from mygo.stream import EpochBatches, Task
-from mygo.team import batch_mean, share
+from mygo.team import batch_mean
 
 if TYPE_CHECKING:
     from mygo.life import Life
@@ -74,12 +74,11 @@ def learn(life: "Life", task: Task, data: LabelledImages, crew: Crew) -> None:
     batches = EpochBatches(len(data), config.batch_size, key)
     labels = data.labels.to(crew.team.device)
 
-    def losses_at(network: Network, step: int) -> Losses:
-        rows = batches.indices(step)[share(config.batch_size, crew.team.rank, crew.team.size)]
+    def losses_of(network: Network, rows: Tensor) -> Losses:
         errors = F.cross_entropy(network(features[rows]), labels[rows], reduction="none")
         return {"cross_entropy": batch_mean(errors, config.batch_size, crew.team)}
 
-    train(head, losses_at, steps=config.head_steps, lr=config.lr, crew=crew)
+    train(head, losses_of, batches.shares_of(crew.team), steps=config.head_steps, lr=config.lr, crew=crew)
 
 
 def adapt(life: "Life", task: Task, data: LabelledImages, crew: Crew) -> None:
@@ -170,12 +169,11 @@ def fit_head(
     data = data.to(crew.team.device)
     batches = EpochBatches(len(data), config.batch_size, key)
 
-    def losses_at(network: Network, step: int) -> Losses:
-        rows = batches.indices(step)[share(config.batch_size, crew.team.rank, crew.team.size)]
+    def losses_of(network: Network, rows: Tensor) -> Losses:
         errors = F.cross_entropy(network(to_unit_range(data.images[rows])), data.labels[rows], reduction="none")
         return {"cross_entropy": batch_mean(errors, config.batch_size, crew.team)}
 
-    train(OneHead(net, task.index), losses_at, steps=steps, lr=config.lr, crew=crew)
+    train(OneHead(net, task.index), losses_of, batches.shares_of(crew.team), steps=steps, lr=config.lr, crew=crew)
 
 
 @torch.no_grad()

@@ -225,6 +225,7 @@ def train_memories(point: Point, plan: Plan) -> None:
         OwnDreams(),
         cache=MemoryCache(plan.memory_cache),
         precision=life.config.precision,
+        eager=life.config.eager,
     )
     start = None
     for task in stream.tasks:

@@ -19,6 +19,8 @@ NIGHT = Night(
     max_shift=1,
 )
 
+CPU = torch.device("cpu")
+
 
 def two_teachers() -> tuple[NeocortexNet, NeocortexNet]:
     """The neocortex and the fast learner, with a head of two and one of three classes each."""
@@ -35,7 +37,7 @@ def dreamer() -> Dreamer:
     neocortex, fast_learner = two_teachers()
     # Memories may differ in the length of their noise.
     memories = [ConvGenerator(size, (1, 8, 8), latent_dim=dim, width=8) for size, dim in ((2, 4), (3, 6))]
-    return Dreamer(memories, neocortex, fast_learner, torch.device("cpu"), current=len(memories) - 1)
+    return Dreamer(memories, neocortex, fast_learner, CPU, current=len(memories) - 1)
 
 
 def test_blocks_cover_the_night() -> None:
@@ -114,7 +116,7 @@ def test_a_block_may_be_too_small_to_hold_a_dream_of_every_task() -> None:
         net.add_task_head(size)
     memories = [ConvGenerator(size, (1, 8, 8), latent_dim=6, width=8) for size in NIGHT.head_sizes]
     order = dataclasses.replace(NIGHT, batch_size=1, steps_per_block=1).order(0)
-    assert len(Dreamer(memories, net, net, torch.device("cpu"), current=len(memories) - 1).dream(order)) == 1
+    assert len(Dreamer(memories, net, net, CPU, current=len(memories) - 1).dream(order)) == 1
 
 
 def test_labels_count_over_all_heads_and_images_come_from_the_tasks_own_generator(dreamer: Dreamer) -> None:
@@ -132,7 +134,7 @@ def test_dreaming_builds_no_graph_and_a_changing_student_changes_no_teacher(drea
     student = NeocortexNet((1, 8, 8), "mlp")
     student.add_task_head(2)
     student.add_task_head(3)
-    own = Dreamer(dreamer.memories, student, student, torch.device("cpu"), current=1)
+    own = Dreamer(dreamer.memories, student, student, CPU, current=1)
     before = own.dream(NIGHT.order(0))
     assert not before.teacher_logits.requires_grad
     with torch.no_grad():
@@ -145,23 +147,41 @@ def test_dreaming_builds_no_graph_and_a_changing_student_changes_no_teacher(drea
 def test_teacher_features_are_what_its_heads_saw() -> None:
     neocortex, fast_learner = two_teachers()
     memories = [ConvGenerator(size, (1, 8, 8), latent_dim=6, width=8) for size in (2, 3)]
-    dreams = Dreamer(
-        memories, neocortex, fast_learner, torch.device("cpu"), current=len(memories) - 1, with_features=True
-    ).dream(NIGHT.order(0))
+    dreams = Dreamer(memories, neocortex, fast_learner, CPU, current=len(memories) - 1, with_features=True).dream(
+        NIGHT.order(0)
+    )
     assert dreams.teacher_features.shape == (4 * 12, 400)
     for task, teacher in enumerate((neocortex, fast_learner)):
         mine = dreams.tasks == task
         answers = teacher.classifiers[task](dreams.teacher_features[mine])
         assert torch.allclose(answers, dreams.teacher_logits[mine, : NIGHT.head_sizes[task]], atol=1e-5)
-    without = Dreamer(memories, neocortex, fast_learner, torch.device("cpu"), current=len(memories) - 1).dream(
-        NIGHT.order(0)
-    )
+    without = Dreamer(memories, neocortex, fast_learner, CPU, current=len(memories) - 1).dream(NIGHT.order(0))
     assert without.teacher_features.shape == (4 * 12, 0)
     assert torch.equal(without.teacher_logits, dreams.teacher_logits)
 
 
+@pytest.mark.parametrize("share", [None, 1.0])
+def test_dreams_in_fixed_shapes_as_on_a_gpu_are_the_same(share: float | None) -> None:
+    memories = [ConvGenerator(size, (1, 8, 8), latent_dim=6, width=8) for size in (2, 3)]
+    dreamer = Dreamer(memories, *two_teachers(), CPU, current=1, eager=True)
+    order = dataclasses.replace(NIGHT, current_share=share).order(0)
+    dreams, padded = dreamer.dream(order), dreamer._dream_padded(order)
+    for some, others in zip(dreams.tensors, padded.tensors, strict=True):
+        assert torch.allclose(some.double(), others.double(), atol=1e-5)
+    crowded = dreamer._dream_padded(dataclasses.replace(order, room=(1, 1)))
+    assert torch.equal(crowded.images, padded.images)
+
+
+def test_there_is_room_for_the_dreams_of_each_task() -> None:
+    night = dataclasses.replace(NIGHT, head_sizes=(1, 2, 3), steps=400, batch_size=32)
+    for block in range(night.blocks):
+        order = night.order(block)
+        assert all(count <= room for count, room in zip(order.tasks.bincount(minlength=3), order.room, strict=True))
+    assert all(room < 4 * 32 for room in order.room)
+
+
 def test_no_chunk_of_images_is_a_remainder_of_one() -> None:
-    chunks = in_chunks(torch.ones(2 * DREAM_CHUNK + 1, dtype=torch.bool))
+    chunks = in_chunks(torch.arange(2 * DREAM_CHUNK + 1))
     assert [len(rows) for rows in chunks] == [86, 86, 85]
     assert torch.equal(torch.cat(chunks), torch.arange(2 * DREAM_CHUNK + 1))
-    assert in_chunks(torch.zeros(5, dtype=torch.bool)) == ()
+    assert in_chunks(torch.arange(0)) == ()

@@ -1,0 +1,126 @@
+"""Training on a GPU. Where there is none, only what needs none is tested."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+
+from mygo.checkpoint import Checkpoint, PhaseKeeper
+from mygo.crew import Crew
+from mygo.data import LabelledImages
+from mygo.dreams import OwnDreams
+from mygo.errors import InputError, NonFiniteError, StoppedError
+from mygo.experiment import Experiment, ExperimentConfig
+from mygo.gan import GanConfig, Generator, train_gan
+from mygo.graphs import WARM_UP, Recorded, recordable
+from mygo.life import Life
+from mygo.presets import preset
+from mygo.settings import change
+from mygo.team import Ranks, Solo, Team
+
+GAN = GanConfig(steps=4 * WARM_UP, latent_dim=8, generator_width=8, discriminator_width=8, batch_size=16)
+SHORT = {
+    "memory.gan.steps": 40,
+    "sleep.steps": 40,
+    "wake.adapt_steps": 40,
+    "wake.head_steps": 20,
+    "memory.fidelity_floor": 0.0,
+    "memory.diversity_floor": 0.0,
+    "precision": "bfloat16",
+}
+
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
+
+
+def images() -> LabelledImages:
+    rng = torch.Generator().manual_seed(0)
+    return LabelledImages(
+        torch.randint(0, 256, (64, 1, 28, 28), dtype=torch.uint8, generator=rng), torch.arange(64) % 2
+    )
+
+
+def memory_of(crew: Crew, config: GanConfig = GAN) -> dict[str, torch.Tensor]:
+    generator: Generator = train_gan(images(), 2, config, (0, "graphs"), crew)
+    return {name: tensor.cpu() for name, tensor in generator.state_dict().items()}
+
+
+def on_gpu(team: Team | None = None) -> Crew:
+    return Crew(team or Solo("cuda"), OwnDreams(), precision="bfloat16")
+
+
+def same(some: dict[str, torch.Tensor], others: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(some[name], others[name]) for name in some)
+
+
+def test_an_input_keeps_its_shape() -> None:
+    add = Recorded(lambda some, number: {"sum": some + number}, torch.device("cpu"))
+    assert add(torch.ones(3), 1.0)["sum"].tolist() == [2.0] * 3
+    assert add(torch.zeros(3), 0.5)["sum"].tolist() == [0.5] * 3
+    with pytest.raises(ValueError, match=r"of shape \[3\] has become one of \[1\]"):
+        add(torch.ones(1), 1.0)
+
+
+@needs_gpu
+def test_recorded_steps_learn_what_eager_ones_do() -> None:
+    recorded = memory_of(on_gpu())
+    assert same(recorded, memory_of(on_gpu()))
+    assert same(recorded, memory_of(replace(on_gpu(), eager=True)))
+
+
+@needs_gpu
+def test_a_single_rank_of_nccl_learns_what_one_process_does() -> None:
+    dist.init_process_group("nccl", store=dist.HashStore(), rank=0, world_size=1)
+    try:
+        ranks = memory_of(on_gpu(Ranks("cuda")))
+    finally:
+        dist.destroy_process_group()
+    assert same(ranks, memory_of(on_gpu()))
+
+
+@needs_gpu
+def test_a_loss_that_is_not_finite_is_found_as_on_a_cpu() -> None:
+    config = replace(GAN, generator_lr=1e38)
+    with pytest.raises(NonFiniteError) as on_cpu:
+        memory_of(Crew(Solo(), OwnDreams()), config)
+    with pytest.raises(NonFiniteError, match=r"step \d+: \w+ is (nan|inf|-inf) on worker 0") as found:
+        memory_of(Crew(Solo("cuda"), OwnDreams()), config)
+    assert str(found.value).split(":")[0] == str(on_cpu.value).split(":")[0]
+
+
+@needs_gpu
+def test_training_goes_on_from_where_it_was_stopped() -> None:
+    kept: list[Checkpoint] = []
+    stopped = iter([False] * (2 * WARM_UP) + [True])
+    keeper = PhaseKeeper("memorise", None, kept.append, 1e9)
+    with pytest.raises(StoppedError):
+        memory_of(replace(on_gpu(), keeper=keeper, stop=lambda: next(stopped)))
+    again = PhaseKeeper("memorise", kept[0], None, 1e9)
+    assert again.steps_done(0) == 2 * WARM_UP + 1
+    assert same(memory_of(replace(on_gpu(), keeper=again)), memory_of(on_gpu()))
+
+
+@needs_gpu
+def test_a_life_on_a_gpu_is_used_like_any_other(tmp_path: Path) -> None:
+    config = ExperimentConfig(
+        num_tasks=3, strategies=("mygo", "replay", "lwf"), life=change(preset("digits"), {**SHORT})
+    )
+    Experiment(config, tmp_path).run(Solo("cuda"))
+    life = Life.open(tmp_path / "life" / "mygo")
+    dreams = life.dream("3", 4)
+    assert life.predict(dreams).probabilities.shape == (4, 10)
+    life.forget("3", team=Solo("cuda"))
+    assert "3" not in life.class_names
+    assert Life.open(tmp_path / "life" / "mygo").class_names == life.class_names
+
+
+@needs_gpu
+def test_what_cannot_be_recorded_is_refused() -> None:
+    device = torch.device("cuda")
+    look = Recorded(lambda some: {"sum": some + float(some.sum())}, device)
+    with recordable(device):
+        for _ in range(WARM_UP):
+            look(torch.ones(3))
+        with pytest.raises(InputError, match=r"cannot be recorded as a CUDA graph .* choose eager"):
+            look(torch.ones(3))
