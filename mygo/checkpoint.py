@@ -105,7 +105,7 @@ class PhaseKeeper:
         if self.last and self.last.attempt == attempt:
             try:
                 restore(parts, self.last.tensors)
-            except (KeyError, ValueError, RuntimeError) as error:
+            except (LookupError, ValueError, RuntimeError) as error:
                 raise InputError(f"The point saved within {self.phase} is not one of this life ({error}).") from error
         return self.steps_done(attempt)
 
@@ -138,15 +138,19 @@ def restore(parts: Parts, tensors: Mapping[str, Tensor]) -> None:
     """Give ``parts`` the state that `tensors_of` returned, on the devices on which they are.
 
     Raises:
-        KeyError, RuntimeError: the tensors are of other parts.
+        KeyError, IndexError, RuntimeError: the tensors are of other parts.
     """
     for name, part in parts.items():
         mine = {key.removeprefix(f"{name}."): value for key, value in tensors.items() if key.startswith(f"{name}.")}
         if isinstance(part, nn.Module):
             part.load_state_dict(mine)
             continue
+        parameters = [parameter for group in part.param_groups for parameter in group["params"]]
         states: dict[int, dict[str, Tensor]] = {}
         for key, value in mine.items():
             index, field = key.split(".")
-            states.setdefault(int(index), {})[field] = value
+            like = parameters[int(index)]
+            # A fused optimiser takes numbers in the order of memory, and files do not keep a parameter's.
+            state = torch.empty_like(like).copy_(value) if value.shape == like.shape else value
+            states.setdefault(int(index), {})[field] = state
         part.load_state_dict({**part.state_dict(), "state": states})

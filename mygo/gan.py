@@ -21,8 +21,9 @@ from mygo.checkpoint import Parts
 from mygo.data import ImageShape, LabelledImages, to_unit_range
 from mygo.errors import InputError, check_ranges
 from mygo.graphs import Inputs, recordable
-from mygo.layers import group_norm
+from mygo.layers import convolved, group_norm
 from mygo.optimise import adam, set_rate
+from mygo.spectral import normalised
 from mygo.stream import EpochBatches
 from mygo.team import batch_mean, share
 
@@ -159,16 +160,28 @@ class Discriminator(nn.Module):
             layers.append(conv(outs, 4 * width, 3, 2))
             side, outs = -(-side // 2), 4 * width
         self.features = nn.Sequential(*layers)
+        self.convolutions = [layer for layer in self.features.modules() if isinstance(layer, nn.Conv2d)]
         self.score = spectral_norm(nn.Linear(outs, 1))
         self.embed = spectral_norm(nn.Embedding(num_classes, outs))
-
-    def forward(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Return scores [N] for ``images`` [N, C, H, W] in [-1, 1] and ``labels`` [N] (integers)."""
-        halved = F.pixel_unshuffle(F.pad(images, self.padding), 2)
         # In this layout the convolutions take two thirds of the time.
-        h = self.features(halved.contiguous(memory_format=torch.channels_last)).sum(dim=(2, 3))
-        scores: Tensor = self.score(h).squeeze(1) + (self.embed(labels) * h).sum(dim=1)
-        return scores
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def forward(self, images: Tensor, labels: Tensor, *, fixed: bool = False) -> Tensor:
+        """Return scores [N] for ``images`` [N, C, H, W] in [-1, 1] and ``labels`` [N] (integers).
+
+        Spectral normalisation makes an iteration, unless all parameters are ``fixed``, as for the generator's update.
+        """
+        layers = [*self.convolutions, self.score]
+        *weights, score, embed = normalised([*layers, self.embed], fixed=fixed)
+        biases: list[Tensor] = [layer.get_parameter("bias") for layer in layers]
+        if fixed:
+            biases = [bias.detach() for bias in biases]
+        halved = F.pixel_unshuffle(F.pad(images, self.padding), 2)
+        h = halved.contiguous(memory_format=torch.channels_last)
+        for layer, weight, bias in zip(self.convolutions, weights, biases[:-1], strict=True):
+            h = F.leaky_relu(convolved(h, layer, weight, bias), 0.2)
+        h = h.sum(dim=(2, 3))
+        return F.linear(h, score, biases[-1]).squeeze(1) + (F.embedding(labels, embed) * h).sum(dim=1)
 
 
 def train_gan(
@@ -225,16 +238,12 @@ def train_gan(
             loss_d = mean(F.softplus(-real_scores) + F.softplus(fake_scores))
             losses = dict(crew.minimise({"discriminator": loss_d}, optimise_d))
 
-            discriminator.requires_grad_(False).eval()  # without another power iteration
             with crew.multiplying():
-                scores = discriminator(fake, labels)
+                scores = discriminator(fake, labels, fixed=True)
             loss_g = mean(F.softplus(-scores.float()))
-            discriminator.requires_grad_(True).train()
             losses |= crew.minimise({"generator": loss_g}, optimise_g)
 
-            with torch.no_grad():
-                for kept, current in zip(average.parameters(), generator.parameters(), strict=True):
-                    kept.lerp_(current, 1 - decay)
+            move_towards(generator, average, 1 - decay)
             return losses
 
         parts: Parts = {
@@ -246,6 +255,17 @@ def train_gan(
         }
         crew.train(update, inputs_at, steps=config.steps, parts=parts)
     return average
+
+
+@torch.no_grad()
+def move_towards(goal: nn.Module, module: nn.Module, share: float | Tensor) -> None:
+    """Move the parameters of ``module`` by ``share`` of the way to those of ``goal``."""
+    kept: list[Tensor] = list(module.parameters())
+    current: list[Tensor] = list(goal.parameters())
+    if isinstance(share, Tensor):
+        torch._foreach_lerp_(kept, current, [share] * len(kept))
+    else:
+        torch._foreach_lerp_(kept, current, share)
 
 
 def lr_factor(step: int, steps: int) -> float:
