@@ -39,7 +39,7 @@ NUM_TASKS = 3
 OVER = "its end"
 FLAGS = ["--strategies", "mygo", "--num-tasks", str(NUM_TASKS), "--memory.gan.steps", "500", "--sleep.steps", "400"]
 WHAT_COUNTS = ("accuracy_matrix", "label_fidelity", "diversity", "frechet_distance", "memory_bytes")
-TARGETS = {"worker": "ray::RayTrainWorker", "dreamers": "ray::BlockDreamer", "driver": ""}
+TARGETS = {"worker": "ray::RayTrainWorker", "dreamers": "ray::DreamerActor", "driver": ""}
 
 
 def kill(pids: Iterable[int]) -> None:

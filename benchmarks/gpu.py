@@ -65,11 +65,11 @@ def live(seed: int, data_root: Path, changes: dict[str, Any], *, eager: bool) ->
         dataset="fashion-mnist",
         strategies=("mygo",),
         data_root=data_root,
-        life=change(preset("fashion-mnist"), {**changes, "seed": seed}),
+        life=change(preset("fashion-mnist"), {**changes, "seed": seed, "eager": eager}),
     )
     with tempfile.TemporaryDirectory() as out:
         began = time.perf_counter()
-        found = Experiment(config, Path(out), eager=eager).run(Ranks("cuda"))["strategies"]["mygo"]
+        found = Experiment(config, Path(out)).run(Ranks("cuda"))["strategies"]["mygo"]
         seconds = time.perf_counter() - began
     dist.destroy_process_group()
     return {"life": seconds, **found}

@@ -16,11 +16,10 @@ import ray
 import torch
 from ray import cloudpickle
 
+from distributed.actor import DreamerActor
 from distributed.placement import Placement
-from distributed.relay import RelayedJournal
 from mygo.allocation import keep_freed_memory
 from mygo.dreams import Dreamer, Dreams, Night
-from mygo.journal import Restarted
 from mygo.life import Life
 from mygo.team import Team
 
@@ -42,13 +41,10 @@ class BlockRequest:
 
 
 class BlockDreamer:
-    """Answers requests from saved lives; the actor's class, and usable without Ray."""
+    """Answers requests from saved lives, without Ray."""
 
-    def __init__(self, threads: int, device: str = "cpu", mailbox: bytes | None = None) -> None:
-        """Dream with ``threads`` on ``device``; an actor that was started again says so in the pickled ``mailbox``."""
-        if mailbox is not None and ray.get_runtime_context().was_current_actor_reconstructed:
-            text = "A dreamer was lost and has started again; its dreams are the same."
-            RelayedJournal(cloudpickle.loads(mailbox))(Restarted(text, "dreamers"))
+    def __init__(self, threads: int, device: str = "cpu") -> None:
+        """Dream with ``threads`` on ``device``."""
         torch.set_num_threads(threads)
         keep_freed_memory()
         self._device = torch.device(device)
@@ -79,7 +75,7 @@ def start_dreamers(placement: Placement, mailbox: Any = None) -> list[Any]:
 
     Those that come back say so in ``mailbox``.
     """
-    actor = ray.remote(BlockDreamer).options(
+    actor = ray.remote(DreamerActor).options(
         num_cpus=placement.cpus_per_dreamer,
         num_gpus=placement.gpus_per_dreamer,
         max_restarts=-1,

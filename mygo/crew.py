@@ -16,7 +16,7 @@ from mygo.dreams import DreamSource
 from mygo.errors import NonFiniteError, StoppedError
 from mygo.graphs import WARM_UP, Inputs, Recorded, recordable
 from mygo.journal import Event, Journal, Place, Progress, silent
-from mygo.optimise import adam, cosine, set_rate
+from mygo.optimise import Adam, cosine, set_rate
 from mygo.precision import Precision, multiplying
 from mygo.team import Team, global_mean
 
@@ -201,7 +201,7 @@ def train(
     with recordable(crew.team.device):
         wrapped = crew.team.wrap(module)
         module.train()
-        optimiser = adam(module, lr=lr)
+        optimiser = Adam(module, lr=lr)
 
         def network(*inputs: Tensor) -> Any:
             with crew.multiplying():

@@ -22,7 +22,7 @@ from mygo.data import ImageShape, LabelledImages, to_unit_range
 from mygo.errors import InputError, check_ranges
 from mygo.graphs import Inputs, recordable
 from mygo.layers import convolved, group_norm
-from mygo.optimise import adam, set_rate
+from mygo.optimise import Adam, set_rate
 from mygo.spectral import normalised
 from mygo.stream import EpochBatches
 from mygo.team import batch_mean, share
@@ -209,8 +209,8 @@ def train_gan(
         weights = {name: value for name, value in start.state_dict().items() if not name.startswith("embed.")}
         generator.load_state_dict(weights, strict=False)
     average = copy.deepcopy(generator).requires_grad_(False)
-    optimise_g = adam(generator, lr=config.generator_lr, betas=(0.0, 0.99))
-    optimise_d = adam(discriminator, lr=config.discriminator_lr, betas=(0.0, 0.99))
+    optimise_g = Adam(generator, lr=config.generator_lr, betas=(0.0, 0.99))
+    optimise_d = Adam(discriminator, lr=config.discriminator_lr, betas=(0.0, 0.99))
 
     def inputs_at(step: int) -> Inputs:
         factor = lr_factor(step, config.steps)

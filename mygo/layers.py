@@ -1,5 +1,6 @@
 """Layers that more than one network uses."""
 
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -37,19 +38,22 @@ class Patches(torch.autograd.Function):
         """Return patches [N, H', W', kernel * kernel * C] of ``maps`` [N, C, H, W] padded with zeros."""
         padded = F.pad(maps.permute(0, 2, 3, 1), (0, 0, padding, padding, padding, padding)).contiguous()
         windows = padded.unfold(1, kernel, stride).unfold(2, kernel, stride).permute(0, 1, 2, 4, 5, 3)
-        ctx.padded, ctx.windows = padded.shape, windows.shape
-        ctx.stride, ctx.padding = stride, padding
+        ctx.padded, ctx.kernel, ctx.stride, ctx.padding = padded.shape, kernel, stride, padding
         return windows.flatten(3)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Any:
         """Return the gradient of the maps: that of each patch, added where it came from."""
-        _, rows, columns, kernel, _, _ = ctx.windows
-        windows, stride, inside = gradient.view(ctx.windows), ctx.stride, slice(ctx.padding, -ctx.padding or None)
-        padded = gradient.new_zeros(ctx.padded)
-        for row in range(kernel):
-            for column in range(kernel):
-                seen = padded[:, row : row + stride * rows : stride, column : column + stride * columns : stride]
-                seen += windows[:, :, :, row, column]
-        return padded[:, inside, inside].permute(0, 3, 1, 2), None, None, None
+        count, height, width, channels = ctx.padded
+        padded = gradient.new_zeros(count, height * width, channels)
+        padded.index_add_(1, seen(height, width, ctx.kernel, ctx.stride), gradient.reshape(count, -1, channels))
+        inside = slice(ctx.padding, -ctx.padding or None)
+        return padded.view(ctx.padded)[:, inside, inside].permute(0, 3, 1, 2), None, None, None
+
+
+@lru_cache
+def seen(height: int, width: int, kernel: int, stride: int) -> Tensor:
+    """Return which pixel of a map of ``height`` times ``width`` each pixel of each patch is, patch after patch."""
+    pixels = torch.arange(height * width).view(height, width)
+    return pixels.unfold(0, kernel, stride).unfold(1, kernel, stride).flatten()

@@ -7,6 +7,7 @@ import pytest
 import ray
 import torch
 
+from distributed.actor import DreamerActor
 from distributed.dreamers import BlockDreamer, BlockRequest, PooledDreams, start_dreamers
 from distributed.placement import place
 from mygo.dreams import Dreams, OwnDreams
@@ -18,7 +19,7 @@ from mygo.stream import Task
 from mygo.team import Solo
 
 
-class PidDreamer(BlockDreamer):
+class PidDreamer(DreamerActor):
     """A dreamer that tells its process."""
 
     def pid(self) -> int:

@@ -41,7 +41,7 @@ def test_a_life_survives_a_worker_lost_awake_all_dreamers_at_once_and_a_worker_l
 ) -> None:
     kills: dict[tuple[str, int], Callable[[], None]] = {
         ("memorise", 150): lambda: kill_all("RayTrainWorker"),
-        ("consolidate", 50): lambda: kill_all("BlockDreamer"),
+        ("consolidate", 50): lambda: kill_all("DreamerActor"),
         ("consolidate", 200): lambda: kill_all("RayTrainWorker"),
     }
     told: list[str] = []
