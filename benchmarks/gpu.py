@@ -36,6 +36,7 @@ from benchmarks.lives import (  # noqa: E402
     with_steps,
 )
 from benchmarks.report import table, write_report  # noqa: E402
+from mygo.data import DatasetName  # noqa: E402
 from mygo.dreams import OwnDreams  # noqa: E402
 from mygo.experiment import Experiment, ExperimentConfig  # noqa: E402
 from mygo.life import LifeConfig  # noqa: E402
@@ -43,8 +44,10 @@ from mygo.presets import preset  # noqa: E402
 from mygo.settings import change  # noqa: E402
 from mygo.team import Ranks  # noqa: E402
 
-DATASET = "fashion-mnist"
+DATASET: DatasetName = "fashion-mnist"
 SHORT = {"memory.gan.steps": 100, "sleep.steps": 60, "wake.adapt_steps": 60, "wake.head_steps": 20, **NO_FLOORS}
+TIMES = ("life", "process")
+"""What is timed of a life: itself, and with the start of Python."""
 PHASES = {
     "gan": "wake: a step of the GAN",
     "fit": "wake: a step of the fast learner",
@@ -62,10 +65,10 @@ def live(seed: int, data_root: Path, changes: dict[str, Any], *, eager: bool) ->
     prepare_process()
     join_group_of_one()
     config = ExperimentConfig(
-        dataset="fashion-mnist",
+        dataset=DATASET,
         strategies=("mygo",),
         data_root=data_root,
-        life=change(preset("fashion-mnist"), {**changes, "seed": seed, "eager": eager}),
+        life=change(preset(DATASET), {**changes, "seed": seed, "eager": eager}),
     )
     with tempfile.TemporaryDirectory() as out:
         began = time.perf_counter()
@@ -105,9 +108,6 @@ def table_of_lives(found: Sequence[dict[str, Any]]) -> str:
     rows.append(["all", *map(spread, accuracies), "", *(f"{median(life[k] for life in found):.1f}" for k in TIMES), ""])
     header = ["seed", "class-IL", "task-IL", "Fréchet", "seconds of the life", "with the start of Python", "of them"]
     return table(header, rows)
-
-
-TIMES = ("life", "process")
 
 
 def seconds_a_step(phase: str, config: LifeConfig, steps: int, *, eager: bool) -> float:

@@ -10,6 +10,8 @@ import torch
 
 from mygo import data
 from mygo.data import (
+    DEBIAN_CLASSES,
+    TORCHVISION_CLASSES,
     ImageDataset,
     LabelledImages,
     load_dataset,
@@ -35,6 +37,24 @@ def debian_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (folder / f"{prefix}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx(np.arange(count) % 10)))
     monkeypatch.setitem(data.DEBIAN_FOLDERS, "fashion-mnist", folder)
     return folder
+
+
+def test_digits_are_those_of_scikit_learn() -> None:
+    from sklearn.datasets import load_digits as theirs
+
+    images, labels = theirs(return_X_y=True)
+    digits = load_digits()
+    for label in range(10):
+        ours = torch.cat([part.images[part.labels == label] for part in (digits.test, digits.train)]).flatten(1)
+        expected = torch.from_numpy(images[labels == label] * (255 / 16)).round()
+        assert sorted(ours.tolist()) == sorted(expected.to(torch.uint8).tolist())
+
+
+def test_names_of_debians_classes_are_torchvisions() -> None:
+    from mygo.vision import torchvision
+
+    for name, classes in DEBIAN_CLASSES.items():
+        assert classes == tuple(getattr(torchvision.datasets, TORCHVISION_CLASSES[name]).classes)
 
 
 def test_digits_hold_out_a_fifth_of_each_class_and_share_no_image() -> None:
