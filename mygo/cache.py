@@ -16,7 +16,7 @@ import torch
 from filelock import FileLock
 from torch import Tensor
 
-from mygo import data, gan, layers, seeding, storage, stream, team
+from mygo import data, gan, graphs, layers, optimise, seeding, spectral, storage, stream, team
 from mygo.data import LabelledImages
 from mygo.errors import InputError
 from mygo.gan import GENERATORS, GanConfig, Generator
@@ -25,7 +25,7 @@ from mygo.memory import stored_tensors
 from mygo.precision import Precision
 from mygo.team import Team
 
-CODE = (data, gan, layers, seeding, stream, team)
+CODE = (data, gan, graphs, layers, optimise, seeding, spectral, stream, team)
 """The modules whose source decides what a memory becomes."""
 
 
