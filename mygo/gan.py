@@ -9,7 +9,7 @@ import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -160,7 +160,6 @@ class Discriminator(nn.Module):
             layers.append(conv(outs, 4 * width, 3, 2))
             side, outs = -(-side // 2), 4 * width
         self.features = nn.Sequential(*layers)
-        self.convolutions = [layer for layer in self.features.modules() if isinstance(layer, nn.Conv2d)]
         self.score = spectral_norm(nn.Linear(outs, 1))
         self.embed = spectral_norm(nn.Embedding(num_classes, outs))
         # In this layout the convolutions take two thirds of the time.
@@ -171,15 +170,16 @@ class Discriminator(nn.Module):
 
         Spectral normalisation makes an iteration, unless all parameters are ``fixed``, as for the generator's update.
         """
-        layers = [*self.convolutions, self.score]
+        blocks: list[Any] = list(self.features)  # each a convolution and its activation
+        layers = [*(layer for layer, _ in blocks), self.score]
         *weights, score, embed = normalised([*layers, self.embed], fixed=fixed)
         biases: list[Tensor] = [layer.get_parameter("bias") for layer in layers]
         if fixed:
             biases = [bias.detach() for bias in biases]
         halved = F.pixel_unshuffle(F.pad(images, self.padding), 2)
         h = halved.contiguous(memory_format=torch.channels_last)
-        for layer, weight, bias in zip(self.convolutions, weights, biases[:-1], strict=True):
-            h = F.leaky_relu(convolved(h, layer, weight, bias), 0.2)
+        for (layer, activation), weight, bias in zip(blocks, weights, biases[:-1], strict=True):
+            h = activation(convolved(h, layer, weight, bias))
         h = h.sum(dim=(2, 3))
         return F.linear(h, score, biases[-1]).squeeze(1) + (F.embedding(labels, embed) * h).sum(dim=1)
 
