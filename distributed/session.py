@@ -24,6 +24,7 @@ WORKER_ENVIRONMENT = {
     "PYTHONPATH": str(REPOSITORY),
 }
 TRAIN_ENVIRONMENT = {
+    "RAY_TRAIN_ENABLE_CONTROLLER_STRUCTURED_LOGGING": "0",  # it would show what is not `verbose`
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # how soon Train notices that a life is over; 2 s by default
     "RAY_TRAIN_V2_ENABLED": "1",
 }

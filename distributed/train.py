@@ -25,8 +25,8 @@ from ray import train
 from ray.train import RunConfig, ScalingConfig
 from ray.train.backend import Backend
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
-from ray.train.v2._internal.callbacks import DatasetsCallback
 
+from distributed.controller import Trainer
 from distributed.dreamers import PooledDreams, start_dreamers
 from distributed.interruption import Interruption, interruptible
 from distributed.nodes import check_nodes, use_rays_interface, wait_for_room, wish_for
@@ -203,14 +203,6 @@ def stopped(interruption: Interruption, how: str, how_to_go_on: str) -> StoppedE
     error = StoppedError(f"{how}: {how_to_go_on}.")
     error.exit_code = interruption.exit_code
     return error
-
-
-class Trainer(TorchTrainer):
-    """Ray's, without the actor that hands out Ray datasets, of which there are none: to start it takes a core 3 s."""
-
-    def _create_default_callbacks(self) -> list[Any]:
-        callbacks = super()._create_default_callbacks()  # type: ignore[misc]  # whose type Ray does not tell
-        return [each for each in callbacks if not isinstance(each, DatasetsCallback)]
 
 
 class OwnInterface(TorchConfig):
