@@ -1,7 +1,7 @@
 """How long a whole life takes to be as accurate as a peer is: MyGO with several budgets beside Avalanche.
 
 python -m venv PEERS && PEERS/bin/pip install --constraint constraints.txt '.[peers]'
-python benchmarks/peers.py --peer-python PEERS/bin/python    40 minutes; writes benchmarks/results/peers.md
+python benchmarks/peers.py --peer-python PEERS/bin/python    40 minutes to two hours; writes results/peers-*.md
 python benchmarks/peers.py --quick                           one small life of each, and writes nothing
 
 Split Fashion-MNIST, five tasks of two classes in label order, class-IL, no data stored. Each life runs in a process of
@@ -12,6 +12,7 @@ life, with its data and its evaluations, without the start of Python.
 import argparse
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -29,6 +30,7 @@ sys.path[0] = str(REPOSITORY)
 from benchmarks.lives import NO_FLOORS, ratio  # noqa: E402
 from benchmarks.report import table, write_report  # noqa: E402
 from mygo.experiment import Experiment, ExperimentConfig  # noqa: E402
+from mygo.precision import native_precision  # noqa: E402
 from mygo.presets import preset  # noqa: E402
 from mygo.settings import change  # noqa: E402
 from mygo.team import Solo  # noqa: E402
@@ -167,12 +169,9 @@ def main() -> None:
     text = f"{report([each.name for each in everyone], found)}\n\n{legend}"
     print(text)
     if not flags.quick:
-        write_report(
-            "peers",
-            "Time to a peer's accuracy",
-            f"python benchmarks/peers.py --peer-python PEERS/bin/python --threads {flags.threads}",
-            text,
-        )
+        options = ["--threads", str(flags.threads), "--seeds", str(rounds), "--budgets", *budgets]
+        command = f"python benchmarks/peers.py --peer-python PEERS/bin/python {shlex.join(options)}"
+        write_report(f"peers-{native_precision()}", "Time to a peer's accuracy", command, text)
 
 
 if __name__ == "__main__":
