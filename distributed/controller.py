@@ -21,8 +21,8 @@ from ray.train.v2._internal.execution.worker_group import Worker, WorkerGroup
 class Trainer(TorchTrainer):
     """Ray's, with its controller in this process where that is a driver: what it starts ends with the driver anyway.
 
-    In an actor, such as a trial of Ray Tune, the controller is as Ray makes it: there only a helper of Ray's frees the
-    workers' cores when the actor is killed.
+    In an actor, such as a trial of Ray Tune, all but the actor for Ray Data's sets, of which there are none, is as Ray
+    makes it: there only a helper of Ray's frees the workers' cores when the actor is killed.
     """
 
     def _create_default_callbacks(self) -> list[Any]:
