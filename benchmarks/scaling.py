@@ -60,10 +60,10 @@ class Measured:
 
     step: float
     """The mean."""
-    undisturbed: float
+    least_disturbed: float
     """The 20th percentile: whatever else wants a core lengthens a step, and with two workers a step of both."""
     exchange: float
-    """What part of the mean went by waiting for the other worker's gradients."""
+    """Seconds of the mean in which the other worker's gradients were waited for."""
 
     def __add__(self, other: "Measured") -> "Measured":
         pairs = zip(astuple(self), astuple(other), strict=True)
@@ -81,9 +81,9 @@ def train_as(rank: int, size: int, port: int, phase: str, config: LifeConfig, sh
     crew = Stopwatch(Ranks(), OwnDreams(), clock=lambda _: time.perf_counter())  # in which the other is awaited too
     run_phase(phase, config, shape, crew)
     if rank == 0:
-        undisturbed = quantiles(crew.seconds_of_steps(WARM), n=5)[0]
+        least_disturbed = quantiles(crew.seconds_of_steps(WARM), n=5)[0]
         exchange = crew.waits["exchange"] / len(crew.moments)
-        measured = Measured(crew.seconds_a_step(WARM), undisturbed, exchange)
+        measured = Measured(crew.seconds_a_step(WARM), least_disturbed, exchange)
         Path(out).write_text(json.dumps(asdict(measured)))
     dist.destroy_process_group()
 
@@ -151,9 +151,9 @@ def training_rows(short: LifeConfig, whole: LifeConfig, shape: SHAPE, repeats: i
     for name, by_size in lines.items():
         one, two = ([1e3 * each.step for each in by_size[size]] for size in (1, 2))
         lost = median(each.exchange / each.step for each in by_size[2])
-        quickest = ratio(*([each.undisturbed for each in by_size[size]] for size in (1, 2)))
+        speed_up = ratio(*([each.least_disturbed for each in by_size[size]] for size in (1, 2)))
         times = [f"{median(one):,.1f}", f"{median(two):,.1f}", f"{ratio(one, two):.2f}"]
-        rows.append([name, short.precision, *times, f"{lost:.0%}", f"{quickest:.2f}"])
+        rows.append([name, short.precision, *times, f"{lost:.0%}", f"{speed_up:.2f}"])
     return rows
 
 
@@ -188,8 +188,9 @@ def main() -> None:
     dreams = ["dreams a second", *(f"{median(rates[count]):,.0f}" for count in (1, 2))]
     parts = [
         table(["ms", "numbers", "1 worker", "2 workers", "speed-up", "of 2's: exchange", "20th percentiles"], rows),
-        "In the last column the speed-up of steps of the 20th percentile: those that nothing else on the machine "
-        "disturbs. Two workers wait for each other twice in a step of the GAN, so what disturbs one costs both.",
+        "In the last column the speed-up of steps of the 20th percentile: those that whatever else runs on the "
+        "machine disturbs least. Two workers wait for each other twice in a step of the GAN, so what disturbs one "
+        "costs both.",
         table(["", "1 dreamer", "2 dreamers", "speed-up"], [[*dreams, f"{ratio(rates[2], rates[1]):.2f}"]]),
         "Where the seconds of a short life go, two tasks with few steps of the GAN, as its results.json says: at work, "
         "or waiting for dreams, for the gradients of the other worker, or for a checkpoint to be written.",
