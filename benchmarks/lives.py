@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import TypeVar
@@ -127,10 +126,6 @@ class Stopwatch(Crew):
     def seconds_a_step(self, warm: int) -> float:
         """Return the mean seconds of the steps after the first ``warm`` ones."""
         return seconds_between(self.moments[warm - 1], self.moments[-1]) / (len(self.moments) - warm)
-
-    def seconds_of_steps(self, warm: int) -> list[float]:
-        """Return the seconds of each step after the first ``warm`` ones."""
-        return [seconds_between(*ends) for ends in pairwise(self.moments[warm - 1 :])]
 
 
 def prepare_process(threads: int = 1) -> None:
