@@ -33,6 +33,8 @@ SHAPE = tuple[int, int, int]
 SHAPES: dict[str, SHAPE] = {"digits": (1, 8, 8), "fashion-mnist": (1, 28, 28)}
 PHASES = {"head": "wake.head_steps", "fit": "wake.adapt_steps", "gan": "memory.gan.steps", "sleep": "sleep.steps"}
 """The phases that train, each with the setting that says for how many steps."""
+BATCHES = {phase: f"{steps.rpartition('.')[0]}.batch_size" for phase, steps in PHASES.items()}
+"""The same phases, each with the setting that says how large its batches are."""
 NO_FLOORS = {"memory.fidelity_floor": 0.0, "memory.diversity_floor": 0.0}
 """Settings with which a memory is good enough however bad it is."""
 FLOORS = [word for name in NO_FLOORS for word in (f"--{name.replace('_', '-')}", "0")]
@@ -104,7 +106,12 @@ def interleaved(measures: Mapping[Name, Callable[[], float]], repeats: int) -> d
 
 def ratio(some: Sequence[float], others: Sequence[float]) -> float:
     """Return the median over rounds of ``some`` divided by ``others``: what disturbs a round disturbs both."""
-    return median(one / other for one, other in zip(some, others, strict=True))
+    return median(ratios(some, others))
+
+
+def ratios(some: Sequence[float], others: Sequence[float]) -> list[float]:
+    """Return ``some`` divided by ``others``, round by round."""
+    return [one / other for one, other in zip(some, others, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -177,8 +184,7 @@ def with_steps(config: LifeConfig, steps: int) -> LifeConfig:
 
 def with_batch(config: LifeConfig, batch: int, steps: int) -> LifeConfig:
     """Return ``config`` with the same number of steps and the same batch in every phase."""
-    sizes = ("wake.batch_size", "memory.gan.batch_size", "sleep.batch_size")
-    return change(with_steps(config, steps), dict.fromkeys(sizes, batch))
+    return change(with_steps(config, steps), dict.fromkeys(BATCHES.values(), batch))
 
 
 def dreams_of_a_step(life: Life) -> Dreams:

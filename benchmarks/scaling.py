@@ -27,6 +27,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path[0] = str(REPOSITORY)
 
 from benchmarks.lives import (  # noqa: E402
+    BATCHES,
     SHAPE,
     SHAPES,
     SHORT_LIFE,
@@ -35,6 +36,7 @@ from benchmarks.lives import (  # noqa: E402
     life_of,
     prepare_process,
     ratio,
+    ratios,
     run_phase,
     with_steps,
 )
@@ -54,8 +56,6 @@ WARM = 5
 """Steps that do not count."""
 TOLD = {"gan": "memorise (GAN)", "fit": "adapt", "sleep": "consolidate, its dreams apart"}
 """The phases that are shared among workers, and what they are called in the table."""
-BATCHES = {"gan": "memory.gan.batch_size", "fit": "wake.batch_size", "sleep": "sleep.batch_size"}
-"""The setting that says how large a batch of theirs is."""
 Way = Literal["one", "two", "apart"]
 """How the batches of a phase are trained on: by one worker; shared by two; or by two that each train a network of its
 own on batches of half the size, at the same time, which is what two could do if they had nothing to exchange."""
@@ -64,7 +64,7 @@ WAYS: tuple[Way, ...] = "one", "two", "apart"
 
 @dataclass(frozen=True)
 class Measured:
-    """What a step of a phase takes, in seconds, and of these the wait for the other worker's gradients."""
+    """What a step of a phase takes, in seconds, and of these the exchange of gradients with the other worker."""
 
     step: float
     exchange: float
@@ -162,9 +162,9 @@ def training_rows(short: LifeConfig, whole: LifeConfig, shape: SHAPE, repeats: i
     for name, by_way in lines.items():
         one, two, apart = ([1e3 * each.step for each in by_way[way]] for way in WAYS)
         lost = median(each.exchange / each.step for each in by_way["two"])
-        rounds = [some / others for some, others in zip(one, two, strict=True)]
+        rounds = ratios(one, two)
         times = [f"{median(one):,.1f}", f"{median(two):,.1f}"]
-        speed_ups = [f"{ratio(one, two):.2f}", f"{min(rounds):.2f} to {max(rounds):.2f}", f"{ratio(one, apart):.2f}"]
+        speed_ups = [f"{median(rounds):.2f}", f"{min(rounds):.2f} to {max(rounds):.2f}", f"{ratio(one, apart):.2f}"]
         rows.append([name, short.precision, *times, *speed_ups, f"{lost:.0%}"])
     return rows
 
