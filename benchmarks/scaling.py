@@ -42,6 +42,7 @@ from benchmarks.lives import (  # noqa: E402
 )
 from benchmarks.processes import seconds_of_life  # noqa: E402
 from benchmarks.report import table, write_report  # noqa: E402
+from distributed.capacity import Reservation  # noqa: E402
 from distributed.dreamers import BlockRequest, start_dreamers  # noqa: E402
 from distributed.placement import place  # noqa: E402
 from distributed.session import ray_session  # noqa: E402
@@ -134,7 +135,7 @@ def measure_dreamers(config: LifeConfig, shape: SHAPE, repeats: int, blocks: int
         dreams = sum(night.steps_in(block) for block in range(blocks)) * night.batch_size
         assert blocks <= night.blocks
         assert life.folder is not None
-        two = start_dreamers(place({"CPU": 3}, 1, 2))
+        two = start_dreamers(Reservation(place({"CPU": 3}, 1, 2)))
         measures = {
             count: lambda count=count: dreams_per_second(two[:count], life.folder, blocks, life.cycles, dreams)
             for count in (1, 2)

@@ -383,7 +383,7 @@ class Lived:
 
 def live_on_ray(config: ExperimentConfig, workers: int, dreamers: int) -> Lived:
     """Run a life on the Ray that this process is connected to."""
-    from distributed.nodes import resources_in_reach
+    from distributed.capacity import cpus_of_nodes, resources_in_reach
     from distributed.placement import place
     from distributed.train import run_on_ray
 
@@ -396,7 +396,7 @@ def live_on_ray(config: ExperimentConfig, workers: int, dreamers: int) -> Lived:
         if isinstance(event, PhaseEnded):
             seconds[event.place.phase] = seconds.get(event.place.phase, 0.0) + event.seconds
 
-    placement = place(resources_in_reach(), workers, dreamers)
+    placement = place(resources_in_reach(), workers, dreamers, nodes=cpus_of_nodes())
     with tempfile.TemporaryDirectory(prefix="mygo-scaling-") as folder:
         began = time.perf_counter()
         run_on_ray(Experiment(config, Path(folder) / "out"), placement, listen)
@@ -408,7 +408,7 @@ def simulated(nodes: int, cpus: int, workers: tuple[int, ...]) -> list[list[obje
     """Start workers on a cluster of ``nodes`` small nodes that Ray simulates, and return a table's rows."""
     from ray.cluster_utils import Cluster
 
-    from distributed.nodes import living_nodes
+    from distributed.capacity import living_nodes
     from distributed.session import ray_session
 
     config = momentary(ExperimentConfig(num_tasks=2, strategies=("mygo",), life=preset("digits")))

@@ -71,8 +71,8 @@ def work_on_ray(
     ``small`` says that its images are too small for more than one worker to be worth it, and ``compared`` that the
     results are those of strategies, of which each gets its row among TensorBoard's HPARAMS.
     """
+    from distributed.capacity import cpus_of_nodes, resources_in_reach, wait_for_nodes
     from distributed.metrics import MetricsJournal
-    from distributed.nodes import resources_in_reach, wait_for_nodes
     from distributed.placement import place_at_most
     from distributed.session import ray_session
     from distributed.train import run_on_ray
@@ -83,7 +83,7 @@ def work_on_ray(
     fewest, most = flags.workers(small=small)
     with ray_session(verbose=flags.verbose):
         wait_for_nodes(fewest, lambda text: console.print(text, style="dim", markup=False))
-        placement = place_at_most(resources_in_reach(), fewest, most, flags.num_dreamers)
+        placement = place_at_most(resources_in_reach(), fewest, most, flags.num_dreamers, nodes=cpus_of_nodes())
         workers = placement.num_workers if fewest == most else f"{fewest} to {placement.num_workers}"
         console.print(f"[dim]Training workers: {workers}, dreamers: {placement.num_dreamers}")
         board = TensorBoardJournal(out / "tensorboard")

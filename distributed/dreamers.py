@@ -17,7 +17,7 @@ import torch
 from ray import cloudpickle
 
 from distributed.actor import DreamerActor
-from distributed.placement import Placement
+from distributed.capacity import Reservation
 from mygo.allocation import keep_freed_memory
 from mygo.dreams import Dreamer, Dreams, Night
 from mygo.life import Life
@@ -70,22 +70,27 @@ class BlockDreamer:
         return {field.name: getattr(dreams, field.name).cpu().numpy() for field in fields(Dreams)}
 
 
-def start_dreamers(placement: Placement, mailbox: Any = None) -> list[Any]:
-    """Start the dreamer actors of ``placement``, which come back when they die, wherever the cluster has room.
+def start_dreamers(room: Reservation, mailbox: Any = None) -> list[Any]:
+    """Start the dreamer actors in their ``room``, which come back when they die, where the room is then.
 
     Those that come back say so in ``mailbox``.
     """
-    actor = ray.remote(DreamerActor).options(
+    placement = room.placement
+    actor: Any = ray.remote(
         num_cpus=placement.cpus_per_dreamer,
         num_gpus=placement.gpus_per_dreamer,
         max_restarts=-1,
         max_task_retries=3,
-        scheduling_strategy="SPREAD",
-    )
+    )(DreamerActor)
     device = "cuda" if placement.use_gpu else "cpu"
     # Ray warns on the console of an actor that may restart and was given a handle as it is.
     told = None if mailbox is None else cloudpickle.dumps(mailbox)
-    return [actor.remote(placement.threads_per_dreamer, device, told) for _ in range(placement.num_dreamers)]
+    return [
+        actor.options(scheduling_strategy=room.strategy_of_dreamer(index)).remote(
+            placement.threads_per_dreamer, device, told
+        )
+        for index in range(placement.num_dreamers)
+    ]
 
 
 class PooledDreams:

@@ -1,4 +1,4 @@
-"""What must be true of every node before a life is trusted to the cluster: room, the same code, the same storage.
+"""What must be true of every node before a life is trusted to the cluster: the same code, the same storage.
 
 Each check ends in seconds and names the node, where training itself would hang, or fail far from the cause. On a
 cluster of one node there is nothing to compare, and nothing is checked.
@@ -6,170 +6,33 @@ cluster of one node there is nothing to compare, and nothing is checked.
 
 import fcntl
 import hashlib
-import json
 import os
 import platform
 import socket
 import struct
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import ray
 import torch
-from ray._private import ray_constants
-from ray._private.state import state as cluster_state
-from ray.experimental.internal_kv import _internal_kv_get
-from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from distributed.placement import Placement, place
+from distributed.capacity import living_nodes
+from distributed.placement import Placement
 from distributed.session import REPOSITORY
 from distributed.work import Work
 from mygo.errors import InputError
-from mygo.journal import Journal, Notice
 
-HEAD_CONFIG = Path("~/ray_bootstrap_config.yaml").expanduser()
-"""Where `ray up` leaves the cluster file, as JSON, on the head."""
-PATIENCE_SECONDS = 900.0
-"""How long to wait for nodes that autoscaling starts, or that come back."""
-SETUP_SECONDS = 180.0
-"""How long to wait for machines that exist and on which Ray is being started."""
-NOTICE_AFTER_SECONDS = 5.0
 ANSWER_SECONDS = 120.0
 """How long a node may take to answer: it starts a process that imports torch, perhaps from a network disk."""
 
 SIOCGIFADDR = 0x8915
 """Linux's request for an interface's IPv4 address (netdevice(7))."""
-
-
-# -- room -------------------------------------------------------------------------------------------------------------
-
-
-def living_nodes() -> list[Mapping[str, Any]]:
-    """Return the nodes that Ray believes alive, as `ray.nodes` describes them."""
-    return [node for node in ray.nodes() if node["Alive"]]
-
-
-def resources_in_reach() -> dict[str, float]:
-    """Return what the cluster has or, where autoscaling can add nodes, the most that it can grow to."""
-    resources: dict[str, float] = dict(ray.cluster_resources())
-    for name, most in (cluster_state.get_max_resources_from_cluster_config() or {}).items():
-        resources[name] = max(resources.get(name, 0.0), float(most))
-    return resources
-
-
-def nodes_being_set_up(config: Path = HEAD_CONFIG) -> list[str]:
-    """Return the machines of a cluster of provider ``local`` that `ray up` named but that have not joined or failed."""
-    provider = json.loads(config.read_bytes())["provider"] if config.exists() else {}
-    if provider.get("type") != "local":
-        return []
-    report = json.loads(_internal_kv_get(ray_constants.DEBUG_AUTOSCALING_STATUS) or "{}").get("autoscaler_report", {})
-    settled = {address for address, _ in report.get("failed_nodes", [])}
-    settled |= {node["NodeManagerAddress"] for node in living_nodes()}
-    return [address for address in provider["worker_ips"] if address not in settled]
-
-
-def wait_for_nodes(num_workers: int | None, tell: Callable[[str], None]) -> None:
-    """Wait for machines that `ray up` is still setting up, unless those that are there have room for ``num_workers``.
-
-    ``tell`` is told when there are any. One that fails to start is not waited for longer than `SETUP_SECONDS`.
-    """
-    deadline = time.monotonic() + SETUP_SECONDS
-    told = False
-    while (pending := nodes_being_set_up()) and time.monotonic() < deadline:
-        if num_workers is not None and ray.cluster_resources().get("CPU", 0) >= num_workers:
-            return
-        if not told:
-            tell(f"Waiting for nodes that are being set up: {', '.join(pending)}")
-            told = True
-        time.sleep(1)
-
-
-def wait_for_room(most: Placement, fewest: int, journal: Journal, *, lost: bool = False) -> Placement:
-    """Wait until living nodes have room for training workers, and return what they have room for.
-
-    That is ``most`` or, with fewer than its workers allowed, as many as there is room for, ``fewest`` at least. Once a
-    node was ``lost``, dreamers are placed anew too; before, they wait for the nodes that autoscaling adds for them.
-
-    Raises:
-        InputError: there is no room within `PATIENCE_SECONDS`.
-    """
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    told = False
-    while True:
-        placement = fitting(most, fewest, lost=lost)
-        with asked_for(placement) as room:
-            while fitting(most, fewest, lost=lost) == placement:
-                if room.wait(NOTICE_AFTER_SECONDS):
-                    return placement
-                each = " and ".join(f"{amount:g} {kind}" for kind, amount in placement.worker.items())
-                wanted = f"{placement.num_workers} workers with {each}"
-                there = describe(ray.cluster_resources())
-                if not told:
-                    journal(Notice(f"Waiting for room for {wanted}: the cluster has {there} now."))
-                    told = True
-                if time.monotonic() > deadline:
-                    raise InputError(
-                        f"There was no room for {wanted} in {PATIENCE_SECONDS / 60:.0f} minutes: the cluster has "
-                        f"{there}; ask for fewer, or add nodes and run again."
-                    )
-
-
-def fitting(most: Placement, fewest: int, *, lost: bool) -> Placement:
-    """Return ``most`` with as many of its workers as the living nodes can hold, ``fewest`` at least."""
-    resources = ray.cluster_resources()
-    slots = int(min(resources.get(kind, 0.0) // amount for kind, amount in most.worker.items()))
-    count = max(fewest, min(most.num_workers, slots))
-    if slots < count:
-        return replace(most, num_workers=count)  # it must be waited for
-    if count == most.num_workers and not lost:
-        return most
-    return place(resources, count, most.num_dreamers)
-
-
-@contextmanager
-def asked_for(placement: Placement) -> Iterator[PlacementGroup]:
-    """Ask for room for all training workers, of the autoscaler too; yields the group that is to have it.
-
-    A placement group asks, since it goes with this process, whatever ends it; a lasting request would keep machines.
-    """
-    group = placement_group([dict(placement.worker)] * placement.num_workers)
-    try:
-        yield group
-    finally:
-        remove_placement_group(group)
-
-
-@contextmanager
-def wish_for(workers: int, each: Mapping[str, float]) -> Iterator[Callable[[], bool] | None]:
-    """Yield a function that asks for room for more training workers, and tells whether there is some for one of them.
-
-    For no ``workers`` it is None. It asks from its first call on, so the room that a first group of workers was
-    promised must be taken by then.
-    """
-    groups: list[PlacementGroup] = []
-
-    def granted() -> bool:
-        if not groups:
-            groups.extend(placement_group([dict(each)]) for _ in range(workers))
-        return any(group.wait(0) for group in groups)
-
-    try:
-        yield granted if workers else None
-    finally:
-        for group in groups:
-            remove_placement_group(group)
-
-
-def describe(resources: Mapping[str, float]) -> str:
-    """Return the CPUs and GPUs of ``resources`` in words."""
-    return f"{resources.get('CPU', 0):g} CPUs and {resources.get('GPU', 0):g} GPUs"
 
 
 # -- what nodes have --------------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """Who runs where: training workers, dreamers and threads, from what the cluster has."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mygo.errors import InputError
@@ -34,6 +34,17 @@ class Placement:
         return {"CPU": self.cpus_per_worker} | ({"GPU": self.gpus_per_worker} if self.use_gpu else {})
 
     @property
+    def dreamer(self) -> dict[str, float]:
+        """The resources of one dreamer; none where dreamers share the workers' cores."""
+        parts = {"CPU": self.cpus_per_dreamer, "GPU": self.gpus_per_dreamer}
+        return {kind: amount for kind, amount in parts.items() if amount}
+
+    @property
+    def bundles(self) -> list[dict[str, float]]:
+        """What a run must be given all at once: the resources of each worker, then of each dreamer that has any."""
+        return [self.worker] * self.num_workers + [self.dreamer] * (self.num_dreamers if self.dreamer else 0)
+
+    @property
     def cpus(self) -> float:
         """The CPUs of all workers and dreamers."""
         return self.num_workers * self.cpus_per_worker + self.num_dreamers * self.cpus_per_dreamer
@@ -44,12 +55,24 @@ class Placement:
         return self.num_workers * self.gpus_per_worker + self.num_dreamers * self.gpus_per_dreamer
 
 
-def place(resources: Mapping[str, float], num_workers: int | None = None, num_dreamers: int | None = None) -> Placement:
+def place(
+    resources: Mapping[str, float],
+    num_workers: int | None = None,
+    num_dreamers: int | None = None,
+    *,
+    nodes: Sequence[float] | None = None,
+    most_threads: int | None = None,
+) -> Placement:
     """Return the placement on a cluster with ``resources`` (as `ray.cluster_resources` gives them).
 
     By default one worker trains on each GPU or, without any, on each core, up to four. Dreamers use GPUs where workers
     do: those that are left over or, where none are, a share of the workers'. They get the cores that are left; where
     none are left they share the workers' cores, since trainers and dreamers mostly take turns.
+
+    A worker that trains on cores has one for each of its threads, of which it has as many as there are cores for,
+    ``most_threads`` at most, so that what others may still take of the cluster is what is idle. ``nodes`` are the CPUs
+    of each node, as far as they are known, where a worker's must lie together; one node by default. Where they do not,
+    as on nodes that autoscaling is to bring, one CPU is asked for, and others may be used beside it.
 
     Raises:
         InputError: the cluster can never hold what was asked for.
@@ -69,33 +92,45 @@ def place(resources: Mapping[str, float], num_workers: int | None = None, num_dr
             f"but the cluster has {slots} {kind} and {cpus} CPUs: ask for fewer, or add nodes."
         )
     gpus_per_worker, gpus_per_dreamer = share_gpus(gpus, num_workers, num_dreamers)
-    spare = cpus - num_workers
-    cpus_per_dreamer = min(1.0, spare / num_dreamers)
+    apart = cpus - num_workers >= num_dreamers  # there is a core for each dreamer
+    threads = min(max(1, (cpus - num_dreamers) // num_workers) if apart else 1, most_threads or cpus)
+    together = fits(nodes or [cpus], num_workers, threads, num_dreamers if apart else 0)
     return Placement(
         num_workers=num_workers,
         num_dreamers=num_dreamers,
-        cpus_per_worker=1,
-        cpus_per_dreamer=cpus_per_dreamer if cpus_per_dreamer == 1 else 0,
+        cpus_per_worker=threads if together and not gpus else 1,
+        cpus_per_dreamer=1 if apart else 0,
         gpus_per_worker=gpus_per_worker,
         gpus_per_dreamer=gpus_per_dreamer,
-        threads_per_worker=max(1, (cpus - num_dreamers) // num_workers) if cpus_per_dreamer == 1 else 1,
+        threads_per_worker=threads,
         threads_per_dreamer=1,
     )
 
 
+def fits(nodes: Sequence[float], num_workers: int, cpus_per_worker: int, num_dreamers: int) -> bool:
+    """Tell whether ``nodes``, each given by its CPUs, hold workers of so many CPUs and dreamers of one CPU each."""
+    workers = sum(int(cpus // cpus_per_worker) for cpus in nodes)
+    return workers >= num_workers and sum(map(int, nodes)) >= num_workers * cpus_per_worker + num_dreamers
+
+
 def place_at_most(
-    resources: Mapping[str, float], fewest: int | None, most: int | None, num_dreamers: int | None = None
+    resources: Mapping[str, float],
+    fewest: int | None,
+    most: int | None,
+    num_dreamers: int | None = None,
+    *,
+    nodes: Sequence[float] | None = None,
 ) -> Placement:
     """Return the placement of the ``most`` workers that a run may grow to, on this cluster or on more nodes.
 
     Raises:
         InputError: the cluster can never hold the ``fewest``.
     """
-    smallest = place(resources, fewest, num_dreamers)
+    smallest = place(resources, fewest, num_dreamers, nodes=nodes)
     if fewest == most or most is None:
         return smallest
     kinds = {"CPU", "GPU"} if smallest.use_gpu else {"CPU"}
-    return place({kind: max(resources.get(kind, 0.0), most) for kind in kinds}, most, num_dreamers)
+    return place({kind: max(resources.get(kind, 0.0), most) for kind in kinds}, most, num_dreamers, nodes=nodes)
 
 
 def share_gpus(gpus: int, num_workers: int, num_dreamers: int) -> tuple[float, float]:

@@ -6,7 +6,6 @@ Starting a worker group takes long, so that there is one.
 import concurrent.futures
 import functools
 import math
-import os
 import shutil
 import threading
 import time
@@ -26,12 +25,14 @@ from ray.train import RunConfig, ScalingConfig
 from ray.train.backend import Backend
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
 
+from distributed.capacity import Reservation, reserved, wish_for
 from distributed.controller import Trainer
 from distributed.dreamers import PooledDreams, start_dreamers
 from distributed.interruption import Interruption, interruptible
-from distributed.nodes import check_nodes, use_rays_interface, wait_for_room, wish_for
+from distributed.nodes import check_nodes, use_rays_interface
 from distributed.placement import Placement
 from distributed.relay import RelayedJournal, relay, stop_asked
+from distributed.session import usable_cores
 from distributed.work import Work
 from mygo.errors import InputError, MygoError, StoppedError
 from mygo.journal import Journal, Notice, Restarted, silent
@@ -94,11 +95,12 @@ def run_on_ray(
     fewest = most.num_workers if fewest is None else fewest
     with relay(journal) as mailbox, removed_at_the_end(ray_folder):
         while True:
-            placement = wait_for_room(most, fewest, journal, lost=failures > 0)
-            check_nodes(work, placement)
+            lost = failures > 0
             try:
-                with wish_for(most.num_workers - placement.num_workers, placement.worker) as room_for_more:
-                    return fit(work, placement, mailbox, ray_folder, room_for_more)
+                with reserved(most, fewest, journal, lost=lost) as room:
+                    check_nodes(work, room.placement)
+                    with wish_for(most.num_workers - room.placement.num_workers, room.placement.worker) as more:
+                        return fit(work, room, mailbox, ray_folder, more)
             except RoomForMoreError:
                 text = "There is room for more training workers: they start again, from the step just made."
                 journal(Restarted(text, "workers"))
@@ -121,19 +123,19 @@ def removed_at_the_end(folder: Path) -> Iterator[None]:
 
 
 def fit(
-    work: Work, placement: Placement, mailbox: Any, ray_folder: Path, room_for_more: Callable[[], bool] | None
+    work: Work, room: Reservation, mailbox: Any, ray_folder: Path, room_for_more: Callable[[], bool] | None
 ) -> dict[str, Any]:
-    """Start the workers and dreamers, let the workers do ``work`` once, and return their results.
+    """Start the workers and dreamers in their ``room``, let the workers do ``work`` once, and return their results.
 
     Raises:
         RoomForMoreError: there is, and the workers have saved and ended.
         ray.train.TrainingFailedError: the workers did not come to the end.
     """
-    dreamers = start_dreamers(placement, mailbox)
+    placement = room.placement
+    dreamers = start_dreamers(room, mailbox)
     task = WorkerTask(work, dreamers, mailbox, threads=placement.threads_per_worker)
     trainer = Trainer(
-        # Ray's annotation does not know that a training function may return something.
-        functools.partial(live_on_worker, task),  # type: ignore[arg-type]
+        functools.partial(live_on_worker, task),
         torch_config=OwnInterface(backend="nccl" if placement.use_gpu else "gloo"),
         scaling_config=ScalingConfig(
             num_workers=placement.num_workers,
@@ -142,6 +144,7 @@ def fit(
         ),
         # Lives resume from their own folders; a fresh name keeps Ray from resuming anything of its own.
         run_config=RunConfig(name=f"fit-{uuid.uuid4().hex[:8]}", storage_path=str(ray_folder)),
+        room=room,
     )
     try:
         result: Any = fit_until_stopped(trainer, mailbox, room_for_more, work.how_to_go_on)
@@ -254,7 +257,7 @@ def live_on_worker(task: WorkerTask) -> dict[str, Any]:
     addresses = addresses_of(team)
     # A node may be smaller than the average one, or hold more workers: never more threads than it has cores.
     here = addresses[team.rank]
-    torch.set_num_threads(max(1, min(task.threads, (os.cpu_count() or 1) // addresses.count(here))))
+    torch.set_num_threads(max(1, min(task.threads, usable_cores() // addresses.count(here))))
     if team.rank == 0 and len(set(addresses)) > 1:
         journal(Notice(f"Training workers on {', '.join(addresses)}"))
     if team.rank == 0:

@@ -130,24 +130,6 @@ def check_out(out: Path, arguments: Arguments) -> None:
     check_writable(out)
 
 
-def check_dashboard() -> None:
-    """Make sure that a stopped trial of several workers frees them: Ray Train asks the dashboard who is still alive.
-
-    Raises:
-        InputError: the cluster runs without.
-    """
-    from ray.util.state import list_nodes
-    from ray.util.state.exception import RayStateApiException
-
-    try:
-        list_nodes(limit=1, timeout=10)
-    except RayStateApiException as error:
-        raise InputError(
-            "Trials of several workers need Ray's dashboard, or stopped ones would keep their cores: start Ray with "
-            "--include-dashboard=true, or leave out --num-workers."
-        ) from error
-
-
 def run_stages(
     arguments: Arguments, base: ExperimentConfig, space: Space, out: Path, console: Console
 ) -> dict[str, Any]:
@@ -159,16 +141,15 @@ def run_stages(
     """
     import ray
 
+    from distributed.capacity import cpus_of_nodes
     from distributed.nodes import check_nodes
     from distributed.placement import place
     from tune.pictures import draw
     from tune.stages import Stages, ranked
     from tune.trial import Plan
 
-    if arguments.num_workers > 1:
-        check_dashboard()
     resources = ray.cluster_resources()
-    placement = place(resources, arguments.num_workers, arguments.num_dreamers)
+    placement = place(resources, arguments.num_workers, arguments.num_dreamers, nodes=cpus_of_nodes(), most_threads=1)
     cache = None if arguments.own_memories else (arguments.memory_cache or out / "memories").resolve()
     plan = Plan(base, out, cache, placement)
     check_nodes(Experiment(base, out, memory_cache=cache), placement)
@@ -241,7 +222,7 @@ def run(arguments: Arguments, console: Console) -> None:
 
     for name, value in TUNE_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    with ray_session(dashboard=arguments.num_workers > 1, verbose=arguments.verbose):
+    with ray_session(verbose=arguments.verbose):
         results = run_stages(arguments, base, space, out, console)
     winner = results["winner"] if results["winner"] != results["defaults"] else "the defaults"
     console.print(f"Winner: {winner}", markup=False)

@@ -95,17 +95,14 @@ class Plan:
 
     @property
     def resources(self) -> PlacementGroupFactory:
-        """What Tune sets aside for one trial.
+        """What Tune sets aside for one trial, all at once.
 
-        A life in the trial's own process takes a core or a GPU. With several workers Ray Train sets the workers' part
-        aside itself, so this is the dreamers' part, behind a token for the trial's process (a bundle cannot be empty).
+        A life in the trial's own process takes a core or a GPU. With several workers it is theirs and the dreamers',
+        behind a token for the trial's process (a bundle cannot be empty).
         """
-        place = self.placement
-        if place.num_workers == 1:
+        if self.placement.num_workers == 1:
             return PlacementGroupFactory([{"CPU": self.cpus, "GPU": self.gpus}])
-        dreamer = {"CPU": place.cpus_per_dreamer, "GPU": place.gpus_per_dreamer}
-        dreamers = [dreamer] * place.num_dreamers if any(dreamer.values()) else []
-        return PlacementGroupFactory([{"memory": 1.0}, *dreamers])
+        return PlacementGroupFactory([{"memory": 1.0}, *self.placement.bundles])
 
     @property
     def device(self) -> str:

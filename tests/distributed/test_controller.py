@@ -4,8 +4,12 @@ import pytest
 import ray
 from ray._private.state import actors
 from ray.train import RunConfig, ScalingConfig, WorkerGroupError
+from ray.util.placement_group import placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
+from distributed.capacity import reserved
 from distributed.controller import Trainer
+from distributed.placement import place
 
 
 def fit(folder: Path, answer: str) -> str:
@@ -16,9 +20,10 @@ def fit(folder: Path, answer: str) -> str:
         return answer
 
     run = RunConfig(name="saying", storage_path=str(folder))
-    trainer = Trainer(say, scaling_config=ScalingConfig(num_workers=1), run_config=run)  # type: ignore[arg-type]
-    said: str = trainer.fit().return_value  # type: ignore[attr-defined]
-    return said
+    with reserved(place({"CPU": 2}, 1, 1), 1, lambda event: None) as room:
+        trainer = Trainer(say, scaling_config=ScalingConfig(num_workers=1), run_config=run, room=room)
+        said: str = trainer.fit().return_value  # type: ignore[attr-defined]
+        return said
 
 
 def started_since(before: set[str]) -> set[str]:
@@ -38,7 +43,8 @@ def test_a_driver_is_told_which_worker_failed_and_how(ray_cluster: None, tmp_pat
     assert str(caught.value.worker_failures[0]).startswith("nothing to say")
 
 
-def test_in_an_actor_something_outlives_it_that_frees_the_workers_cores(ray_cluster: None, tmp_path: Path) -> None:
+def test_in_a_trial_the_workers_are_in_its_own_placement_group(ray_cluster: None, tmp_path: Path) -> None:
+    """Its group takes the whole cluster: anywhere else the worker would wait for ever."""
     before = set(actors())
 
     @ray.remote(num_cpus=0)
@@ -46,6 +52,14 @@ def test_in_an_actor_something_outlives_it_that_frees_the_workers_cores(ray_clus
         def fit(self, folder: Path) -> str:
             return fit(folder, "good night")
 
-    trial = Trial.remote()
-    assert ray.get(trial.fit.remote(tmp_path)) == "good night"
-    assert "PlacementGroupCleaner" in started_since(before)
+    group = placement_group([{"memory": 1.0}, {"CPU": 1}, {"CPU": 1}])
+    strategy = PlacementGroupSchedulingStrategy(
+        group, placement_group_bundle_index=0, placement_group_capture_child_tasks=True
+    )
+    try:
+        trial = Trial.options(scheduling_strategy=strategy).remote()
+        assert ray.get(trial.fit.remote(tmp_path), timeout=120) == "good night"
+        ours = {name for name in started_since(before) if "Trial" not in name}
+        assert ours == {"RayTrainWorker", "SynchronizationActor"}
+    finally:
+        ray.util.remove_placement_group(group)

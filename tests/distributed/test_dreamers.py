@@ -8,6 +8,7 @@ import ray
 import torch
 
 from distributed.actor import DreamerActor
+from distributed.capacity import Reservation
 from distributed.dreamers import BlockDreamer, BlockRequest, PooledDreams, start_dreamers
 from distributed.placement import place
 from mygo.dreams import Dreams, OwnDreams
@@ -52,7 +53,7 @@ def assert_equal(some: list[Dreams], others: list[Dreams]) -> None:
 
 @pytest.fixture
 def pools(ray_cluster: None) -> Iterator[dict[int, PooledDreams]]:
-    pools = {count: PooledDreams(start_dreamers(place({"CPU": 1}, 1, count))) for count in (1, 2, 4)}
+    pools = {count: PooledDreams(start_dreamers(Reservation(place({"CPU": 1}, 1, count)))) for count in (1, 2, 4)}
     yield pools
     for pool in pools.values():
         for dreamer in pool.dreamers:

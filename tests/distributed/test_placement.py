@@ -34,6 +34,20 @@ def test_what_is_reserved_always_fits_and_threads_do_not_crowd_the_cores(
         placement.num_workers * placement.cpus_per_worker + placement.num_dreamers * placement.cpus_per_dreamer <= cpus
     )
     assert placement.num_workers * placement.threads_per_worker <= cpus
+    assert placement.cpus_per_worker == placement.threads_per_worker, "what is used is reserved"
+    assert sum(bundle["CPU"] for bundle in placement.bundles) == placement.cpus
+
+
+def test_the_cores_of_a_worker_lie_on_one_node_or_one_alone_is_asked_for() -> None:
+    assert place({"CPU": 9}, 2, 1, nodes=[3, 3, 3]).bundles == [{"CPU": 1}] * 3
+    assert place({"CPU": 9}, 2, 1, nodes=[5, 4]).bundles == [{"CPU": 4}, {"CPU": 4}, {"CPU": 1}]
+    assert place({"CPU": 9}, 2, 1, nodes=[8, 1]).bundles == [{"CPU": 4}, {"CPU": 4}, {"CPU": 1}]
+    assert place({"CPU": 9}, 2, 1, nodes=[1]).bundles == [{"CPU": 1}] * 3, "autoscaling is to bring the others"
+
+
+def test_threads_can_be_limited_and_so_can_what_is_reserved_for_them() -> None:
+    placement = place({"CPU": 16}, 2, 1, most_threads=1)
+    assert (placement.threads_per_worker, placement.cpus) == (1, 3)
 
 
 @pytest.mark.parametrize(("gpus", "workers"), [(1, 1), (2, 1), (4, 4), (4, 3), (8, 2)])
@@ -54,7 +68,7 @@ def test_every_worker_has_a_gpu_of_its_own_and_all_dreamers_fit_beside_them(
 def test_without_a_gpu_nobody_asks_for_one() -> None:
     placement = place({"CPU": 8}, 2, 2)
     assert placement.gpus == 0
-    assert placement.worker == {"CPU": 1}
+    assert placement.worker == {"CPU": 3}
 
 
 def test_what_the_cluster_cannot_hold_is_refused_with_both_numbers() -> None:

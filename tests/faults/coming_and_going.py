@@ -13,7 +13,8 @@ import ray
 from ray.cluster_utils import Cluster
 
 from distributed import train
-from distributed.placement import Placement, place_at_most
+from distributed.capacity import Reservation
+from distributed.placement import place_at_most
 from distributed.session import ray_session
 from mygo.experiment import Experiment, ExperimentConfig
 from mygo.journal import Event, Notice, Progress
@@ -44,11 +45,11 @@ def main(out: Path) -> None:
 
     fit = train.fit
 
-    def counted(experiment: Experiment, placement: Placement, *others: object) -> object:
-        workers.append(placement.num_workers)
+    def counted(experiment: Experiment, room: Reservation, *others: object) -> object:
+        workers.append(room.placement.num_workers)
         if workers == [2, 1]:
             cluster.add_node(num_cpus=1)
-        return fit(experiment, placement, *others)
+        return fit(experiment, room, *others)
 
     with ray_session(), mock.patch.object(train, "fit", counted):
         most = place_at_most(ray.cluster_resources(), 1, 2)

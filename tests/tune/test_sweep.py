@@ -9,13 +9,11 @@ import time
 from pathlib import Path
 
 import pytest
-from ray.util.state.exception import ServerUnavailable
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from distributed.run import parse as parse_run
-from mygo.errors import InputError
 from tune.space import search_space, settings_of
-from tune.sweep import check_dashboard, main, parse
+from tune.sweep import main, parse
 from tune.trial import Point
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
@@ -205,15 +203,6 @@ def test_bad_values_get_one_sentence_and_2_and_nothing_is_written(
     assert complaint in message
     assert message.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
-
-
-def test_trials_of_several_workers_need_the_dashboard(monkeypatch: pytest.MonkeyPatch) -> None:
-    def unavailable(**_: object) -> None:
-        raise ServerUnavailable
-
-    monkeypatch.setattr("ray.util.state.list_nodes", unavailable)
-    with pytest.raises(InputError, match="need Ray's dashboard"):
-        check_dashboard()
 
 
 def test_a_sweep_that_does_not_fit_is_refused_within_30_seconds(

@@ -16,7 +16,7 @@ from tune.trial import Plan, Point, metrics_of, run_trial
 
 def plan(cpus: int, workers: int = 1, dreamers: int | None = None, gpus: int = 0) -> Plan:
     resources = {"CPU": cpus} | ({"GPU": gpus} if gpus else {})
-    return Plan(ExperimentConfig(), Path("/out"), None, place(resources, workers, dreamers))
+    return Plan(ExperimentConfig(), Path("/out"), None, place(resources, workers, dreamers, most_threads=1))
 
 
 @pytest.mark.parametrize(
@@ -41,10 +41,11 @@ def test_a_cluster_that_holds_no_trial_is_told_what_it_lacks() -> None:
         big.concurrent_trials({"CPU": 6})
 
 
-def test_tune_sets_the_dreamers_part_aside_and_never_nothing() -> None:
+def test_tune_sets_all_parts_of_a_trial_aside_at_once() -> None:
+    core = {"CPU": 1.0}
     assert plan(cpus=2).resources.bundles == [{"CPU": 0.5}]
-    assert plan(cpus=8, workers=2, dreamers=2).resources.bundles == [{"memory": 1.0}, {"CPU": 1.0}, {"CPU": 1.0}]
-    assert plan(cpus=2, workers=2).resources.bundles == [{"memory": 1.0}]
+    assert plan(cpus=8, workers=2, dreamers=2).resources.bundles == [{"memory": 1.0}, core, core, core, core]
+    assert plan(cpus=2, workers=2).resources.bundles == [{"memory": 1.0}, core, core]
 
 
 def test_a_point_has_a_name_of_its_own() -> None:
