@@ -321,6 +321,8 @@ def costs(life: Life) -> dict[str, Any]:
         "diversity": record.diversity,
         "frechet_distance": record.frechet_distance,
         "nearest_neighbour_ratio": record.nearest_neighbour_ratio,
+        "label_fidelity_per_class": record.label_fidelity_per_class,
+        "diversity_per_class": record.diversity_per_class,
     }
 
 

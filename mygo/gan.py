@@ -59,6 +59,8 @@ class GanConfig:
     """Decay per step of the moving average of the generator's weights, which is what is kept."""
     warm_start: bool = True
     """Begin with a copy of the memory before instead of with random weights."""
+    balance_classes: bool = True
+    """Draw the images of a class that has at most half as many as the largest that many times more often."""
 
     def __post_init__(self) -> None:
         names = "latent_dim", "generator_width", "discriminator_width", "steps", "batch_size"
@@ -200,8 +202,8 @@ def train_gan(
     dreams well sooner, and the dreams of all memories have like faults, so that faults do not give a task away.
     """
     team = crew.team
-    data = data.to(team.device)
-    batches, mine = EpochBatches(len(data), config.batch_size, key), share(config.batch_size, team.rank, team.size)
+    batches = EpochBatches.of(data.labels, config.batch_size, key, balanced=config.balance_classes)
+    data, mine = data.to(team.device), share(config.batch_size, team.rank, team.size)
     with seeding.seeded(*key, "init"):
         generator = config.build_generator(num_classes, data.image_shape).to(team.device)
         discriminator = Discriminator(num_classes, data.image_shape, width=config.discriminator_width).to(team.device)

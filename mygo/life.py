@@ -153,6 +153,9 @@ class Record:
     diversity: list[float] = field(default_factory=list)
     frechet_distance: list[float] = field(default_factory=list)
     nearest_neighbour_ratio: list[float] = field(default_factory=list)
+    label_fidelity_per_class: list[list[float]] = field(default_factory=list)
+    diversity_per_class: list[list[float]] = field(default_factory=list)
+    """Of each memory the measure of each of its classes; empty for one of a life that an earlier version wrote."""
     replaced_data_bytes: int = 0
     """Bytes of the raw training images that were handed out and are gone."""
 
@@ -166,8 +169,12 @@ class Record:
         record = cls(**values)
         matrices: tuple[Iterable[float], ...] = (*record.task_il, *record.class_il, *record.confusion)
         per_task = (record.label_fidelity, record.diversity, record.frechet_distance, record.nearest_neighbour_ratio)
+        per_class = (record.label_fidelity_per_class, record.diversity_per_class)
+        for of_memories in per_class:
+            of_memories += [[]] * (len(record.label_fidelity) - len(of_memories))
         waits = [waited for phase in record.waits.values() for waited in phase.values()]
-        numbers = (record.replaced_data_bytes, *record.seconds.values(), *waits, *itertools.chain(*matrices, *per_task))
+        measured = itertools.chain(*matrices, *per_task, *itertools.chain(*per_class))
+        numbers = (record.replaced_data_bytes, *record.seconds.values(), *waits, *measured)
         if not all(isinstance(number, int | float) and math.isfinite(number) for number in numbers):
             raise ValueError("its record holds something that is not a number")
         return record
@@ -274,7 +281,7 @@ class Life:
         here = slice(task, task + 1)  # of a new task, the end of each list
         self.memories[here] = [generator.cpu().eval().requires_grad_(False)]
         for name, value in asdict(quality).items():
-            getattr(self.record, name)[here] = [value]
+            getattr(self.record, name)[here] = [list(value) if isinstance(value, tuple) else value]
 
     def drop_outputs(self, task: int, kept: Sequence[int]) -> None:
         """Drop all outputs of the head of ``task`` but those at ``kept``; without any, also its lesson and its memory.
