@@ -6,7 +6,7 @@ import itertools
 import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -22,11 +22,12 @@ from mygo.errors import InputError
 from mygo.gan import Generator
 from mygo.memory import MemoryConfig, Quality, as_stored, recall, stored_bytes, stored_tensors
 from mygo.neocortex import BACKBONES, Encoder, NeocortexNet, behind, split
-from mygo.precision import Precision, native_precision
+from mygo.precision import AnyPrecision, agreed, resolved
 from mygo.predict import NOTHING_LEARNED, Predictions, predict
 from mygo.settings import overlay
 from mygo.sleep import SleepConfig
 from mygo.stream import Task
+from mygo.team import Team
 from mygo.wake import WakeConfig
 
 if TYPE_CHECKING:
@@ -52,9 +53,10 @@ class LifeConfig:
     dream_level: DreamLevel = "pixels"
     """What memories dream: images (pixels) or, with a convolutional front that is frozen after the first task, its
     feature maps (features); then dreams are not shifted."""
-    precision: Precision = field(default_factory=native_precision)
-    """In which numbers networks multiply while they train and dream: float32 or bfloat16; weights, losses and all
-    evaluation are float32. By default bfloat16 where this machine has instructions for it."""
+    precision: AnyPrecision = "auto"
+    """In which numbers networks multiply while they train and dream: float32, bfloat16 or auto; weights, losses and all
+    evaluation are float32. With auto a life begins in bfloat16 where all of its workers have instructions for it, and
+    goes on in what it was begun in, on any machine."""
     eager: bool = False
     """On a GPU, launch the operations of training and dreaming one by one, not as recorded CUDA graphs: slower, for
     networks of your own that cannot be recorded."""
@@ -68,12 +70,17 @@ class LifeConfig:
     def __post_init__(self) -> None:
         if self.backbone not in BACKBONES:
             raise InputError(f"--backbone {self.backbone!r} is not known: choose from {', '.join(BACKBONES)}.")
-        if self.precision not in get_args(Precision):
-            raise InputError(f"--precision must be float32 or bfloat16, not {self.precision!r}.")
+        if self.precision not in get_args(AnyPrecision):
+            raise InputError(f"--precision must be auto, float32 or bfloat16, not {self.precision!r}.")
         if self.dream_level not in get_args(DreamLevel):
             raise InputError(f"--dream-level must be pixels or features, not {self.dream_level!r}.")
         if self.dream_level == "features" and self.backbone == "mlp":
             raise InputError("--dream-level features needs a backbone with a convolutional front: conv or resnet18.")
+
+    @property
+    def identity(self) -> "LifeConfig":
+        """What a life is: the settings without those that only say how it is computed."""
+        return replace(self, precision="auto", eager=False)
 
     @property
     def smallest_batch(self) -> int:
@@ -144,6 +151,9 @@ class Record:
     confusion: list[list[int]] = field(default_factory=list)
     """Class-IL at the newest evaluation: images of each true class (row) taken for each class (column), in the order
     in which classes were learned."""
+    computed: dict[str, str | int] = field(default_factory=dict)
+    """How it is computed since it was interrupted last: precision, eager, device, workers, threads of the first worker
+    and torch's version. None of it is what a life is."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Wall seconds per phase name, over all tasks."""
     waits: dict[str, dict[str, float]] = field(default_factory=dict)
@@ -177,6 +187,8 @@ class Record:
         numbers = (record.replaced_data_bytes, *record.seconds.values(), *waits, *measured)
         if not all(isinstance(number, int | float) and math.isfinite(number) for number in numbers):
             raise ValueError("its record holds something that is not a number")
+        if not all(isinstance(value, str | int) for value in record.computed.values()):
+            raise ValueError("its record does not say how it was computed")
         return record
 
 
@@ -199,6 +211,8 @@ class Life:
         self.stream = stream
         """The stream of tasks that this life belongs to, in words."""
         self.config = config
+        self.precision: AnyPrecision = config.precision
+        """In which it is computed: once it has begun, the one that its first workers agreed on."""
         self.image_shape = image_shape
         self.folder = folder
         with seeding.seeded(config.seed, "neocortex"):
@@ -229,6 +243,26 @@ class Life:
         for network in (self.neocortex, self.fast_learner, self.encoder):
             if network is not None:
                 network.to(device)
+
+    def settle(self, team: Team) -> None:
+        """Agree with all of ``team`` on the precision, if this life has none yet, and note how it is computed from now.
+
+        Where the folder says otherwise, of a life that was begun with other settings of that kind, it is put right, so
+        that dreamers read the same.
+        """
+        self.precision = agreed(self.precision, team)
+        self.record.computed = {
+            "precision": self.precision,
+            "eager": self.config.eager,
+            "device": team.device.type,
+            "workers": team.size,
+            "threads": torch.get_num_threads(),
+            "torch": torch.__version__,
+        }
+        now = {**self._written, "config": asdict(self.config), "precision": self.precision}
+        if team.rank == 0 and self.saved and now != self._written:
+            self._write(now)
+        team.barrier()
 
     def key(self, phase: str) -> seeding.Key:
         """Return what the draws of a ``phase`` of this cycle are named by."""
@@ -344,7 +378,7 @@ class Life:
             device,
             current=self.current,
             with_features=self.config.sleep.feature_weight > 0,
-            precision=self.config.precision,
+            precision=resolved(self.precision, device),
             eager=self.config.eager,
         )
 
@@ -431,6 +465,7 @@ class Life:
             "strategy": self.strategy,
             "stream": self.stream,
             "config": asdict(self.config),
+            "precision": self.precision,
             "image_shape": list(self.image_shape),
             "head_sizes": self.neocortex.head_sizes,
             "tasks_learned": self.tasks_learned,
@@ -520,6 +555,9 @@ class Life:
         except InputError as error:
             raise ValueError(str(error)) from error
         life = cls(manifest["strategy"], config, shape, folder, str(manifest["stream"]))
+        life.precision = manifest.get("precision", config.precision)
+        if life.precision not in get_args(AnyPrecision):
+            raise ValueError(f"it is computed in {life.precision!r}")
         files = manifest["files"]
         sizes = [int(size) for size in manifest["head_sizes"]]
         if files["encoder"]:

@@ -125,8 +125,11 @@ def measure_quality(
     ]
     agreed = (team.sum(torch.tensor(measured, dtype=torch.float64)) / team.size).tolist()
     whole, each = agreed[: len(MEANS)], agreed[len(MEANS) :]
-    per_class = tuple(each[: generator.num_classes]), tuple(each[generator.num_classes :])
-    return Quality(*whole, *per_class)
+    return Quality(
+        **dict(zip(MEANS, whole, strict=True)),
+        label_fidelity_per_class=tuple(each[: generator.num_classes]),
+        diversity_per_class=tuple(each[generator.num_classes :]),
+    )
 
 
 def frechet_distance(some: Tensor, real: Tensor) -> float:

@@ -110,6 +110,7 @@ def settings_of_sweep(arguments: Arguments) -> dict[str, Any]:
     """Return what must be the same when a sweep goes on: everything but how far and where it goes."""
     free = ("num_samples", "num_workers", "num_dreamers", "time_budget", "out", "data_root", "resume", "verbose")
     kept = {name: value for name, value in asdict(arguments).items() if name not in free}
+    kept["life"] = asdict(arguments.life.identity) | {"precision": arguments.life.precision}
     return {**kept, "memory_cache": kept["memory_cache"] and str(kept["memory_cache"])}
 
 

@@ -20,7 +20,7 @@ from mygo.cache import MemoryCache
 from mygo.crew import Crew
 from mygo.dreams import OwnDreams
 from mygo.errors import InputError, MygoError
-from mygo.experiment import Experiment, ExperimentConfig
+from mygo.experiment import Experiment, ExperimentConfig, settled
 from mygo.journal import Evaluated, Event, tee
 from mygo.life import Life
 from mygo.settings import change
@@ -220,13 +220,7 @@ def train_memories(point: Point, plan: Plan) -> None:
     torch.set_num_threads(1)
     stream = experiment.open_stream()
     life = Life(STRATEGY, experiment.config.life, stream.image_shape)
-    crew = Crew(
-        Solo(plan.device),
-        OwnDreams(),
-        cache=MemoryCache(plan.memory_cache),
-        precision=life.config.precision,
-        eager=life.config.eager,
-    )
+    crew = settled(life, Crew(Solo(plan.device), OwnDreams(), cache=MemoryCache(plan.memory_cache)))
     start = None
     for task in stream.tasks:
         life.cycles = task.index

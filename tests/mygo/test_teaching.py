@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch.utils.data import Dataset
 
+from mygo import precision
 from mygo.errors import InputError, MemoryQualityError
 from mygo.experiment import Experiment
 from mygo.journal import Event, PhaseEnded
@@ -121,6 +122,24 @@ def test_a_lesson_whose_images_are_gone_is_finished_asleep(taught: Teaching, tmp
     assert life.lessons[1].recall is not None
     with pytest.raises(InputError, match="no lesson to finish"):
         Teaching(folder).run()
+
+
+def test_a_lesson_goes_on_in_its_precision_and_the_next_may_be_told_another(
+    config: LifeConfig, taught: Teaching, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precision, "native_precision", lambda: "bfloat16")
+    first = Teaching(tmp_path / "other", str(tmp_path / "dark.npz"), config=config)
+    run_until(first, "learn")
+    monkeypatch.setattr(precision, "native_precision", lambda: "float32")
+    with pytest.raises(InputError, match="in the middle of a lesson with other settings"):
+        dataclasses.replace(first, config=change(config, {"precision": "float32"})).check()
+    dataclasses.replace(first, config=change(config, {"eager": True})).run()
+    life = Life.open(first.folder)
+    assert (life.precision, life.config.eager) == ("bfloat16", True)
+    life.forget("dusk")
+    assert life.precision == life.record.computed["precision"] == "bfloat16"
+    Teaching(first.folder, str(tmp_path / "light.npz"), config=change(config, {"precision": "float32"})).run()
+    assert Life.open(first.folder).precision == "float32"
 
 
 def test_what_is_taught_again_is_learned_beside_dreams_of_what_it_was(taught: Teaching, tmp_path: Path) -> None:
