@@ -18,6 +18,7 @@ from ray import cloudpickle
 
 from distributed.actor import DreamerActor
 from distributed.placement import Placement
+from distributed.work import what_is_known
 from mygo.allocation import keep_freed_memory
 from mygo.dreams import Dreamer, Dreams, Night
 from mygo.life import Life
@@ -85,7 +86,8 @@ def start_dreamers(placement: Placement, mailbox: Any = None) -> list[Any]:
     device = "cuda" if placement.use_gpu else "cpu"
     # Ray warns on the console of an actor that may restart and was given a handle as it is.
     told = None if mailbox is None else cloudpickle.dumps(mailbox)
-    return [actor.remote(placement.threads_per_dreamer, device, told) for _ in range(placement.num_dreamers)]
+    arguments = placement.threads_per_dreamer, device, told, what_is_known()
+    return [actor.remote(*arguments) for _ in range(placement.num_dreamers)]
 
 
 class PooledDreams:

@@ -32,7 +32,7 @@ from distributed.interruption import Interruption, interruptible
 from distributed.nodes import check_nodes, use_rays_interface, wait_for_room, wish_for
 from distributed.placement import Placement
 from distributed.relay import RelayedJournal, relay, stop_asked
-from distributed.work import Work
+from distributed.work import Work, make_known, what_is_known
 from mygo.errors import InputError, MygoError, StoppedError
 from mygo.journal import Journal, Notice, Restarted, silent
 from mygo.team import Ranks
@@ -46,6 +46,8 @@ class WorkerTask:
     dreamers: Sequence[Any]
     mailbox: Any
     threads: int
+    known: bytes
+    """The networks and strategies that the driver knows by name."""
 
 
 POLL_SECONDS = 0.5
@@ -130,7 +132,8 @@ def fit(
         ray.train.TrainingFailedError: the workers did not come to the end.
     """
     dreamers = start_dreamers(placement, mailbox)
-    task = WorkerTask(work, dreamers, mailbox, threads=placement.threads_per_worker)
+    threads = placement.threads_per_worker
+    task = WorkerTask(work, dreamers, mailbox, threads=threads, known=what_is_known())
     trainer = Trainer(
         # Ray's annotation does not know that a training function may return something.
         functools.partial(live_on_worker, task),  # type: ignore[arg-type]
@@ -249,6 +252,7 @@ def reason(failure: train.WorkerGroupError) -> str:
 
 def live_on_worker(task: WorkerTask) -> dict[str, Any]:
     """Do the work as one of the training workers."""
+    make_known(task.known)
     journal = RelayedJournal(task.mailbox)
     team = Ranks(get_device())
     addresses = addresses_of(team)

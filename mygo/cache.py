@@ -4,9 +4,9 @@ A generator depends on its task's data, on the GAN's settings, on the seed, on t
 number of workers and on the code, and on nothing else: not on sleep, nor on the network. The hash of all that is its
 address in the store.
 
-The code is in it twice. `VERSION` is raised by whoever changes what a memory becomes; a golden test (tests/mygo/
-test_cache.py) fails until it is. And what the modules in `CODE` do, comments and docstrings aside, is hashed too, so that
-a change that nobody has tested yet finds nothing that other code trained.
+The code is in it twice. `VERSION` is raised by whoever changes what a memory becomes; a golden test (in
+tests/mygo/test_cache.py) fails until it is. And what the modules in `CODE` do, comments and docstrings aside, is hashed
+too, so that a change that nobody has tested yet finds nothing that other code trained.
 """
 
 import ast
@@ -26,7 +26,7 @@ from torch import Tensor
 from mygo import seeding, storage
 from mygo.data import LabelledImages
 from mygo.errors import InputError
-from mygo.gan import GENERATORS, ConvGenerator, GanConfig, Generator
+from mygo.gan import ConvGenerator, GanConfig, Generator, generator_named
 from mygo.journal import Journal, Notice
 from mygo.memory import stored_tensors
 from mygo.precision import Precision
@@ -134,7 +134,7 @@ def source_of(generator: str) -> str:
     Raises:
         InputError: there is none, as for a class that was typed into an interpreter.
     """
-    build = GENERATORS[generator]
+    build = generator_named(generator)
     if build is ConvGenerator:
         return ""
     try:

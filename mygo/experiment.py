@@ -63,6 +63,7 @@ class ExperimentConfig:
             raise InputError("--strategies must name at least one strategy, and each once.")
         if not 0 <= self.validation_share < 1:
             raise InputError(f"--validation-share must be at least 0 and below 1, not {self.validation_share}.")
+        self.life.check_networks()
         self.tasks()
 
     def tasks(self) -> list[Task]:
@@ -211,8 +212,8 @@ class Experiment:
             )
         if "auto" not in (life.precision, wanted.precision) and life.precision != wanted.precision:
             raise InputError(
-                f"{folder} was begun in {life.precision}: leave out --precision {wanted.precision} to go on in that, or "
-                "choose another --out."
+                f"{folder} was begun in {life.precision}: leave out --precision {wanted.precision} to go on in that, "
+                "or choose another --out."
             )
         life.config = wanted
         return life

@@ -9,19 +9,19 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 import torch
 from torch import Tensor
 
-from mygo import seeding, storage
+from mygo import names, seeding, storage
 from mygo.checkpoint import Checkpoint
 from mygo.data import LabelledImages
 from mygo.dreams import Dreamer, Night
 from mygo.errors import InputError
-from mygo.gan import Generator
+from mygo.gan import Generator, generator_named
 from mygo.memory import MemoryConfig, Quality, as_stored, recall, stored_bytes, stored_tensors
-from mygo.neocortex import BACKBONES, Encoder, NeocortexNet, behind, split
+from mygo.neocortex import Encoder, NeocortexNet, backbone_named, behind, split
 from mygo.precision import AnyPrecision, agreed, resolved
 from mygo.predict import NOTHING_LEARNED, Predictions, predict
 from mygo.settings import overlay
@@ -32,6 +32,8 @@ from mygo.wake import WakeConfig
 
 if TYPE_CHECKING:
     from torch.utils.data import Dataset
+
+T = TypeVar("T")
 
 DreamLevel = Literal["pixels", "features"]
 
@@ -48,8 +50,8 @@ class LifeConfig:
     seed: int = 0
     """Seed of every random draw."""
     backbone: str = "conv"
-    """The network of features: mlp (2 × 400 units), conv (small), resnet18, or one of your own that
-    `mygo.use_backbone` made known."""
+    """The network of features: mlp (2 × 400 units), conv (small), resnet18, or one of your own: module:attribute, or a
+    name that `mygo.use_backbone` made known."""
     dream_level: DreamLevel = "pixels"
     """What memories dream: images (pixels) or, with a convolutional front that is frozen after the first task, its
     feature maps (features); then dreams are not shifted."""
@@ -68,14 +70,21 @@ class LifeConfig:
     """Reconciling it with what was known."""
 
     def __post_init__(self) -> None:
-        if self.backbone not in BACKBONES:
-            raise InputError(f"--backbone {self.backbone!r} is not known: choose from {', '.join(BACKBONES)}.")
         if self.precision not in get_args(AnyPrecision):
             raise InputError(f"--precision must be auto, float32 or bfloat16, not {self.precision!r}.")
         if self.dream_level not in get_args(DreamLevel):
             raise InputError(f"--dream-level must be pixels or features, not {self.dream_level!r}.")
         if self.dream_level == "features" and self.backbone == "mlp":
             raise InputError("--dream-level features needs a backbone with a convolutional front: conv or resnet18.")
+
+    def check_networks(self) -> None:
+        """Make sure that there is what the names of networks stand for; those of one's own are imported.
+
+        Raises:
+            InputError: one stands for nothing, or cannot be imported.
+        """
+        backbone_named(self.backbone)
+        generator_named(self.memory.gan.generator)
 
     @property
     def identity(self) -> "LifeConfig":
@@ -192,6 +201,129 @@ class Record:
         return record
 
 
+@dataclass(frozen=True)
+class SavedLife:
+    """What a folder says of the life in it, without its networks; the fields are those of `Life`.
+
+    To read it takes no code but MyGO's, whatever networks the life is made of.
+    """
+
+    folder: Path
+    strategy: str
+    stream: str
+    config: LifeConfig
+    precision: AnyPrecision
+    image_shape: tuple[int, int, int]
+    head_sizes: list[int]
+    lessons: list[Lesson]
+    record: Record
+    tasks_learned: int
+    cycles: int
+    current: int | None
+    phases_done: list[str]
+    checkpoint: Checkpoint | None
+    """Without its tensors."""
+    bytes_kept: tuple[int, ...] = ()
+    """To remember each task with; empty unless the files were read."""
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes kept to remember with: generators as stored and real exemplars, the network itself not counted."""
+        return sum(self.bytes_kept)
+
+    def memory_bytes_for(self, task: int) -> int:
+        """Return the part of `memory_bytes` that is kept for the task with the index ``task``."""
+        return sum(self.bytes_kept[task : task + 1])
+
+    @classmethod
+    def open(cls, folder: Path | str, tell: Callable[[str], None] = warnings.warn) -> "SavedLife":
+        """Read the state that `Life.open` would, and make sure that its files are whole.
+
+        Raises:
+            InputError: as `Life.open`.
+        """
+        folder = Path(folder)
+
+        def read(manifest: Mapping[str, Any]) -> SavedLife:
+            files, tensors = manifest["files"], functools.partial(storage.read_tensors, folder)
+            for role in ("encoder", "neocortex", "fast_learner", "checkpoint"):
+                if files.get(role):
+                    tensors(files[role])
+            memories = [sum(tensor.nbytes for tensor in tensors(name).values()) for name in files["memories"]]
+            exemplars = [tensors(name)["images"].numel() for name in files["exemplars"]]
+            kept = tuple(map(sum, itertools.zip_longest(memories, exemplars, fillvalue=0)))
+            return replace(cls.of(folder, manifest), bytes_kept=kept)
+
+        return newest(folder, read, tell)
+
+    @classmethod
+    def of(cls, folder: Path, manifest: Mapping[str, Any]) -> "SavedLife":
+        """Return what ``manifest`` says.
+
+        Raises:
+            LookupError, TypeError, ValueError, AttributeError: it does not describe a life.
+        """
+        channels, height, width = (int(size) for size in manifest["image_shape"])
+        try:
+            config = overlay(LifeConfig(), manifest["config"])
+        except InputError as error:
+            raise ValueError(str(error)) from error
+        precision = manifest.get("precision", config.precision)
+        if precision not in get_args(AnyPrecision):
+            raise ValueError(f"it is computed in {precision!r}")
+        sizes = [int(size) for size in manifest["head_sizes"]]
+        lessons = [Lesson.read(entry) for entry in manifest["lessons"]]
+        if [len(lesson.classes) for lesson in lessons] != sizes:
+            raise ValueError("its lessons are not those of its heads")
+        current = manifest["current"]
+        point = manifest.get("checkpoint")
+        return cls(
+            folder=folder,
+            strategy=manifest["strategy"],
+            stream=str(manifest["stream"]),
+            config=config,
+            precision=precision,
+            image_shape=(channels, height, width),
+            head_sizes=sizes,
+            lessons=lessons,
+            record=Record.read(manifest["record"]),
+            tasks_learned=int(manifest["tasks_learned"]),
+            cycles=int(manifest["cycles"]),
+            current=None if current is None else range(len(sizes))[int(current)],
+            phases_done=[str(phase) for phase in manifest["phases_done"]],
+            checkpoint=None
+            if point is None
+            else Checkpoint(
+                str(point["phase"]), int(point["attempt"]), int(point["steps"]), float(point["seconds"]), {}
+            ),
+        )
+
+
+def newest(folder: Path, read: Callable[[Mapping[str, Any]], T], tell: Callable[[str], None]) -> T:
+    """Return what ``read`` makes of the manifest in ``folder`` or, where that is damaged, of the one before.
+
+    Raises:
+        InputError: neither describes a life that is whole; the message names the file.
+    """
+
+    def of(name: str) -> T:
+        manifest = storage.read_manifest(folder / name, SCHEMA)
+        try:
+            return read(manifest)
+        except (LookupError, TypeError, ValueError, RuntimeError, AttributeError, OverflowError) as error:
+            raise InputError(f"{folder / name} does not describe a life ({error}).") from error
+
+    try:
+        return of(storage.MANIFEST)
+    except InputError as error:
+        try:
+            found = of(storage.PREVIOUS)
+        except InputError:
+            raise error from None
+        tell(f"{error} The state before it is used instead.")
+        return found
+
+
 class Life:
     """One learner: the neocortex, its generative memories and, between waking and sleeping, the fast learner.
 
@@ -207,6 +339,7 @@ class Life:
         folder: Path | None = None,
         stream: str = "",
     ) -> None:
+        config.check_networks()
         self.strategy = strategy
         self.stream = stream
         """The stream of tasks that this life belongs to, in words."""
@@ -527,42 +660,18 @@ class Life:
         Raises:
             InputError: there is none, or all are damaged or of another version; the message names the file.
         """
-        folder = Path(folder)
-        try:
-            return cls._read(folder, folder / storage.MANIFEST)
-        except InputError as error:
-            try:
-                life = cls._read(folder, folder / storage.PREVIOUS)
-            except InputError:
-                raise error from None
-            tell(f"{error} The state before it is used instead.")
-            return life
-
-    @classmethod
-    def _read(cls, folder: Path, path: Path) -> "Life":
-        manifest = storage.read_manifest(path, SCHEMA)
-        try:
-            return cls._from_manifest(folder, manifest)
-        except (LookupError, TypeError, ValueError, RuntimeError, AttributeError, OverflowError) as error:
-            raise InputError(f"{path} does not describe a life ({error}).") from error
+        return newest(Path(folder), functools.partial(cls._from_manifest, Path(folder)), tell)
 
     @classmethod
     def _from_manifest(cls, folder: Path, manifest: Mapping[str, Any]) -> "Life":
-        channels, height, width = (int(size) for size in manifest["image_shape"])
-        shape = channels, height, width
-        try:
-            config = overlay(LifeConfig(), manifest["config"])
-        except InputError as error:
-            raise ValueError(str(error)) from error
-        life = cls(manifest["strategy"], config, shape, folder, str(manifest["stream"]))
-        life.precision = manifest.get("precision", config.precision)
-        if life.precision not in get_args(AnyPrecision):
-            raise ValueError(f"it is computed in {life.precision!r}")
-        files = manifest["files"]
-        sizes = [int(size) for size in manifest["head_sizes"]]
+        saved = SavedLife.of(folder, manifest)
+        config, sizes, files = saved.config, saved.head_sizes, manifest["files"]
+        names.refuse_code_in(folder, config.backbone, config.memory.gan.generator)
+        life = cls(saved.strategy, config, saved.image_shape, folder, saved.stream)
+        life.precision = saved.precision
         if files["encoder"]:
             tensors = storage.read_tensors(folder, files["encoder"])
-            life.encoder = storage.fill(lambda: Encoder(shape, config.backbone), tensors)
+            life.encoder = storage.fill(lambda: Encoder(saved.image_shape, config.backbone), tensors)
         life.neocortex = life._read_network(files["neocortex"], sizes)
         if files["fast_learner"]:
             life.fast_learner = life._read_network(files["fast_learner"], sizes)
@@ -573,21 +682,10 @@ class Life:
         for name in files["exemplars"]:
             kept = storage.read_tensors(folder, name)
             life.exemplars.append(LabelledImages(kept["images"], kept["labels"]))
-        life.record = Record.read(manifest["record"])
-        life.lessons = [Lesson.read(entry) for entry in manifest["lessons"]]
-        if [len(lesson.classes) for lesson in life.lessons] != sizes:
-            raise ValueError("its lessons are not those of its heads")
-        life.tasks_learned = int(manifest["tasks_learned"])
-        life.cycles = int(manifest["cycles"])
-        if manifest["current"] is not None:
-            life.current = range(len(sizes))[int(manifest["current"])]
-        life.phases_done = [str(phase) for phase in manifest["phases_done"]]
-        if "checkpoint" in manifest:
-            tensors = storage.read_tensors(folder, files["checkpoint"])
-            entry = manifest["checkpoint"]
-            life.checkpoint = Checkpoint(
-                str(entry["phase"]), int(entry["attempt"]), int(entry["steps"]), float(entry["seconds"]), tensors
-            )
+        for field_name in ("record", "lessons", "tasks_learned", "cycles", "current", "phases_done"):
+            setattr(life, field_name, getattr(saved, field_name))
+        if saved.checkpoint is not None:
+            life.checkpoint = replace(saved.checkpoint, tensors=storage.read_tensors(folder, files["checkpoint"]))
         life._written = copy.deepcopy(dict(manifest))  # the record goes on changing
         return life
 

@@ -17,7 +17,7 @@ from mygo.dreams import DreamSource, OwnDreams
 from mygo.errors import InputError
 from mygo.experiment import LAST_BREATH_SECONDS, SAVE_EVERY, saved_phase, settled, sleep, wake
 from mygo.journal import Journal, Notice, Place, silent
-from mygo.life import Life, LifeConfig
+from mygo.life import Life, LifeConfig, SavedLife
 from mygo.memory import recall
 from mygo.metrics import accuracy_rows
 from mygo.sleep import consolidate
@@ -70,7 +70,7 @@ class Teaching:
     @property
     def learner(self) -> LifeConfig:
         """The settings that are lived with."""
-        return self.config or (Life.open(self.folder).config if Life.exists(self.folder) else LifeConfig())
+        return self.config or (SavedLife.open(self.folder).config if Life.exists(self.folder) else LifeConfig())
 
     @property
     def how_to_go_on(self) -> str:
@@ -169,6 +169,7 @@ class Teaching:
             raise InputError(f"{self.folder} is a life of the baseline {life.strategy}, which cannot be taught.")
         if self.config is not None:
             other_precision = self.config.precision not in ("auto", life.precision)
+            self.config.check_networks()
             if life.current is not None and (self.config.identity != life.config.identity or other_precision):
                 raise InputError(
                     f"{self.folder} is in the middle of a lesson with other settings: give the same flags."
@@ -265,6 +266,7 @@ def born_with(config: LifeConfig) -> set[tuple[str, object]]:
     return {
         ("backbone", config.backbone),
         ("dream-level", config.dream_level),
+        ("memory.gan.generator", gan.generator),
         ("memory.gan.latent-dim", gan.latent_dim),
         ("memory.gan.generator-width", gan.generator_width),
     }

@@ -162,6 +162,7 @@ def run_stages(
 
     from distributed.nodes import check_nodes
     from distributed.placement import place
+    from distributed.work import what_is_known
     from tune.pictures import draw
     from tune.stages import Stages, ranked
     from tune.trial import Plan
@@ -171,7 +172,7 @@ def run_stages(
     resources = ray.cluster_resources()
     placement = place(resources, arguments.num_workers, arguments.num_dreamers)
     cache = None if arguments.own_memories else (arguments.memory_cache or out / "memories").resolve()
-    plan = Plan(base, out, cache, placement)
+    plan = Plan(base, out, cache, placement, what_is_known())
     check_nodes(Experiment(base, out, memory_cache=cache), placement)
     stages = Stages(plan, space, plan.concurrent_trials(resources), console)
     console.print(f"[dim]Trials at a time: {stages.concurrent}")
