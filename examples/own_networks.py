@@ -3,10 +3,8 @@
 python examples/own_networks.py
 
 Here they are made known by names, which whoever opens a life of them has to do again. A command needs nothing but the
-folder of this file on PYTHONPATH to use them, and so do lives that keep these names:
-
-PYTHONPATH=examples python distributed/run.py --backbone own_networks:two_layers \\
-    --memory.gan.generator own_networks:PlainGenerator
+folder of this file on PYTHONPATH to use them, and so do lives that keep these names, as --backbone
+own_networks:two_layers and --memory.gan.generator own_networks:PlainGenerator.
 """
 
 import torch
