@@ -40,7 +40,7 @@ from benchmarks.lives import (  # noqa: E402
 from benchmarks.report import table, write_report  # noqa: E402
 from mygo.crew import Crew  # noqa: E402
 from mygo.dreams import OwnDreams  # noqa: E402
-from mygo.experiment import sleep  # noqa: E402
+from mygo.experiment import settled, sleep  # noqa: E402
 from mygo.life import Life, LifeConfig  # noqa: E402
 from mygo.metrics import accuracy_rows  # noqa: E402
 from mygo.presets import preset  # noqa: E402
@@ -85,7 +85,7 @@ class Saved:
 def seconds_of_parts(saved: Saved) -> dict[str, Callable[[], float]]:
     """Return what measures each part of a sleep, by its name with its unit."""
     life, task = saved.make(), saved.task
-    crew = Crew(Solo(), OwnDreams(), precision=life.config.precision)
+    crew = settled(life, Crew(Solo(), OwnDreams()))
     dreamer, night = life.dreamer(torch.device("cpu")), life.night()
     dreams = SameDreams(dreams_of_a_step(life))
     tests = [data_of(TEST_IMAGES, CLASSES, saved.shape)] * saved.memories
@@ -96,7 +96,7 @@ def seconds_of_parts(saved: Saved) -> dict[str, Callable[[], float]]:
         return seconds / night.steps / night.batch_size
 
     def learning() -> float:
-        watch = Stopwatch(Solo(), dreams, precision=life.config.precision)
+        watch = Stopwatch(Solo(), dreams, precision=crew.precision)
         consolidate(life, task, watch)
         return watch.seconds_a_step(WARM)
 
@@ -124,7 +124,7 @@ def peak_of_a_sleep(saved: Saved) -> float:
     life = Life.open(saved.folder)
     life.phases_done = list(STRATEGIES["mygo"].wake)
     life.folder = None
-    sleep(life, STRATEGIES["mygo"], saved.task, Crew(Solo(), OwnDreams(), precision=life.config.precision))
+    sleep(life, STRATEGIES["mygo"], saved.task, settled(life, Crew(Solo(), OwnDreams())))
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     return int(status["VmHWM"].split()[0]) / 1024
 

@@ -23,6 +23,7 @@ from mygo.gan import train_gan
 from mygo.graphs import WARM_UP
 from mygo.life import Life, LifeConfig
 from mygo.memory import Quality
+from mygo.precision import resolved
 from mygo.settings import change
 from mygo.stream import Task
 from mygo.team import Solo, Team, share
@@ -195,7 +196,8 @@ def dreams_of_a_step(life: Life) -> Dreams:
 
 def run_phase(name: str, config: LifeConfig, shape: SHAPE, crew: Crew | None = None) -> None:
     """Run one of `PHASES` of ``config`` as the second task of a life does, on random images."""
-    crew = replace(crew or Crew(Solo(), OwnDreams()), precision=config.precision)
+    crew = crew or Crew(Solo(), OwnDreams())
+    crew = replace(crew, precision=resolved(config.precision, crew.team.device))
     life = life_of(config, 2, 2, shape)
     data = data_of(2048, 2, shape)
     if name == "head":

@@ -45,7 +45,7 @@ from benchmarks.report import table, write_report  # noqa: E402
 from mygo.dreams import OwnDreams  # noqa: E402
 from mygo.graphs import recordable  # noqa: E402
 from mygo.life import LifeConfig  # noqa: E402
-from mygo.precision import Precision  # noqa: E402
+from mygo.precision import Precision, resolved  # noqa: E402
 from mygo.presets import preset  # noqa: E402
 from mygo.settings import change  # noqa: E402
 from mygo.team import Solo  # noqa: E402
@@ -356,7 +356,9 @@ def main() -> None:
     prepare_process(flags.threads)
     torch.backends.cuda.matmul.allow_tf32 = True
     device = torch.device(flags.device)
-    config = change(preset(flags.dataset), {"precision": flags.precision} if flags.precision else {})
+    config = preset(flags.dataset)
+    precision = resolved(flags.precision or config.precision, device)
+    config = change(config, {"precision": precision})
     parts = parts_of(config, SHAPES[flags.dataset], device)
     steps = 8 if flags.quick else 24
     if flags.profile:
@@ -364,12 +366,12 @@ def main() -> None:
             explain(part, steps, device)
         return
     size = 1024 if device.type == "cpu" else 8192
-    text = measure(parts, device, getattr(torch, config.precision), steps, 2 if flags.quick else flags.repeats, size)
+    text = measure(parts, device, getattr(torch, precision), steps, 2 if flags.quick else flags.repeats, size)
     print(text)
     if not flags.quick:
         threads = f"-{flags.threads}-threads" if flags.threads > 1 else ""
-        name = f"roofline-{flags.dataset}-{config.precision}{threads}" + ("" if device.type == "cpu" else "-gpu")
-        settings = f"--dataset {flags.dataset} --precision {config.precision} --threads {flags.threads}"
+        name = f"roofline-{flags.dataset}-{precision}{threads}" + ("" if device.type == "cpu" else "-gpu")
+        settings = f"--dataset {flags.dataset} --precision {precision} --threads {flags.threads}"
         command = f"python benchmarks/roofline.py {settings}"
         write_report(name, f"How near the steps of {flags.dataset} come to the machine", command, text)
 

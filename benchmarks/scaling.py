@@ -20,6 +20,7 @@ from statistics import median
 from typing import Literal
 
 import ray
+import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
@@ -49,6 +50,7 @@ from distributed.session import ray_session  # noqa: E402
 from mygo.crew import WAITS  # noqa: E402
 from mygo.dreams import OwnDreams  # noqa: E402
 from mygo.life import LifeConfig  # noqa: E402
+from mygo.precision import resolved  # noqa: E402
 from mygo.presets import preset  # noqa: E402
 from mygo.settings import change  # noqa: E402
 from mygo.team import Ranks, Solo  # noqa: E402
@@ -192,7 +194,7 @@ def main() -> None:
     dataset, steps, repeats = ("digits", 30, 2) if quick else ("fashion-mnist", 120, 9)
     config, shape = preset(dataset), SHAPES[dataset]  # type: ignore[arg-type]
     rows = []
-    for precision in sorted({"float32", config.precision}):
+    for precision in sorted({"float32", resolved(config.precision, torch.device("cpu"))}):
         short = change(with_steps(config, steps), {"precision": precision})
         rows += training_rows(short, config, shape, repeats)
     rates = measure_dreamers(config, shape, repeats, blocks=8 if quick else 64)

@@ -29,6 +29,7 @@ from mygo.gan import Generator, train_gan  # noqa: E402
 from mygo.life import LifeConfig  # noqa: E402
 from mygo.memory import Quality, measure_quality  # noqa: E402
 from mygo.neocortex import NeocortexNet  # noqa: E402
+from mygo.precision import resolved  # noqa: E402
 from mygo.presets import preset  # noqa: E402
 from mygo.stream import Task  # noqa: E402
 from mygo.team import Solo  # noqa: E402
@@ -78,7 +79,8 @@ def main() -> None:
     dataset = "digits" if flags.quick else "fashion-mnist"
     life = preset(dataset)
     stream = Experiment(ExperimentConfig(dataset=dataset, data_root=flags.data_root, life=life)).open_stream()
-    crew, gan, memory = Crew(Solo(), OwnDreams(), precision=life.precision), life.memory.gan, None
+    precision = resolved(life.precision, torch.device("cpu"))
+    crew, gan, memory = Crew(Solo(), OwnDreams(), precision=precision), life.memory.gan, None
     watchers = []
     for task in stream.tasks[:TASKS]:
         data = stream.hand_out(task)

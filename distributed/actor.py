@@ -12,9 +12,15 @@ if TYPE_CHECKING:
 class DreamerActor:
     """A `BlockDreamer` that imports PyTorch and the networks when it is told to `prepare`, or else when first asked."""
 
-    def __init__(self, threads: int, device: str = "cpu", mailbox: bytes | None = None) -> None:
-        """Dream with ``threads`` on ``device``; an actor that was started again says so in the pickled ``mailbox``."""
+    def __init__(
+        self, threads: int, device: str = "cpu", mailbox: bytes | None = None, known: bytes | None = None
+    ) -> None:
+        """Dream with ``threads`` on ``device``, with networks that are ``known`` (see `distributed.work.make_known`).
+
+        An actor that was started again says so in the pickled ``mailbox``.
+        """
         self._arguments = threads, device
+        self._known = known
         self._dreamer: BlockDreamer | None = None
         if mailbox is not None and ray.get_runtime_context().was_current_actor_reconstructed:
             from distributed.relay import RelayedJournal
@@ -26,7 +32,10 @@ class DreamerActor:
     def prepare(self) -> None:
         """Be ready to dream."""
         from distributed.dreamers import BlockDreamer
+        from distributed.work import make_known
 
+        if self._dreamer is None and self._known is not None:
+            make_known(self._known)
         self._dreamer = self._dreamer or BlockDreamer(*self._arguments)
 
     def dream(self, request: "BlockRequest") -> "Arrays":

@@ -18,6 +18,7 @@ from ray import cloudpickle
 
 from distributed.actor import DreamerActor
 from distributed.capacity import Reservation
+from distributed.work import what_is_known
 from mygo.allocation import keep_freed_memory
 from mygo.dreams import Dreamer, Dreams, Night
 from mygo.life import Life
@@ -85,10 +86,9 @@ def start_dreamers(room: Reservation, mailbox: Any = None) -> list[Any]:
     device = "cuda" if placement.use_gpu else "cpu"
     # Ray warns on the console of an actor that may restart and was given a handle as it is.
     told = None if mailbox is None else cloudpickle.dumps(mailbox)
+    arguments = placement.threads_per_dreamer, device, told, what_is_known()
     return [
-        actor.options(scheduling_strategy=room.strategy_of_dreamer(index)).remote(
-            placement.threads_per_dreamer, device, told
-        )
+        actor.options(scheduling_strategy=room.strategy_of_dreamer(index)).remote(*arguments)
         for index in range(placement.num_dreamers)
     ]
 

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from distributed.command import SMALL_SIDE, OnRay, glance, work_on_ray
 from mygo.commands import Show
-from mygo.life import Life, LifeConfig
+from mygo.life import Life, LifeConfig, SavedLife
 from mygo.teaching import Teaching
 
 SHOWN = 10
@@ -49,7 +49,7 @@ def parse(argv: list[str]) -> LearnArguments:
     """
     folder = glance(argv, "life")
     old = Path(folder) if folder is not None and Life.exists(Path(folder)) else None
-    learner = LifeConfig() if old is None else Life.open(old, lambda text: None).config
+    learner = LifeConfig() if old is None else SavedLife.open(old, lambda text: None).config
     markers = (tyro.conf.FlagCreatePairsOff,)
     if folder is None:  # tyro will say that it is missing
         return tyro.cli(LearnArguments, args=argv, prog="run.py learn", config=markers)
@@ -77,7 +77,7 @@ def learn(argv: list[str], console: Console) -> None:
             console.print(text, style="dim", markup=False)
         if len(source.unreadable) > SHOWN:
             console.print(f"{len(source.unreadable) - SHOWN} more could not be read.", style="dim")
-    shape = Life.open(lesson.folder).image_shape if source is None else source.dataset.image_shape
+    shape = SavedLife.open(lesson.folder).image_shape if source is None else source.dataset.image_shape
     started = time.perf_counter()
     work_on_ray(lesson, lesson.folder, flags, console, small=max(shape[1:]) <= SMALL_SIDE)
     console.print(f"Taught in {time.perf_counter() - started:.0f} s.")

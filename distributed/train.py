@@ -33,7 +33,7 @@ from distributed.nodes import check_nodes, use_rays_interface
 from distributed.placement import Placement
 from distributed.relay import RelayedJournal, relay, stop_asked
 from distributed.session import usable_cores
-from distributed.work import Work
+from distributed.work import Work, make_known, what_is_known
 from mygo.errors import InputError, MygoError, StoppedError
 from mygo.journal import Journal, Notice, Restarted, silent
 from mygo.team import Ranks
@@ -47,6 +47,8 @@ class WorkerTask:
     dreamers: Sequence[Any]
     mailbox: Any
     threads: int
+    known: bytes
+    """The networks and strategies that the driver knows by name."""
 
 
 POLL_SECONDS = 0.5
@@ -133,7 +135,8 @@ def fit(
     """
     placement = room.placement
     dreamers = start_dreamers(room, mailbox)
-    task = WorkerTask(work, dreamers, mailbox, threads=placement.threads_per_worker)
+    threads = placement.threads_per_worker
+    task = WorkerTask(work, dreamers, mailbox, threads=threads, known=what_is_known())
     trainer = Trainer(
         functools.partial(live_on_worker, task),
         torch_config=OwnInterface(backend="nccl" if placement.use_gpu else "gloo"),
@@ -252,6 +255,7 @@ def reason(failure: train.WorkerGroupError) -> str:
 
 def live_on_worker(task: WorkerTask) -> dict[str, Any]:
     """Do the work as one of the training workers."""
+    make_known(task.known)
     journal = RelayedJournal(task.mailbox)
     team = Ranks(get_device())
     addresses = addresses_of(team)

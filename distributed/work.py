@@ -4,10 +4,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
+from ray import cloudpickle
+
 from mygo.dreams import DreamSource
+from mygo.errors import InputError
+from mygo.gan import GENERATORS
 from mygo.journal import Journal
 from mygo.life import LifeConfig
+from mygo.neocortex import BACKBONES
+from mygo.strategies import STRATEGIES
 from mygo.team import Team
+
+REGISTRIES: tuple[dict[str, Any], ...] = (BACKBONES, GENERATORS, STRATEGIES)
+"""What a person's own networks and strategies are made known in."""
 
 
 class Work(Protocol):
@@ -38,3 +47,30 @@ class Work(Protocol):
 
     def run(self, team: Team, dreams: DreamSource, journal: Journal, stop: Callable[[], bool]) -> dict[str, Any]:
         """Do the work, going on where an earlier run ended, and return its results."""
+
+
+def what_is_known() -> bytes:
+    """Return the networks and strategies that this process knows by name, for `make_known` in others.
+
+    A person's own are pickled by reference to the modules that define them, or by value where that is the script which
+    was started.
+    """
+    pickled: bytes = cloudpickle.dumps([dict(registry) for registry in REGISTRIES])
+    return pickled
+
+
+def make_known(pickled: bytes) -> None:
+    """Let this process know what another one knew, which pickled it with `what_is_known`.
+
+    Raises:
+        InputError: a module of a person's own cannot be imported here.
+    """
+    try:
+        known = cloudpickle.loads(pickled)
+    except ImportError as error:
+        raise InputError(
+            f"A worker cannot import a network or strategy of your own ({error}): put its folder on PYTHONPATH, where "
+            "every machine sees it."
+        ) from error
+    for registry, entries in zip(REGISTRIES, known, strict=True):
+        registry.update(entries)

@@ -1,6 +1,10 @@
 """A life whose network and whose memories are made of one's own modules.
 
 python examples/own_networks.py
+
+Here they are made known by names, which whoever opens a life of them has to do again. A command needs nothing but the
+folder of this file on PYTHONPATH to use them, and so do lives that keep these names, as --backbone
+own_networks:two_layers and --memory.gan.generator own_networks:PlainGenerator.
 """
 
 import torch

@@ -10,9 +10,9 @@ from torch.nn import functional as F
 from mygo import seeding
 from mygo.crew import Crew, Losses, Network, train
 from mygo.data import LabelledImages, to_unit_range
-from mygo.stream import EpochBatches, Task
+from mygo.stream import EpochBatches, Task, repeats_of
 from mygo.team import batch_mean, share
-from mygo.wake import fit_head
+from mygo.wake import WakeConfig, fit_head
 
 if TYPE_CHECKING:
     from mygo.life import Life
@@ -47,9 +47,10 @@ def learning_without_forgetting(life: "Life", task: Task, data: LabelledImages, 
     if task.index == 0:
         finetune(life, task, data, crew)
         return
+    key = (life.config.seed, "lwf", task.index)
+    batches = EpochBatches.of(data.labels, config.batch_size, key, balanced=config.balance_classes)
     data = data.to(crew.team.device)
     before = copy.deepcopy(life.neocortex).eval().requires_grad_(False)
-    batches = EpochBatches(len(data), config.batch_size, (life.config.seed, "lwf", task.index))
     sizes = life.neocortex.head_sizes
     old = sum(sizes[:-1])
 
@@ -78,13 +79,15 @@ def fit_all_heads(
 ) -> None:
     """Train the whole network with cross-entropy over all heads, on real examples of each task so far (``parts``).
 
-    Batches are drawn from all examples alike or, ``balanced``, from each task alike, however few examples it has.
+    Batches are drawn from all examples alike or, ``balanced``, from each task alike, however few examples it has; those
+    of rare classes come more often, if the life balances classes.
     """
     config = life.config.wake
     sizes = life.neocortex.head_sizes
     shifted = [LabelledImages(p.images, p.labels + sum(sizes[:i])) for i, p in enumerate(parts)]
-    data = LabelledImages.concatenate(shifted).to(crew.team.device)
-    weights = torch.cat([torch.full((len(p),), 1 / len(p) if balanced else 1.0) for p in parts])
+    data = LabelledImages.concatenate(shifted)
+    weights = torch.cat([shares(p.labels, config) for p in parts]) if balanced else repeats(data.labels, config)
+    data = data.to(crew.team.device)
 
     def inputs_at(step: int) -> tuple[Tensor]:
         rng = seeding.stream(life.config.seed, name, task.index, step)
@@ -96,3 +99,14 @@ def fit_all_heads(
         return {"cross_entropy": batch_mean(errors, config.batch_size, crew.team)}
 
     train(life.neocortex, losses_of, inputs_at, steps=life.config.baseline_steps, lr=config.lr, crew=crew)
+
+
+def repeats(labels: Tensor, config: WakeConfig) -> Tensor:
+    """Return how many times more often than others examples with ``labels`` [N] are to be drawn, [N]."""
+    return repeats_of(labels).float() if config.balance_classes else torch.ones(len(labels))
+
+
+def shares(labels: Tensor, config: WakeConfig) -> Tensor:
+    """Return the share of the draws that each of the examples with ``labels`` [N] is to have, [N]."""
+    drawn = repeats(labels, config)
+    return drawn * (1 / float(drawn.sum()))

@@ -3,9 +3,16 @@
 A generator depends on its task's data, on the GAN's settings, on the seed, on the memory that it started from, on the
 number of workers and on the code, and on nothing else: not on sleep, nor on the network. The hash of all that is its
 address in the store.
+
+The code is in it twice. `VERSION` is raised by whoever changes what a memory becomes; a golden test (in
+tests/mygo/test_cache.py) fails until it is. And what the modules in `CODE` do, comments and docstrings aside, is hashed
+too, so that a change that nobody has tested yet finds nothing that other code trained.
 """
 
+import ast
+import functools
 import hashlib
+import importlib
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,17 +23,22 @@ import torch
 from filelock import FileLock
 from torch import Tensor
 
-from mygo import data, gan, graphs, layers, optimise, seeding, spectral, storage, stream, team
+from mygo import seeding, storage
 from mygo.data import LabelledImages
 from mygo.errors import InputError
-from mygo.gan import GENERATORS, GanConfig, Generator
+from mygo.gan import ConvGenerator, GanConfig, Generator, generator_named
 from mygo.journal import Journal, Notice
 from mygo.memory import stored_tensors
 from mygo.precision import Precision
 from mygo.team import Team
 
-CODE = (data, gan, graphs, layers, optimise, seeding, spectral, stream, team)
-"""The modules whose source decides what a memory becomes."""
+VERSION = 1
+"""Of what memories become: raise it with every change of code, of any package, after which they become others."""
+CODE = (
+    *("mygo.checkpoint", "mygo.crew", "mygo.data", "mygo.exchange", "mygo.gan", "mygo.graphs", "mygo.layers"),
+    *("mygo.memory", "mygo.optimise", "mygo.precision", "mygo.seeding", "mygo.spectral", "mygo.stream", "mygo.team"),
+)
+"""The modules that take part in training a memory."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +56,17 @@ class MemoryCache:
         start: Generator | None,
         precision: Precision,
     ) -> str:
-        """Return where the generator that `train_gan` makes of these arguments is kept."""
+        """Return where the generator that `train_gan` makes of these arguments is kept.
+
+        Of a generator of one's own the source of its class or function counts, but not of what that calls.
+
+        Raises:
+            InputError: that source cannot be had.
+        """
         parts = (images.fingerprint, asdict(config), key, team.size, team.device.type, precision, torch.__version__)
-        digest = hashlib.sha256(repr(parts).encode())
-        for code in (*CODE, GENERATORS[config.generator]):
-            digest.update(inspect.getsource(code).encode())
+        digest = hashlib.sha256(repr((VERSION, parts)).encode())
+        for code in (*map(code_of, CODE), source_of(config.generator)):
+            digest.update(code.encode())
         if start is not None:
             for name, tensor in start.state_dict().items():
                 digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
@@ -92,3 +110,37 @@ class MemoryCache:
         except InputError as error:
             journal(Notice(f"A memory is trained again, since the one in the cache cannot be used: {error}"))
             return None
+
+
+@functools.cache
+def code_of(module: str) -> str:
+    """Return what the source of ``module`` does, which comments, docstrings and line breaks do not change."""
+    tree = ast.parse(inspect.getsource(importlib.import_module(module)))
+    for node in ast.walk(tree):
+        for field, value in ast.iter_fields(node):
+            if isinstance(value, list):
+                setattr(node, field, [item for item in value if not is_text(item)])
+    return ast.dump(tree)
+
+
+def is_text(node: object) -> bool:
+    """Tell whether ``node`` is a statement that is nothing but a text."""
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+def source_of(generator: str) -> str:
+    """Return the source of what makes the ``generator`` of that name; nothing for those that come with MyGO.
+
+    Raises:
+        InputError: there is none, as for a class that was typed into an interpreter.
+    """
+    build = generator_named(generator)
+    if build is ConvGenerator:
+        return ""
+    try:
+        return inspect.getsource(build)
+    except (OSError, TypeError) as error:
+        raise InputError(
+            f"The source of the generator {generator!r} cannot be read, so its memories cannot be told from others: "
+            "define its class in a file, or leave out --memory-cache."
+        ) from error

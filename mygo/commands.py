@@ -21,7 +21,7 @@ from mygo.errors import InputError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from mygo.life import Life
+    from mygo.life import Life, SavedLife
     from mygo.predict import Predictions
 
 UNKNOWN = "unknown"
@@ -93,7 +93,9 @@ class Show:
 
     def run(self, console: Console) -> None:
         """Print the tasks of the life and what it is as a whole."""
-        facts = facts_of(open_life(self.life))
+        from mygo.life import SavedLife
+
+        facts = facts_of(SavedLife.open(life_folder(self.life), tell))
         if self.as_json:
             print_json(console, asdict(facts))
             return
@@ -356,7 +358,7 @@ class LifeFacts:
         return sentences
 
 
-def facts_of(life: "Life") -> LifeFacts:
+def facts_of(life: "SavedLife") -> LifeFacts:
     """Return what there is to show of ``life``."""
     return LifeFacts(
         folder=str(life.folder),
@@ -371,7 +373,7 @@ def facts_of(life: "Life") -> LifeFacts:
     )
 
 
-def task_facts(life: "Life", index: int) -> TaskFacts:
+def task_facts(life: "SavedLife", index: int) -> TaskFacts:
     """Return what there is to show of the task with this ``index``."""
     lesson = life.lessons[index]
     return TaskFacts(
@@ -386,7 +388,7 @@ def task_facts(life: "Life", index: int) -> TaskFacts:
     )
 
 
-def unfinished(life: "Life") -> Unfinished | None:
+def unfinished(life: "SavedLife") -> Unfinished | None:
     """Return how far the cycle came that ``life`` is in the middle of; None between two cycles."""
     point = life.checkpoint
     if not life.phases_done and point is None and life.current is None:

@@ -20,6 +20,7 @@ from mygo.errors import InputError
 from mygo.journal import Evaluated, Journal, Notice, PhaseEnded, Place, silent
 from mygo.life import Life, LifeConfig
 from mygo.metrics import accuracy_rows, average_accuracy, backward_transfer, forgetting
+from mygo.precision import resolved
 from mygo.storage import check_writable, locked, write_json
 from mygo.strategies import STRATEGIES, Strategy
 from mygo.stream import Task, TaskStream, deal_classes
@@ -62,6 +63,7 @@ class ExperimentConfig:
             raise InputError("--strategies must name at least one strategy, and each once.")
         if not 0 <= self.validation_share < 1:
             raise InputError(f"--validation-share must be at least 0 and below 1, not {self.validation_share}.")
+        self.life.check_networks()
         self.tasks()
 
     def tasks(self) -> list[Task]:
@@ -106,8 +108,6 @@ class Experiment:
             cache=cache,
             save_every=self.save_every,
             stop=stop,
-            precision=self.config.life.precision,
-            eager=self.config.life.eager,
         )
         keep_freed_memory()
         with ExitStack() as stack:
@@ -117,10 +117,14 @@ class Experiment:
 
     def _live(self, crew: Crew) -> dict[str, Any]:
         lives = []
+        precision = self.config.life.precision
         for name in self.config.strategies:
             stream = self.open_stream()
             life = self.open_life(name, stream.image_shape, lambda text: crew.tell(Notice(text)))
+            if life.precision == "auto":  # lives that are compared begin in the same
+                life.precision = precision
             live(life, STRATEGIES[name], stream, crew)
+            precision = life.precision
             lives.append(life)
         results = self.results(lives, stream.class_names)
         if self.out is not None and crew.team.rank == 0:
@@ -201,10 +205,17 @@ class Experiment:
         if folder is None or not Life.exists(folder):
             return Life(strategy, self.config.life, image_shape, folder, self.stream)
         life = Life.open(folder, tell)
-        if life.config != self.config.life or life.stream != self.stream:
+        wanted = self.config.life
+        if life.config.identity != wanted.identity or life.stream != self.stream:
             raise InputError(
                 f"{folder} was begun with other settings: go on with the same flags, or choose another --out."
             )
+        if "auto" not in (life.precision, wanted.precision) and life.precision != wanted.precision:
+            raise InputError(
+                f"{folder} was begun in {life.precision}: leave out --precision {wanted.precision} to go on in that, "
+                "or choose another --out."
+            )
+        life.config = wanted
         return life
 
     def results(self, lives: Sequence[Life], class_names: Sequence[str]) -> dict[str, Any]:
@@ -221,9 +232,16 @@ class Experiment:
         }
 
 
+def settled(life: Life, crew: Crew) -> Crew:
+    """Return ``crew`` as it computes ``life``: in the precision that it was begun with, or that it now begins with."""
+    life.settle(crew.team)
+    return replace(crew, precision=resolved(life.precision, crew.team.device), eager=life.config.eager)
+
+
 def live(life: Life, strategy: Strategy, stream: TaskStream, crew: Crew) -> None:
     """Learn every task of ``stream`` that ``life`` has not learned yet: wake, sleep, evaluate."""
     life.to(crew.team.device)
+    crew = settled(life, crew)
     if crew.team.rank == 0 and not life.saved:
         life.save()
     for task in stream.skip(life.tasks_learned):
@@ -315,12 +333,15 @@ def costs(life: Life) -> dict[str, Any]:
             "phases": record.seconds,
             "waits": record.waits,
         },
+        "computed": record.computed,
         "memory_bytes": life.memory_bytes,
         "replaced_data_bytes": record.replaced_data_bytes,
         "label_fidelity": record.label_fidelity,
         "diversity": record.diversity,
         "frechet_distance": record.frechet_distance,
         "nearest_neighbour_ratio": record.nearest_neighbour_ratio,
+        "label_fidelity_per_class": record.label_fidelity_per_class,
+        "diversity_per_class": record.diversity_per_class,
     }
 
 

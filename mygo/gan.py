@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
-from mygo import seeding
+from mygo import names, seeding
 from mygo.checkpoint import Parts
 from mygo.data import ImageShape, LabelledImages, to_unit_range
 from mygo.errors import InputError, check_ranges
@@ -40,7 +40,7 @@ class GanConfig:
     """Sizes and training of one task's conditional GAN."""
 
     generator: str = "conv"
-    """The generator: conv, or one of your own that `mygo.use_generator` made known."""
+    """The generator: conv, or one of your own: module:attribute, or a name that `mygo.use_generator` made known."""
     latent_dim: int = 32
     """Length of the noise vector."""
     generator_width: int = 32
@@ -59,20 +59,23 @@ class GanConfig:
     """Decay per step of the moving average of the generator's weights, which is what is kept."""
     warm_start: bool = True
     """Begin with a copy of the memory before instead of with random weights."""
+    balance_classes: bool = True
+    """Draw the images of a class that has at most half as many as the largest that many times more often."""
 
     def __post_init__(self) -> None:
-        names = "latent_dim", "generator_width", "discriminator_width", "steps", "batch_size"
-        sizes = dict.fromkeys(names, (1, math.inf))
+        counts = "latent_dim", "generator_width", "discriminator_width", "steps", "batch_size"
+        sizes = dict.fromkeys(counts, (1, math.inf))
         rates = dict.fromkeys(("generator_lr", "discriminator_lr"), (0.0, math.inf))
         check_ranges(self, "memory.gan", **sizes, **rates, ema_decay=(0.0, 1.0))
-        if self.generator not in GENERATORS:
-            known = ", ".join(GENERATORS)
-            raise InputError(f"--memory.gan.generator {self.generator!r} is not known: choose from {known}.")
 
     def build_generator(self, num_classes: int, image_shape: ImageShape) -> "Generator":
         """Return an untrained generator of images of ``image_shape`` (C, H, W)."""
         sizes = {"latent_dim": self.latent_dim, "width": self.generator_width}
-        return GENERATORS[self.generator](num_classes, image_shape, **sizes)
+        generator = generator_named(self.generator)(num_classes, image_shape, **sizes)
+        if not isinstance(generator, Generator):
+            kind = type(generator).__name__
+            raise InputError(f"The generator {self.generator!r} must be a mygo.gan.Generator, not {kind}.")
+        return generator
 
 
 class Generator(nn.Module, abc.ABC):
@@ -131,9 +134,23 @@ def use_generator(name: str, build: Callable[..., Generator]) -> None:
 
     ``build`` is a sub-class of `Generator`, or takes the same arguments and returns one. Weights whose names begin with
     ``embed.`` belong to the labels and are not passed on from one memory to the next. A life that uses it can be opened
-    once its name is known again; on Ray the name is not known to the workers.
+    once its name is known again. On Ray the workers know what was known when they were started. What lies in a file of
+    its own needs no such call: ``memory.gan.generator`` can name it as ``module:attribute`` (see `mygo.names`).
     """
     GENERATORS[name] = build
+
+
+def generator_named(name: str) -> Callable[..., Generator]:
+    """Return what makes the generator that ``name`` stands for; ``module:attribute`` is imported and then known.
+
+    Raises:
+        InputError: nothing does, or it cannot be imported.
+    """
+    if name not in GENERATORS and names.is_import(name):
+        use_generator(name, names.imported(name, "--memory.gan.generator", "mygo.use_generator"))
+    if name not in GENERATORS:
+        raise names.unknown("--memory.gan.generator", name, GENERATORS, "mygo.use_generator")
+    return GENERATORS[name]
 
 
 class Discriminator(nn.Module):
@@ -200,8 +217,8 @@ def train_gan(
     dreams well sooner, and the dreams of all memories have like faults, so that faults do not give a task away.
     """
     team = crew.team
-    data = data.to(team.device)
-    batches, mine = EpochBatches(len(data), config.batch_size, key), share(config.batch_size, team.rank, team.size)
+    batches = EpochBatches.of(data.labels, config.batch_size, key, balanced=config.balance_classes)
+    data, mine = data.to(team.device), share(config.batch_size, team.rank, team.size)
     with seeding.seeded(*key, "init"):
         generator = config.build_generator(num_classes, data.image_shape).to(team.device)
         discriminator = Discriminator(num_classes, data.image_shape, width=config.discriminator_width).to(team.device)

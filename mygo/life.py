@@ -6,31 +6,34 @@ import itertools
 import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 import torch
 from torch import Tensor
 
-from mygo import seeding, storage
+from mygo import names, seeding, storage
 from mygo.checkpoint import Checkpoint
 from mygo.data import LabelledImages
 from mygo.dreams import Dreamer, Night
 from mygo.errors import InputError
-from mygo.gan import Generator
+from mygo.gan import Generator, generator_named
 from mygo.memory import MemoryConfig, Quality, as_stored, recall, stored_bytes, stored_tensors
-from mygo.neocortex import BACKBONES, Encoder, NeocortexNet, behind, split
-from mygo.precision import Precision, native_precision
+from mygo.neocortex import Encoder, NeocortexNet, backbone_named, behind, split
+from mygo.precision import AnyPrecision, agreed, resolved
 from mygo.predict import NOTHING_LEARNED, Predictions, predict
 from mygo.settings import overlay
 from mygo.sleep import SleepConfig
 from mygo.stream import Task
+from mygo.team import Team
 from mygo.wake import WakeConfig
 
 if TYPE_CHECKING:
     from torch.utils.data import Dataset
+
+T = TypeVar("T")
 
 DreamLevel = Literal["pixels", "features"]
 
@@ -47,14 +50,15 @@ class LifeConfig:
     seed: int = 0
     """Seed of every random draw."""
     backbone: str = "conv"
-    """The network of features: mlp (2 × 400 units), conv (small), resnet18, or one of your own that
-    `mygo.use_backbone` made known."""
+    """The network of features: mlp (2 × 400 units), conv (small), resnet18, or one of your own: module:attribute, or a
+    name that `mygo.use_backbone` made known."""
     dream_level: DreamLevel = "pixels"
     """What memories dream: images (pixels) or, with a convolutional front that is frozen after the first task, its
     feature maps (features); then dreams are not shifted."""
-    precision: Precision = field(default_factory=native_precision)
-    """In which numbers networks multiply while they train and dream: float32 or bfloat16; weights, losses and all
-    evaluation are float32. By default bfloat16 where this machine has instructions for it."""
+    precision: AnyPrecision = "auto"
+    """In which numbers networks multiply while they train and dream: float32, bfloat16 or auto; weights, losses and all
+    evaluation are float32. With auto a life begins in bfloat16 where all of its workers have instructions for it, and
+    goes on in what it was begun in, on any machine."""
     eager: bool = False
     """On a GPU, launch the operations of training and dreaming one by one, not as recorded CUDA graphs: slower, for
     networks of your own that cannot be recorded."""
@@ -66,14 +70,26 @@ class LifeConfig:
     """Reconciling it with what was known."""
 
     def __post_init__(self) -> None:
-        if self.backbone not in BACKBONES:
-            raise InputError(f"--backbone {self.backbone!r} is not known: choose from {', '.join(BACKBONES)}.")
-        if self.precision not in get_args(Precision):
-            raise InputError(f"--precision must be float32 or bfloat16, not {self.precision!r}.")
+        if self.precision not in get_args(AnyPrecision):
+            raise InputError(f"--precision must be auto, float32 or bfloat16, not {self.precision!r}.")
         if self.dream_level not in get_args(DreamLevel):
             raise InputError(f"--dream-level must be pixels or features, not {self.dream_level!r}.")
         if self.dream_level == "features" and self.backbone == "mlp":
             raise InputError("--dream-level features needs a backbone with a convolutional front: conv or resnet18.")
+
+    def check_networks(self) -> None:
+        """Make sure that there is what the names of networks stand for; those of one's own are imported.
+
+        Raises:
+            InputError: one stands for nothing, or cannot be imported.
+        """
+        backbone_named(self.backbone)
+        generator_named(self.memory.gan.generator)
+
+    @property
+    def identity(self) -> "LifeConfig":
+        """What a life is: the settings without those that only say how it is computed."""
+        return replace(self, precision="auto", eager=False)
 
     @property
     def smallest_batch(self) -> int:
@@ -144,6 +160,9 @@ class Record:
     confusion: list[list[int]] = field(default_factory=list)
     """Class-IL at the newest evaluation: images of each true class (row) taken for each class (column), in the order
     in which classes were learned."""
+    computed: dict[str, str | int] = field(default_factory=dict)
+    """How it is computed since it was interrupted last: precision, eager, device, workers, threads of the first worker
+    and torch's version. None of it is what a life is."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Wall seconds per phase name, over all tasks."""
     waits: dict[str, dict[str, float]] = field(default_factory=dict)
@@ -153,6 +172,9 @@ class Record:
     diversity: list[float] = field(default_factory=list)
     frechet_distance: list[float] = field(default_factory=list)
     nearest_neighbour_ratio: list[float] = field(default_factory=list)
+    label_fidelity_per_class: list[list[float]] = field(default_factory=list)
+    diversity_per_class: list[list[float]] = field(default_factory=list)
+    """Of each memory the measure of each of its classes; empty for one of a life that an earlier version wrote."""
     replaced_data_bytes: int = 0
     """Bytes of the raw training images that were handed out and are gone."""
 
@@ -166,11 +188,140 @@ class Record:
         record = cls(**values)
         matrices: tuple[Iterable[float], ...] = (*record.task_il, *record.class_il, *record.confusion)
         per_task = (record.label_fidelity, record.diversity, record.frechet_distance, record.nearest_neighbour_ratio)
+        per_class = (record.label_fidelity_per_class, record.diversity_per_class)
+        for of_memories in per_class:
+            of_memories += [[]] * (len(record.label_fidelity) - len(of_memories))
         waits = [waited for phase in record.waits.values() for waited in phase.values()]
-        numbers = (record.replaced_data_bytes, *record.seconds.values(), *waits, *itertools.chain(*matrices, *per_task))
+        measured = itertools.chain(*matrices, *per_task, *itertools.chain(*per_class))
+        numbers = (record.replaced_data_bytes, *record.seconds.values(), *waits, *measured)
         if not all(isinstance(number, int | float) and math.isfinite(number) for number in numbers):
             raise ValueError("its record holds something that is not a number")
+        if not all(isinstance(value, str | int) for value in record.computed.values()):
+            raise ValueError("its record does not say how it was computed")
         return record
+
+
+@dataclass(frozen=True)
+class SavedLife:
+    """What a folder says of the life in it, without its networks; the fields are those of `Life`.
+
+    To read it takes no code but MyGO's, whatever networks the life is made of.
+    """
+
+    folder: Path
+    strategy: str
+    stream: str
+    config: LifeConfig
+    precision: AnyPrecision
+    image_shape: tuple[int, int, int]
+    head_sizes: list[int]
+    lessons: list[Lesson]
+    record: Record
+    tasks_learned: int
+    cycles: int
+    current: int | None
+    phases_done: list[str]
+    checkpoint: Checkpoint | None
+    """Without its tensors."""
+    bytes_kept: tuple[int, ...] = ()
+    """To remember each task with; empty unless the files were read."""
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes kept to remember with: generators as stored and real exemplars, the network itself not counted."""
+        return sum(self.bytes_kept)
+
+    def memory_bytes_for(self, task: int) -> int:
+        """Return the part of `memory_bytes` that is kept for the task with the index ``task``."""
+        return sum(self.bytes_kept[task : task + 1])
+
+    @classmethod
+    def open(cls, folder: Path | str, tell: Callable[[str], None] = warnings.warn) -> "SavedLife":
+        """Read the state that `Life.open` would, and make sure that its files are whole.
+
+        Raises:
+            InputError: as `Life.open`.
+        """
+        folder = Path(folder)
+
+        def read(manifest: Mapping[str, Any]) -> SavedLife:
+            files, tensors = manifest["files"], functools.partial(storage.read_tensors, folder)
+            for role in ("encoder", "neocortex", "fast_learner", "checkpoint"):
+                if files.get(role):
+                    tensors(files[role])
+            memories = [sum(tensor.nbytes for tensor in tensors(name).values()) for name in files["memories"]]
+            exemplars = [tensors(name)["images"].numel() for name in files["exemplars"]]
+            kept = tuple(map(sum, itertools.zip_longest(memories, exemplars, fillvalue=0)))
+            return replace(cls.of(folder, manifest), bytes_kept=kept)
+
+        return newest(folder, read, tell)
+
+    @classmethod
+    def of(cls, folder: Path, manifest: Mapping[str, Any]) -> "SavedLife":
+        """Return what ``manifest`` says.
+
+        Raises:
+            LookupError, TypeError, ValueError, AttributeError: it does not describe a life.
+        """
+        channels, height, width = (int(size) for size in manifest["image_shape"])
+        try:
+            config = overlay(LifeConfig(), manifest["config"])
+        except InputError as error:
+            raise ValueError(str(error)) from error
+        precision = manifest.get("precision", config.precision)
+        if precision not in get_args(AnyPrecision):
+            raise ValueError(f"it is computed in {precision!r}")
+        sizes = [int(size) for size in manifest["head_sizes"]]
+        lessons = [Lesson.read(entry) for entry in manifest["lessons"]]
+        if [len(lesson.classes) for lesson in lessons] != sizes:
+            raise ValueError("its lessons are not those of its heads")
+        current = manifest["current"]
+        point = manifest.get("checkpoint")
+        return cls(
+            folder=folder,
+            strategy=manifest["strategy"],
+            stream=str(manifest["stream"]),
+            config=config,
+            precision=precision,
+            image_shape=(channels, height, width),
+            head_sizes=sizes,
+            lessons=lessons,
+            record=Record.read(manifest["record"]),
+            tasks_learned=int(manifest["tasks_learned"]),
+            cycles=int(manifest["cycles"]),
+            current=None if current is None else range(len(sizes))[int(current)],
+            phases_done=[str(phase) for phase in manifest["phases_done"]],
+            checkpoint=None
+            if point is None
+            else Checkpoint(
+                str(point["phase"]), int(point["attempt"]), int(point["steps"]), float(point["seconds"]), {}
+            ),
+        )
+
+
+def newest(folder: Path, read: Callable[[Mapping[str, Any]], T], tell: Callable[[str], None]) -> T:
+    """Return what ``read`` makes of the manifest in ``folder`` or, where that is damaged, of the one before.
+
+    Raises:
+        InputError: neither describes a life that is whole; the message names the file.
+    """
+
+    def of(name: str) -> T:
+        manifest = storage.read_manifest(folder / name, SCHEMA)
+        try:
+            return read(manifest)
+        except (LookupError, TypeError, ValueError, RuntimeError, AttributeError, OverflowError) as error:
+            raise InputError(f"{folder / name} does not describe a life ({error}).") from error
+
+    try:
+        return of(storage.MANIFEST)
+    except InputError as error:
+        try:
+            found = of(storage.PREVIOUS)
+        except InputError:
+            raise error from None
+        tell(f"{error} The state before it is used instead.")
+        return found
 
 
 class Life:
@@ -188,10 +339,13 @@ class Life:
         folder: Path | None = None,
         stream: str = "",
     ) -> None:
+        config.check_networks()
         self.strategy = strategy
         self.stream = stream
         """The stream of tasks that this life belongs to, in words."""
         self.config = config
+        self.precision: AnyPrecision = config.precision
+        """In which it is computed: once it has begun, the one that its first workers agreed on."""
         self.image_shape = image_shape
         self.folder = folder
         with seeding.seeded(config.seed, "neocortex"):
@@ -222,6 +376,26 @@ class Life:
         for network in (self.neocortex, self.fast_learner, self.encoder):
             if network is not None:
                 network.to(device)
+
+    def settle(self, team: Team) -> None:
+        """Agree with all of ``team`` on the precision, if this life has none yet, and note how it is computed from now.
+
+        Where the folder says otherwise, of a life that was begun with other settings of that kind, it is put right, so
+        that dreamers read the same.
+        """
+        self.precision = agreed(self.precision, team)
+        self.record.computed = {
+            "precision": self.precision,
+            "eager": self.config.eager,
+            "device": team.device.type,
+            "workers": team.size,
+            "threads": torch.get_num_threads(),
+            "torch": torch.__version__,
+        }
+        now = {**self._written, "config": asdict(self.config), "precision": self.precision}
+        if team.rank == 0 and self.saved and now != self._written:
+            self._write(now)
+        team.barrier()
 
     def key(self, phase: str) -> seeding.Key:
         """Return what the draws of a ``phase`` of this cycle are named by."""
@@ -274,7 +448,7 @@ class Life:
         here = slice(task, task + 1)  # of a new task, the end of each list
         self.memories[here] = [generator.cpu().eval().requires_grad_(False)]
         for name, value in asdict(quality).items():
-            getattr(self.record, name)[here] = [value]
+            getattr(self.record, name)[here] = [list(value) if isinstance(value, tuple) else value]
 
     def drop_outputs(self, task: int, kept: Sequence[int]) -> None:
         """Drop all outputs of the head of ``task`` but those at ``kept``; without any, also its lesson and its memory.
@@ -337,7 +511,7 @@ class Life:
             device,
             current=self.current,
             with_features=self.config.sleep.feature_weight > 0,
-            precision=self.config.precision,
+            precision=resolved(self.precision, device),
             eager=self.config.eager,
         )
 
@@ -424,6 +598,7 @@ class Life:
             "strategy": self.strategy,
             "stream": self.stream,
             "config": asdict(self.config),
+            "precision": self.precision,
             "image_shape": list(self.image_shape),
             "head_sizes": self.neocortex.head_sizes,
             "tasks_learned": self.tasks_learned,
@@ -485,39 +660,18 @@ class Life:
         Raises:
             InputError: there is none, or all are damaged or of another version; the message names the file.
         """
-        folder = Path(folder)
-        try:
-            return cls._read(folder, folder / storage.MANIFEST)
-        except InputError as error:
-            try:
-                life = cls._read(folder, folder / storage.PREVIOUS)
-            except InputError:
-                raise error from None
-            tell(f"{error} The state before it is used instead.")
-            return life
-
-    @classmethod
-    def _read(cls, folder: Path, path: Path) -> "Life":
-        manifest = storage.read_manifest(path, SCHEMA)
-        try:
-            return cls._from_manifest(folder, manifest)
-        except (LookupError, TypeError, ValueError, RuntimeError, AttributeError, OverflowError) as error:
-            raise InputError(f"{path} does not describe a life ({error}).") from error
+        return newest(Path(folder), functools.partial(cls._from_manifest, Path(folder)), tell)
 
     @classmethod
     def _from_manifest(cls, folder: Path, manifest: Mapping[str, Any]) -> "Life":
-        channels, height, width = (int(size) for size in manifest["image_shape"])
-        shape = channels, height, width
-        try:
-            config = overlay(LifeConfig(), manifest["config"])
-        except InputError as error:
-            raise ValueError(str(error)) from error
-        life = cls(manifest["strategy"], config, shape, folder, str(manifest["stream"]))
-        files = manifest["files"]
-        sizes = [int(size) for size in manifest["head_sizes"]]
+        saved = SavedLife.of(folder, manifest)
+        config, sizes, files = saved.config, saved.head_sizes, manifest["files"]
+        names.refuse_code_in(folder, config.backbone, config.memory.gan.generator)
+        life = cls(saved.strategy, config, saved.image_shape, folder, saved.stream)
+        life.precision = saved.precision
         if files["encoder"]:
             tensors = storage.read_tensors(folder, files["encoder"])
-            life.encoder = storage.fill(lambda: Encoder(shape, config.backbone), tensors)
+            life.encoder = storage.fill(lambda: Encoder(saved.image_shape, config.backbone), tensors)
         life.neocortex = life._read_network(files["neocortex"], sizes)
         if files["fast_learner"]:
             life.fast_learner = life._read_network(files["fast_learner"], sizes)
@@ -528,21 +682,10 @@ class Life:
         for name in files["exemplars"]:
             kept = storage.read_tensors(folder, name)
             life.exemplars.append(LabelledImages(kept["images"], kept["labels"]))
-        life.record = Record.read(manifest["record"])
-        life.lessons = [Lesson.read(entry) for entry in manifest["lessons"]]
-        if [len(lesson.classes) for lesson in life.lessons] != sizes:
-            raise ValueError("its lessons are not those of its heads")
-        life.tasks_learned = int(manifest["tasks_learned"])
-        life.cycles = int(manifest["cycles"])
-        if manifest["current"] is not None:
-            life.current = range(len(sizes))[int(manifest["current"])]
-        life.phases_done = [str(phase) for phase in manifest["phases_done"]]
-        if "checkpoint" in manifest:
-            tensors = storage.read_tensors(folder, files["checkpoint"])
-            entry = manifest["checkpoint"]
-            life.checkpoint = Checkpoint(
-                str(entry["phase"]), int(entry["attempt"]), int(entry["steps"]), float(entry["seconds"]), tensors
-            )
+        for field_name in ("record", "lessons", "tasks_learned", "cycles", "current", "phases_done"):
+            setattr(life, field_name, getattr(saved, field_name))
+        if saved.checkpoint is not None:
+            life.checkpoint = replace(saved.checkpoint, tensors=storage.read_tensors(folder, files["checkpoint"]))
         life._written = copy.deepcopy(dict(manifest))  # the record goes on changing
         return life
 

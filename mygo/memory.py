@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, field
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,8 @@ RECALLED_TOGETHER = 256
 """Dreams that one call of a generator makes."""
 QUALITY_SAMPLES = 500
 """Dreams per class that the quality of a memory is measured on."""
+MEANS = ("label_fidelity", "diversity", "frechet_distance", "nearest_neighbour_ratio")
+"""The fields of `Quality` that are numbers, over all classes of a memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,9 +29,9 @@ class MemoryConfig:
     gan: GanConfig = field(default_factory=GanConfig)
     """The conditional GAN."""
     fidelity_floor: float = 0.7
-    """Least share of dreams whose label a judge trained on the task's real data confirms."""
+    """Least share of each class's dreams whose label a judge trained on the task's real data confirms."""
     diversity_floor: float = 0.2
-    """Least within-class variance of dreams against that of real images, in the judge's features."""
+    """Least variance of each class's dreams against that of its real images, in the judge's features."""
     attempts: int = 2
     """How often a memory is trained, each time with another seed, before a run ends for its quality."""
 
@@ -52,10 +54,33 @@ class Quality:
     nearest_neighbour_ratio: float = 1.0
     """Median distance, in pixels, of a dream to the nearest training image of its class, divided by that of a training
     image to the nearest other one. Clearly below 1, the memory repeats what it was trained on."""
+    label_fidelity_per_class: tuple[float, ...] = ()
+    """The label fidelity of each class's dreams; `label_fidelity` is their mean. Empty where it was not measured."""
+    diversity_per_class: tuple[float, ...] = ()
+    """The diversity of each class's dreams; `diversity` is their mean. Empty where it was not measured."""
+
+    @property
+    def means(self) -> dict[str, float]:
+        """The measures of the memory as a whole, by name."""
+        return {name: getattr(self, name) for name in MEANS}
 
     def reaches(self, floor: MemoryConfig) -> bool:
-        """Tell whether both measures are at or above the floor."""
-        return self.label_fidelity >= floor.fidelity_floor and self.diversity >= floor.diversity_floor
+        """Tell whether both measures are at or above the floor, as a whole and for each class."""
+        whole = self.label_fidelity >= floor.fidelity_floor and self.diversity >= floor.diversity_floor
+        return whole and not self.classes_below(floor)
+
+    def classes_below(self, floor: MemoryConfig) -> list[int]:
+        """Return which classes are below the floor in one measure at least."""
+        pairs = zip(self.label_fidelity_per_class, self.diversity_per_class, strict=True)
+        return [
+            label
+            for label, (fidelity, diversity) in enumerate(pairs)
+            if fidelity < floor.fidelity_floor or diversity < floor.diversity_floor
+        ]
+
+    def of_class(self, label: int) -> "Quality":
+        """Return the measures that there are of one class alone."""
+        return Quality(self.label_fidelity_per_class[label], self.diversity_per_class[label])
 
     def __str__(self) -> str:
         return f"label fidelity {self.label_fidelity:.3f}, diversity {self.diversity:.3f}"
@@ -74,7 +99,7 @@ def measure_quality(
     judge.eval()
     labels = torch.arange(generator.num_classes, device=device).repeat_interleave(QUALITY_SAMPLES)
     noise = torch.randn(len(labels), generator.latent_dim, generator=seeding.stream(*key, "quality")).to(device)
-    confirmed = 0
+    confirmed: list[int] = []
     spreads, distances = [], []
     features: dict[str, list[Tensor]] = {"dreamt": [], "real": []}
     for label in range(generator.num_classes):
@@ -82,7 +107,7 @@ def measure_quality(
         # As they will be dreamt: through pixels.
         dreams = to_unit_range(to_pixels(generator(noise[rows], labels[rows])))
         dreamt = judge.features(dreams)
-        confirmed += int((judge.classifiers[task](dreamt).argmax(1) == label).sum())
+        confirmed.append(int((judge.classifiers[task](dreamt).argmax(1) == label).sum()))
         images = to_unit_range(data.images[data.labels == label].to(device))
         real = judge.features(images[:QUALITY_SAMPLES])
         spread = real.var(0, correction=0).sum().clamp_min(1e-12)
@@ -90,13 +115,21 @@ def measure_quality(
         distances.append(nearest_neighbour_ratio(dreams, images))
         features["dreamt"].append(dreamt)
         features["real"].append(real)
-    measured = Quality(
-        label_fidelity=confirmed / len(labels),
-        diversity=sum(spreads) / len(spreads),
-        frechet_distance=frechet_distance(torch.cat(features["dreamt"]), torch.cat(features["real"])),
-        nearest_neighbour_ratio=sum(distances) / len(distances),
+    measured = [
+        sum(confirmed) / len(labels),
+        sum(spreads) / len(spreads),
+        frechet_distance(torch.cat(features["dreamt"]), torch.cat(features["real"])),
+        sum(distances) / len(distances),
+        *(count / QUALITY_SAMPLES for count in confirmed),
+        *spreads,
+    ]
+    agreed = (team.sum(torch.tensor(measured, dtype=torch.float64)) / team.size).tolist()
+    whole, each = agreed[: len(MEANS)], agreed[len(MEANS) :]
+    return Quality(
+        **dict(zip(MEANS, whole, strict=True)),
+        label_fidelity_per_class=tuple(each[: generator.num_classes]),
+        diversity_per_class=tuple(each[generator.num_classes :]),
     )
-    return Quality(*(team.sum(torch.tensor(astuple(measured), dtype=torch.float64)) / team.size).tolist())
 
 
 def frechet_distance(some: Tensor, real: Tensor) -> float:

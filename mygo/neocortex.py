@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from mygo import names
 from mygo.data import ImageShape, LabelledImages, to_unit_range
 from mygo.errors import InputError
 from mygo.layers import group_norm
@@ -70,11 +71,14 @@ def use_backbone(name: str, build: Callable[[ImageShape], nn.Module]) -> None:
     """Let ``backbone`` name a network of one's own: the module that ``build`` makes for images of a shape (C, H, W).
 
     The module maps images [N, C, H, W] in [-1, 1] to features [N, F]; heads are added to it. A life that uses it can be
-    opened once its name is known again; on Ray the name is not known to the workers.
+    opened once its name is known again. On Ray the workers know what was known when they were started. What lies in a
+    file of its own needs no such call: ``backbone`` can name it as ``module:attribute`` (see `mygo.names`).
     """
 
     def built(image_shape: ImageShape) -> Backbone:
         module = build(image_shape)
+        if not isinstance(module, nn.Module):
+            raise InputError(f"The backbone {name!r} must be a torch.nn.Module, not {type(module).__name__}.")
         with torch.no_grad():
             features = copy.deepcopy(module).eval()(torch.zeros(2, *image_shape))
         if features.dim() != 2:
@@ -82,6 +86,19 @@ def use_backbone(name: str, build: Callable[[ImageShape], nn.Module]) -> None:
         return Backbone([module], features.shape[1])
 
     BACKBONES[name] = built
+
+
+def backbone_named(name: str) -> Callable[[ImageShape], Backbone]:
+    """Return what makes the layers that ``name`` stands for; ``module:attribute`` is imported and then known.
+
+    Raises:
+        InputError: nothing does, or it cannot be imported.
+    """
+    if name not in BACKBONES and names.is_import(name):
+        use_backbone(name, names.imported(name, "--backbone", "mygo.use_backbone"))
+    if name not in BACKBONES:
+        raise names.unknown("--backbone", name, BACKBONES, "mygo.use_backbone")
+    return BACKBONES[name]
 
 
 class NeocortexNet(nn.Module):
@@ -92,7 +109,7 @@ class NeocortexNet(nn.Module):
         self.image_shape = image_shape
         """Shape of what `features` takes: images or, after `split`, the feature maps of an `Encoder`."""
         self.backbone = backbone
-        built = BACKBONES[backbone](image_shape)
+        built = backbone_named(backbone)(image_shape)
         self.features = nn.Sequential(*built.layers)
         self.feature_dim = built.feature_dim
         self.classifiers = nn.ModuleList()
@@ -179,7 +196,7 @@ class Encoder(nn.Module):
             InputError: this backbone has no convolutional front.
         """
         super().__init__()
-        built = BACKBONES[backbone](image_shape)
+        built = backbone_named(backbone)(image_shape)
         if not built.front:
             raise InputError(f"--dream-level features needs a backbone with a convolutional front, not {backbone}.")
         self.front = nn.Sequential(*built.layers[: built.front])

@@ -5,17 +5,39 @@ from typing import Literal, TypeVar
 import torch
 from torch import nn
 
+from mygo.team import Team
+
 Precision = Literal["float32", "bfloat16"]
+AnyPrecision = Literal["auto", "float32", "bfloat16"]
+"""What a setting may say; auto is for the device that a life begins on to decide."""
 
 M = TypeVar("M", bound=nn.Module)
 
 
 def native_precision() -> Precision:
-    """Return bfloat16 where this machine multiplies such numbers as they are, about twice as fast, else float32."""
-    if torch.cuda.is_available():
+    """Return bfloat16 where this processor multiplies such numbers as they are, about twice as fast, else float32."""
+    has_it = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return "bfloat16" if has_it else "float32"
+
+
+def resolved(precision: AnyPrecision, device: torch.device) -> Precision:
+    """Return ``precision`` or, if it is auto, what ``device`` of this process is fastest in."""
+    if precision != "auto":
+        return precision
+    if device.type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
-    of_the_processor = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return "bfloat16" if of_the_processor else "float32"
+    return native_precision()
+
+
+def agreed(precision: AnyPrecision, team: Team) -> Precision:
+    """Return ``precision`` or, if it is auto, bfloat16 where all workers of ``team`` are fastest in it, else float32.
+
+    All ranks must call this, and get the same answer.
+    """
+    if precision != "auto":
+        return precision
+    fast = team.sum(torch.tensor([float(resolved("auto", team.device) == "bfloat16")]))
+    return "bfloat16" if float(fast) == team.size else "float32"
 
 
 def multiplying(precision: Precision, device: torch.device) -> torch.autocast:

@@ -39,6 +39,7 @@ def use_strategy(name: str, wake: WakePhase | dict[str, WakePhase], sleep: dict[
     """Let experiments name a strategy of one's own.
 
     ``wake`` is what it does with a task's data, one function or several by name; ``sleep``, what it does without. They
-    change the life's networks in place: see `mygo.baselines` for some. On Ray the name is not known to the workers.
+    change the life's networks in place: see `mygo.baselines` for some. On Ray the workers know what was known when they
+    were started.
     """
     STRATEGIES[name] = Strategy({name: wake} if callable(wake) else wake, sleep or {})

@@ -15,9 +15,9 @@ from mygo.crew import Crew
 from mygo.data import ImageDataset, LabelledImages
 from mygo.dreams import DreamSource, OwnDreams
 from mygo.errors import InputError
-from mygo.experiment import LAST_BREATH_SECONDS, SAVE_EVERY, saved_phase, sleep, wake
+from mygo.experiment import LAST_BREATH_SECONDS, SAVE_EVERY, saved_phase, settled, sleep, wake
 from mygo.journal import Journal, Notice, Place, silent
-from mygo.life import Life, LifeConfig
+from mygo.life import Life, LifeConfig, SavedLife
 from mygo.memory import recall
 from mygo.metrics import accuracy_rows
 from mygo.sleep import consolidate
@@ -70,7 +70,7 @@ class Teaching:
     @property
     def learner(self) -> LifeConfig:
         """The settings that are lived with."""
-        return self.config or (Life.open(self.folder).config if Life.exists(self.folder) else LifeConfig())
+        return self.config or (SavedLife.open(self.folder).config if Life.exists(self.folder) else LifeConfig())
 
     @property
     def how_to_go_on(self) -> str:
@@ -122,8 +122,6 @@ class Teaching:
             cache=None if self.memory_cache is None else MemoryCache(self.memory_cache),
             save_every=self.save_every,
             stop=stop,
-            precision=self.learner.precision,
-            eager=self.learner.eager,
         )
         keep_freed_memory()
         if crew.team.rank > 0:
@@ -170,7 +168,9 @@ class Teaching:
         if life.strategy != STRATEGY:
             raise InputError(f"{self.folder} is a life of the baseline {life.strategy}, which cannot be taught.")
         if self.config is not None:
-            if life.current is not None and self.config != life.config:
+            other_precision = self.config.precision not in ("auto", life.precision)
+            self.config.check_networks()
+            if life.current is not None and (self.config.identity != life.config.identity or other_precision):
                 raise InputError(
                     f"{self.folder} is in the middle of a lesson with other settings: give the same flags."
                 )
@@ -178,6 +178,8 @@ class Teaching:
                 setting, value = min(what)
                 raise InputError(f"This life has --{setting} {value} for good: leave the flag out, or begin a new one.")
             life.config = self.config
+            if other_precision:
+                life.precision = self.config.precision
         return life
 
 
@@ -196,7 +198,7 @@ def learn(
     Raises:
         InputError: they do not fit the life, or it is in use.
     """
-    crew = crew_of(life, team, journal)
+    crew = crew_here(team, journal)
     source = read_for(life, data, held_out, update=update)
     keep_freed_memory()
     with nullcontext() if life.folder is None else locked(life.folder, 0):
@@ -205,12 +207,9 @@ def learn(
             teach(life, stream, title, crew)
 
 
-def crew_of(life: Life, team: Team | None, journal: Journal) -> Crew:
-    """Return the crew that works on ``life`` in this process."""
-    config = life.config
-    return Crew(
-        team or Solo(), OwnDreams(), journal, save_every=SAVE_EVERY, precision=config.precision, eager=config.eager
-    )
+def crew_here(team: Team | None, journal: Journal) -> Crew:
+    """Return the crew that works on a life in this process."""
+    return Crew(team or Solo(), OwnDreams(), journal, save_every=SAVE_EVERY)
 
 
 def read_for(life: Life, data: "str | Dataset[Any]", held_out: float, *, update: bool) -> Source:
@@ -267,6 +266,7 @@ def born_with(config: LifeConfig) -> set[tuple[str, object]]:
     return {
         ("backbone", config.backbone),
         ("dream-level", config.dream_level),
+        ("memory.gan.generator", gan.generator),
         ("memory.gan.latent-dim", gan.latent_dim),
         ("memory.gan.generator-width", gan.generator_width),
     }
@@ -295,6 +295,7 @@ def teach(life: Life, stream: TaskStream, name: str, crew: Crew) -> None:
     """Let ``life`` learn the one task of ``stream``, or learn it again: wake, sleep, examine."""
     (task,) = stream.tasks
     life.to(crew.team.device)
+    crew = settled(life, crew)
     if task.index == len(life.lessons):
         life.stream = "; ".join(part for part in (life.stream, name) if part)
     begun = life.current is not None
@@ -353,13 +354,15 @@ def forget(life: Life, class_name: str, journal: Journal = silent, team: Team | 
         raise InputError(f"{class_name!r} is all that this life knows: delete its folder instead.")
     if len(life.memories) < len(life.lessons):
         raise InputError(f"This life is one of the baseline {life.strategy}, without memories: begin another instead.")
-    crew = crew_of(life, team, journal)
+    crew = crew_here(team, journal)
     keep_freed_memory()
     with nullcontext() if life.folder is None else locked(life.folder, 0):
         life.check_newest()
         changed = copy.deepcopy(life)
+        changed.folder = None  # until all of it has happened
         changed.to(crew.team.device)
-        take_out(changed, class_name, crew)
+        take_out(changed, class_name, settled(changed, crew))
+        changed.folder = life.folder
         changed.save()
         changed.save()  # the state before this one, which is kept beside it, must not remember either
         vars(life).update(vars(changed))

@@ -2,7 +2,8 @@
 
 import copy
 import math
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,7 +16,7 @@ from mygo.data import LabelledImages, to_unit_range
 from mygo.errors import MemoryQualityError, check_ranges
 from mygo.gan import Generator, train_gan
 from mygo.journal import Dreamt, Notice
-from mygo.memory import Quality, as_stored, measure_quality, sample_grid
+from mygo.memory import MemoryConfig, Quality, as_stored, measure_quality, sample_grid
 from mygo.neocortex import NeocortexNet
 from mygo.stream import EpochBatches, Task
 from mygo.team import batch_mean
@@ -36,6 +37,9 @@ class WakeConfig:
     """Real images per step, over all workers."""
     lr: float = 1e-3
     """Adam's learning rate at the start; it falls to 0 along a cosine."""
+    balance_classes: bool = True
+    """Draw the images of a class that has at most half as many as the largest that many times more often
+    (class-balanced sampling)."""
 
     def __post_init__(self) -> None:
         sizes = dict.fromkeys(("head_steps", "adapt_steps", "batch_size"), (1, math.inf))
@@ -71,7 +75,7 @@ def learn(life: "Life", task: Task, data: LabelledImages, crew: Crew) -> None:
     data = life.perceived(data)
     features = extract_features(life.neocortex, data, crew.team.device)
     head = life.neocortex.classifiers[task.index]
-    batches = EpochBatches(len(data), config.batch_size, key)
+    batches = EpochBatches.of(data.labels, config.batch_size, key, balanced=config.balance_classes)
     labels = data.labels.to(crew.team.device)
 
     def losses_of(network: Network, rows: Tensor) -> Losses:
@@ -123,17 +127,24 @@ def faithful_memory(
         generator = trained_memory(life, num_classes, data, key, start, replace(crew, attempt=attempt))
         quality = measure_quality(generator, life.fast_learner, task, data, key, crew.team)
         grid = sample_grid(generator, key, crew.team.device)
-        crew.tell(Dreamt(crew.place, grid, num_classes, asdict(quality)))
+        crew.tell(Dreamt(crew.place, grid, num_classes, quality.means))
         if quality.reaches(config):
             return generator, quality
+        measured = quality_in_words(quality, config, life.lessons[task].classes)
         crew.tell(
-            Notice(f"{crew.place}: attempt {attempt + 1} of {config.attempts} is below the floor, with {quality}.")
+            Notice(f"{crew.place}: attempt {attempt + 1} of {config.attempts} is below the floor, with {measured}.")
         )
     raise MemoryQualityError(
         f"{crew.place}: {config.attempts} generators stayed below the floor (label fidelity "
-        f"{config.fidelity_floor:.2f}, diversity {config.diversity_floor:.2f}; the last had {quality}): "
+        f"{config.fidelity_floor:.2f}, diversity {config.diversity_floor:.2f}; the last had {measured}): "
         "train the GAN for more steps with --memory.gan.steps."
     )
+
+
+def quality_in_words(quality: Quality, floor: MemoryConfig, class_names: Sequence[str]) -> str:
+    """Return how good a memory is, and how good for each class that is below the ``floor``, by its name."""
+    below = [f"{class_names[label]}: {quality.of_class(label)}" for label in quality.classes_below(floor)]
+    return f"{quality}; of class {'; '.join(below)}" if below else str(quality)
 
 
 def memory_key(life: "Life", attempt: int = 0) -> seeding.Key:
@@ -166,8 +177,8 @@ def fit_head(
     net: NeocortexNet, task: Task, data: LabelledImages, crew: Crew, key: seeding.Key, steps: int, config: WakeConfig
 ) -> None:
     """Train ``net``'s features and the head of ``task`` with cross-entropy on real ``data``."""
+    batches = EpochBatches.of(data.labels, config.batch_size, key, balanced=config.balance_classes)
     data = data.to(crew.team.device)
-    batches = EpochBatches(len(data), config.batch_size, key)
 
     def losses_of(network: Network, rows: Tensor) -> Losses:
         errors = F.cross_entropy(network(to_unit_range(data.images[rows])), data.labels[rows], reduction="none")

@@ -110,6 +110,7 @@ def settings_of_sweep(arguments: Arguments) -> dict[str, Any]:
     """Return what must be the same when a sweep goes on: everything but how far and where it goes."""
     free = ("num_samples", "num_workers", "num_dreamers", "time_budget", "out", "data_root", "resume", "verbose")
     kept = {name: value for name, value in asdict(arguments).items() if name not in free}
+    kept["life"] = asdict(arguments.life.identity) | {"precision": arguments.life.precision}
     return {**kept, "memory_cache": kept["memory_cache"] and str(kept["memory_cache"])}
 
 
@@ -144,6 +145,7 @@ def run_stages(
     from distributed.capacity import cpus_of_nodes
     from distributed.nodes import check_nodes
     from distributed.placement import place
+    from distributed.work import what_is_known
     from tune.pictures import draw
     from tune.stages import Stages, ranked
     from tune.trial import Plan
@@ -151,7 +153,7 @@ def run_stages(
     resources = ray.cluster_resources()
     placement = place(resources, arguments.num_workers, arguments.num_dreamers, nodes=cpus_of_nodes(), most_threads=1)
     cache = None if arguments.own_memories else (arguments.memory_cache or out / "memories").resolve()
-    plan = Plan(base, out, cache, placement)
+    plan = Plan(base, out, cache, placement, what_is_known())
     check_nodes(Experiment(base, out, memory_cache=cache), placement)
     stages = Stages(plan, space, plan.concurrent_trials(resources), console)
     console.print(f"[dim]Trials at a time: {stages.concurrent}")

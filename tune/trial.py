@@ -16,11 +16,12 @@ from ray.tune import PlacementGroupFactory
 
 from distributed.placement import Placement
 from distributed.train import run_on_ray
+from distributed.work import make_known
 from mygo.cache import MemoryCache
 from mygo.crew import Crew
 from mygo.dreams import OwnDreams
 from mygo.errors import InputError, MygoError
-from mygo.experiment import Experiment, ExperimentConfig
+from mygo.experiment import Experiment, ExperimentConfig, settled
 from mygo.journal import Evaluated, Event, tee
 from mygo.life import Life
 from mygo.settings import change
@@ -66,6 +67,8 @@ class Plan:
     """The store of memories, or None where every trial trains its own."""
     placement: Placement
     """What one trial gets."""
+    known: bytes | None = None
+    """The networks that the sweep's process knows by name; None for no more than come with MyGO."""
 
     def experiment(self, point: Point) -> Experiment:
         """Return the life that ``point`` tries.
@@ -144,6 +147,8 @@ class Plan:
 def run_trial(point: Point, plan: Plan) -> None:
     """Live the life of ``point`` as a trial of Tune; what goes wrong is also written down for the person."""
     file = plan.error_file(point)
+    if plan.known is not None:
+        make_known(plan.known)
     file.unlink(missing_ok=True)
     plan.folder(point).mkdir(parents=True, exist_ok=True)
     try:
@@ -211,19 +216,15 @@ def train_memories(point: Point, plan: Plan) -> None:
     They are the ones that `mygo.wake.memorise` would train at first. Whether one is good enough is for the trials to
     judge, which have fast learners.
     """
+    if plan.known is not None:
+        make_known(plan.known)
     experiment = plan.experiment(point)
     if plan.memory_cache is None or experiment.config.life.dream_level == "features":
         return  # nothing is shared, or what is dreamt depends on what the first task's features became
     torch.set_num_threads(1)
     stream = experiment.open_stream()
     life = Life(STRATEGY, experiment.config.life, stream.image_shape)
-    crew = Crew(
-        Solo(plan.device),
-        OwnDreams(),
-        cache=MemoryCache(plan.memory_cache),
-        precision=life.config.precision,
-        eager=life.config.eager,
-    )
+    crew = settled(life, Crew(Solo(plan.device), OwnDreams(), cache=MemoryCache(plan.memory_cache)))
     start = None
     for task in stream.tasks:
         life.cycles = task.index

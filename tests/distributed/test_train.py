@@ -1,19 +1,28 @@
 import dataclasses
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
+import torch
+from ray import cloudpickle
 from ray.train import WorkerGroupError
+from torch import nn
 
 from distributed import train
 from distributed.placement import place
 from distributed.train import WorkersLostError, run_on_ray
+from distributed.work import REGISTRIES
 from mygo.errors import InputError, MemoryQualityError
 from mygo.experiment import Experiment, ExperimentConfig
+from mygo.gan import ConvGenerator, use_generator
 from mygo.journal import Dreamt, Evaluated, Event, Notice, PhaseEnded, Progress
 from mygo.life import LifeConfig
 from mygo.memory import MemoryConfig
+from mygo.neocortex import use_backbone
 from mygo.presets import preset
+from mygo.settings import change
+from mygo.strategies import STRATEGIES, use_strategy
 
 Losses = dict[tuple[str, int, int], dict[str, float]]
 
@@ -174,3 +183,30 @@ def test_what_a_worker_raises_for_a_person_is_not_tried_again(
     with pytest.raises(MemoryQualityError, match="hopeless"):
         run_on_ray(tiny_experiment, place({"CPU": 2}, 1, 1), max_failures=3)
     assert fits.calls == 1
+
+
+def own_features(image_shape: tuple[int, int, int]) -> nn.Module:
+    """Return a network of one's own; workers import it from this file or, if they cannot, are given it."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(torch.Size(image_shape).numel(), 16), nn.ReLU())
+
+
+def test_networks_and_strategies_of_ones_own_reach_workers_and_dreamers(
+    ray_cluster: None, tiny_experiment: Experiment
+) -> None:
+    """What is made known here, and not there, is not part of any package: it travels by value."""
+    module = sys.modules[own_features.__module__]
+    cloudpickle.register_pickle_by_value(module)
+    try:
+        use_backbone("own", own_features)
+        use_generator("own", lambda *shapes, **sizes: ConvGenerator(*shapes, **sizes))
+        use_strategy("own-strategy", STRATEGIES["finetune"].wake["finetune"])
+        life = change(tiny_experiment.config.life, {"backbone": "own", "memory.gan.generator": "own"})
+        config = dataclasses.replace(tiny_experiment.config, strategies=("mygo", "own-strategy"), life=life)
+        results = run_on_ray(dataclasses.replace(tiny_experiment, config=config), place({"CPU": 2}, 1, 1))
+    finally:
+        cloudpickle.unregister_pickle_by_value(module)
+        for registry in REGISTRIES:
+            for name in ("own", "own-strategy"):
+                registry.pop(name, None)
+    assert list(results["strategies"]) == ["mygo", "own-strategy"]
+    assert results["strategies"]["mygo"]["computed"]["workers"] == 1

@@ -11,14 +11,15 @@ import torch
 from torch import Tensor
 
 from mygo import experiment as experiment_module
-from mygo import sleep, wake
+from mygo import precision, sleep, wake
 from mygo.data import LabelledImages, load_dataset
-from mygo.errors import InputError, MemoryQualityError
+from mygo.errors import InputError, MemoryQualityError, StoppedError
 from mygo.experiment import Experiment, ExperimentConfig
 from mygo.journal import Event, PhaseEnded, Progress
-from mygo.life import DreamLevel, Life, LifeConfig
+from mygo.life import SCHEMA, DreamLevel, Life, LifeConfig
 from mygo.memory import MemoryConfig, Quality, stored_bytes
-from mygo.storage import locked
+from mygo.precision import Precision
+from mygo.storage import MANIFEST, locked, read_manifest, write_manifest
 from mygo.strategies import STRATEGIES, Strategy
 from mygo.stream import TaskStream
 
@@ -340,6 +341,72 @@ def test_going_on_with_other_settings_or_another_stream_is_refused(tiny_experime
             other.check_out(resume=True)
         with pytest.raises(InputError, match="begun with other settings"):
             other.run()
+
+
+def begun(experiment: Experiment) -> Life:
+    """Begin the life of ``experiment``, and return it as it was saved after its first step."""
+    with pytest.raises(StoppedError):
+        experiment.run(stop=lambda: True)
+    assert experiment.out is not None
+    return Life.open(experiment.out / "life" / "mygo")
+
+
+def computed(experiment: Experiment, **how: object) -> Experiment:
+    """Return ``experiment`` with other settings that say how it is computed."""
+    life = dataclasses.replace(experiment.config.life, **how)
+    return dataclasses.replace(experiment, config=dataclasses.replace(experiment.config, life=life))
+
+
+@pytest.mark.parametrize(("there", "here"), [("bfloat16", "float32"), ("float32", "bfloat16")])
+def test_a_life_goes_on_anywhere_in_the_precision_that_it_was_begun_with(
+    tiny_experiment: Experiment, monkeypatch: pytest.MonkeyPatch, there: Precision, here: Precision
+) -> None:
+    monkeypatch.setattr(precision, "native_precision", lambda: there)
+    life = begun(tiny_experiment)
+    assert (life.config.precision, life.precision) == ("auto", there)
+    monkeypatch.setattr(precision, "native_precision", lambda: here)
+    more = with_strategies(tiny_experiment, "mygo", "finetune")
+    more.check_out(resume=True)
+    results = more.run()
+    for name in ("mygo", "finetune"):  # what is compared is computed alike
+        how = results["strategies"][name]["computed"]
+        assert (how["precision"], how["device"], how["workers"], how["eager"]) == (there, "cpu", 1, False)
+        assert (how["torch"], how["threads"]) == (torch.__version__, torch.get_num_threads())
+    assert results["config"]["life"]["precision"] == "auto"
+    with pytest.raises(InputError, match=f"was begun in {there}: leave out --precision {here}"):
+        computed(tiny_experiment, precision=here).check_out(resume=True)
+    computed(tiny_experiment, precision=there).check_out(resume=True)
+
+
+def test_eager_may_differ_and_dreamers_are_told(tiny_experiment: Experiment) -> None:
+    begun(tiny_experiment)
+    assert tiny_experiment.out is not None
+    eager = computed(tiny_experiment, eager=True)
+    eager.check_out(resume=True)
+    life = begun(eager)
+    assert life.config.eager
+    assert life.checkpoint is not None
+    assert life.checkpoint.steps == 2, "the point within the phase is still there"
+    assert eager.run()["strategies"]["mygo"]["computed"]["eager"]
+
+
+@pytest.mark.parametrize("written", ["float32", "bfloat16"])
+def test_a_life_of_before_goes_on_in_the_precision_that_its_settings_say(
+    tiny_experiment: Experiment, written: Precision
+) -> None:
+    """Then the machine's was written into the settings, and nowhere else, and there were fewer measures."""
+    life = begun(tiny_experiment)
+    assert life.folder is not None
+    manifest = read_manifest(life.folder / MANIFEST, SCHEMA)
+    del manifest["precision"], manifest["config"]["wake"]["balance_classes"]
+    del manifest["config"]["memory"]["gan"]["balance_classes"]
+    for name in ("computed", "label_fidelity_per_class", "diversity_per_class"):
+        del manifest["record"][name]
+    manifest["config"]["precision"] = written
+    write_manifest(life.folder, manifest)
+    tiny_experiment.check_out(resume=True)
+    results = tiny_experiment.run()
+    assert results["strategies"]["mygo"]["computed"]["precision"] == written
 
 
 def test_an_out_folder_is_used_once_and_resumed_on_request(tiny_experiment: Experiment) -> None:

@@ -18,6 +18,7 @@ from mygo.memory import (
 )
 from mygo.neocortex import NeocortexNet
 from mygo.team import Solo
+from mygo.wake import quality_in_words
 
 
 class Judge(NeocortexNet):
@@ -92,6 +93,37 @@ def test_the_floor_holds_for_both_measures() -> None:
     assert Quality(0.8, 0.3).reaches(floor)
     assert not Quality(0.79, 1.0).reaches(floor)
     assert not Quality(1.0, 0.29).reaches(floor)
+
+
+def test_the_floor_holds_for_each_class() -> None:
+    floor = MemoryConfig(fidelity_floor=0.7, diversity_floor=0.2)
+    rest = {"label_fidelity": 0.9, "diversity": 0.9, "frechet_distance": 0.0, "nearest_neighbour_ratio": 1.0}
+    good = Quality(**rest, label_fidelity_per_class=(1.0, 0.7), diversity_per_class=(0.2, 1.6))
+    assert good.reaches(floor)
+    assert good.means == rest
+    unheard = Quality(**rest, label_fidelity_per_class=(1.0, 0.69), diversity_per_class=(0.9, 0.9))
+    collapsed = Quality(**rest, label_fidelity_per_class=(1.0, 1.0), diversity_per_class=(0.19, 1.61))
+    assert (unheard.classes_below(floor), collapsed.classes_below(floor)) == ([1], [0])
+    assert not unheard.reaches(floor)
+    assert not collapsed.reaches(floor)
+    words = quality_in_words(collapsed, floor, ("owl", "wren"))
+    assert "of class owl: label fidelity 1.000, diversity 0.190" in words
+    assert "wren" not in words
+
+
+def test_quality_is_measured_of_each_class_too() -> None:
+    class Half(Greys):
+        """Obeys for class 1 alone, and spreads class 0 alone."""
+
+        def forward(self, noise: Tensor, labels: Tensor) -> Tensor:
+            grey = 0.5 + self.spread * noise[:, 0].clamp(-2, 2) * (labels == 0)
+            return grey.view(-1, 1, 1, 1).expand(-1, 1, 8, 8)
+
+    quality = measure_quality(Half(0.1), Judge(), 0, real_greys(), (0,), Solo())
+    assert quality.label_fidelity_per_class == pytest.approx((0.0, 1.0), abs=0.01)
+    assert quality.diversity_per_class == pytest.approx((1.0, 0.0), abs=0.2)
+    assert quality.label_fidelity == pytest.approx(sum(quality.label_fidelity_per_class) / 2)
+    assert quality.diversity == pytest.approx(sum(quality.diversity_per_class) / 2)
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (1, 28, 28), (3, 32, 32), (64, 2, 2), (64, 7, 7)])

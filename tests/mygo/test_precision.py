@@ -9,7 +9,7 @@ from mygo.crew import Crew, Losses, Network, train
 from mygo.data import LabelledImages
 from mygo.dreams import OwnDreams
 from mygo.gan import Discriminator, GanConfig, train_gan
-from mygo.precision import Precision, native_precision
+from mygo.precision import Precision, agreed, native_precision, resolved
 from mygo.team import Solo
 
 
@@ -72,9 +72,32 @@ def test_discriminators_of_the_smallest_maps_have_whole_gradients_in_bfloat16(si
         assert all(torch.isfinite(weight.grad).all() for weight in discriminator.parameters())
 
 
-def test_bfloat16_is_the_default_only_where_the_processor_multiplies_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(precision.torch.cuda, "is_available", lambda: False)
-    for has_it, expected in ((True, "bfloat16"), (False, "float32")):
-        monkeypatch.setattr(precision.torch.cpu, "_is_avx512_bf16_supported", lambda has_it=has_it: has_it)
-        monkeypatch.setattr(precision.torch.cpu, "_is_amx_tile_supported", lambda: False)
-        assert native_precision() == expected
+@pytest.mark.parametrize(("has_it", "expected"), [(True, "bfloat16"), (False, "float32")])
+def test_auto_is_bfloat16_only_where_the_device_multiplies_it(
+    monkeypatch: pytest.MonkeyPatch, *, has_it: bool, expected: Precision
+) -> None:
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    monkeypatch.setattr(precision.torch.cpu, "_is_avx512_bf16_supported", lambda: has_it)
+    monkeypatch.setattr(precision.torch.cpu, "_is_amx_tile_supported", lambda: False)
+    monkeypatch.setattr(precision.torch.cuda, "is_bf16_supported", lambda including_emulation: not has_it)
+    assert native_precision() == resolved("auto", cpu) == expected
+    assert resolved("auto", gpu) != expected, "the GPU decides for itself"
+    for explicit in ("float32", "bfloat16"):
+        assert resolved(explicit, cpu) == resolved(explicit, gpu) == explicit
+
+
+@pytest.mark.parametrize(("have_it", "expected"), [(2, "bfloat16"), (1, "float32"), (0, "float32")])
+def test_workers_agree_on_what_all_of_them_multiply(
+    monkeypatch: pytest.MonkeyPatch, have_it: int, expected: Precision
+) -> None:
+    class Pair(Solo):
+        """Two workers, as seen by one of them."""
+
+        size = 2
+
+        def sum(self, values: torch.Tensor) -> torch.Tensor:
+            return values * 0 + have_it
+
+    monkeypatch.setattr(precision, "native_precision", lambda: "bfloat16" if have_it else "float32")
+    assert agreed("auto", Pair()) == expected
+    assert agreed("bfloat16", Pair()) == "bfloat16"

@@ -78,3 +78,22 @@ def test_batches_depend_on_the_step_alone() -> None:
     assert torch.equal(forwards.indices(0), backwards.indices(0))
     assert torch.equal(forwards.indices(7), late)
     assert not torch.equal(EpochBatches(10, 4, (2,)).indices(0), forwards.indices(0))
+
+
+def test_classes_of_like_size_are_drawn_as_if_nothing_was_balanced() -> None:
+    labels = torch.tensor([0] * 20 + [1] * 11 + [2] * 16)
+    plain, balanced = EpochBatches(47, 8, (1,)), EpochBatches.of(labels, 8, (1,), balanced=True)
+    assert all(torch.equal(plain.indices(step), balanced.indices(step)) for step in range(12))
+
+
+@given(st.lists(st.integers(1, 60), min_size=1, max_size=5))
+def test_rare_classes_are_drawn_about_as_often_as_others_and_each_of_their_examples_alike(sizes: list[int]) -> None:
+    labels = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
+    batches = EpochBatches.of(labels, 1, (1,), balanced=True)
+    epoch = torch.cat([batches.indices(step) for step in range(batches.per_epoch)])
+    drawn = labels[epoch].bincount()
+    assert 2 * drawn.min() > drawn.max() == max(sizes)
+    per_example = epoch.bincount(minlength=len(labels))
+    assert all(len(per_example[labels == label].unique()) == 1 for label in range(len(sizes)))
+    unbalanced = EpochBatches.of(labels, 1, (1,), balanced=False)
+    assert unbalanced.per_epoch == len(labels)

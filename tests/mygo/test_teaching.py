@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch.utils.data import Dataset
 
+from mygo import precision
 from mygo.errors import InputError, MemoryQualityError
 from mygo.experiment import Experiment
 from mygo.journal import Event, PhaseEnded
@@ -121,6 +122,24 @@ def test_a_lesson_whose_images_are_gone_is_finished_asleep(taught: Teaching, tmp
     assert life.lessons[1].recall is not None
     with pytest.raises(InputError, match="no lesson to finish"):
         Teaching(folder).run()
+
+
+def test_a_lesson_goes_on_in_its_precision_and_the_next_may_be_told_another(
+    config: LifeConfig, taught: Teaching, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precision, "native_precision", lambda: "bfloat16")
+    first = Teaching(tmp_path / "other", str(tmp_path / "dark.npz"), config=config)
+    run_until(first, "learn")
+    monkeypatch.setattr(precision, "native_precision", lambda: "float32")
+    with pytest.raises(InputError, match="in the middle of a lesson with other settings"):
+        dataclasses.replace(first, config=change(config, {"precision": "float32"})).check()
+    dataclasses.replace(first, config=change(config, {"eager": True})).run()
+    life = Life.open(first.folder)
+    assert (life.precision, life.config.eager) == ("bfloat16", True)
+    life.forget("dusk")
+    assert life.precision == life.record.computed["precision"] == "bfloat16"
+    Teaching(first.folder, str(tmp_path / "light.npz"), config=change(config, {"precision": "float32"})).run()
+    assert Life.open(first.folder).precision == "float32"
 
 
 def test_what_is_taught_again_is_learned_beside_dreams_of_what_it_was(taught: Teaching, tmp_path: Path) -> None:
@@ -252,3 +271,37 @@ def test_a_life_learns_in_the_process_that_uses_it(config: LifeConfig, tmp_path:
         assert Life.open(tmp_path / "life").class_names == ["night", "dusk"]
         with pytest.raises(InputError, match="holds a life already"):
             Life.create((1, 8, 8), tmp_path / "life")
+
+
+def unbalanced(path: Path) -> str:
+    """Write an .npz source of two textures of like mean, of which one is rare, and a third."""
+    rng = np.random.default_rng(5)
+    patterns, counts = rng.integers(0, 255, (3, 8, 8)), (200, 200, 10)
+    images = np.concatenate(
+        [rng.normal(pattern, 25, (count, 8, 8)) for pattern, count in zip(patterns, counts, strict=True)]
+    )
+    names = np.array(["a", "b", "rare"])
+    np.savez(path, images=images.clip(0, 255).astype(np.uint8), labels=np.repeat(range(3), counts), class_names=names)
+    return str(path)
+
+
+def test_a_rare_class_is_learned_and_dreamt_as_well_as_others(config: LifeConfig, tmp_path: Path) -> None:
+    life = Life.create((1, 8, 8), None, change(config, {"memory.fidelity_floor": 0.7, "memory.diversity_floor": 0.1}))
+    life.learn(unbalanced(tmp_path / "three.npz"))
+    (fidelities,), (diversities,) = life.record.label_fidelity_per_class, life.record.diversity_per_class
+    assert len(fidelities) == len(diversities) == 3
+    assert min(fidelities) >= 0.7
+    assert min(diversities) >= 0.1
+    life.forget("a")
+    assert [len(of_task) for of_task in life.record.label_fidelity_per_class] == [2]
+
+
+def test_a_class_that_is_not_remembered_is_named(config: LifeConfig, tmp_path: Path) -> None:
+    changes = {"wake.balance_classes": False, "memory.gan.balance_classes": False, "memory.fidelity_floor": 0.7}
+    life = Life.create((1, 8, 8), None, change(config, changes))
+    told: list[str] = []
+    with pytest.raises(MemoryQualityError, match="of class rare: label fidelity 0"):
+        life.learn(
+            unbalanced(tmp_path / "three.npz"), journal=lambda event: told.append(str(getattr(event, "text", "")))
+        )
+    assert any("attempt 1 of 2" in text and "of class rare" in text for text in told)
