@@ -6,7 +6,6 @@ Both networks that come with it work at half the image's resolution and reach th
 
 import abc
 import copy
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,7 +18,15 @@ from torch.nn.utils.parametrizations import spectral_norm
 from mygo import seeding
 from mygo.checkpoint import Parts
 from mygo.data import ImageShape, LabelledImages, to_unit_range
-from mygo.errors import InputError, check_ranges
+from mygo.errors import (
+    LARGEST_RATE,
+    MOST_AT_ONCE,
+    MOST_CHANNELS,
+    MOST_STEPS,
+    SMALLEST_RATE,
+    InputError,
+    check_ranges,
+)
 from mygo.graphs import Inputs, recordable
 from mygo.layers import convolved, group_norm
 from mygo.optimise import Adam, set_rate
@@ -61,10 +68,10 @@ class GanConfig:
     """Begin with a copy of the memory before instead of with random weights."""
 
     def __post_init__(self) -> None:
-        names = "latent_dim", "generator_width", "discriminator_width", "steps", "batch_size"
-        sizes = dict.fromkeys(names, (1, math.inf))
-        rates = dict.fromkeys(("generator_lr", "discriminator_lr"), (0.0, math.inf))
-        check_ranges(self, "memory.gan", **sizes, **rates, ema_decay=(0.0, 1.0))
+        widths = dict.fromkeys(("latent_dim", "generator_width", "discriminator_width"), (1, MOST_CHANNELS))
+        rates = dict.fromkeys(("generator_lr", "discriminator_lr"), (SMALLEST_RATE, LARGEST_RATE))
+        check_ranges(self, "memory.gan", **widths, steps=(1, MOST_STEPS), batch_size=(1, MOST_AT_ONCE))
+        check_ranges(self, "memory.gan", **rates, ema_decay=(0.0, 1.0))
         if self.generator not in GENERATORS:
             known = ", ".join(GENERATORS)
             raise InputError(f"--memory.gan.generator {self.generator!r} is not known: choose from {known}.")

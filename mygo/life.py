@@ -18,7 +18,7 @@ from mygo import seeding, storage
 from mygo.checkpoint import Checkpoint
 from mygo.data import LabelledImages
 from mygo.dreams import Dreamer, Night
-from mygo.errors import InputError
+from mygo.errors import LARGEST_SEED, InputError, check_ranges
 from mygo.gan import Generator
 from mygo.memory import MemoryConfig, Quality, as_stored, recall, stored_bytes, stored_tensors
 from mygo.neocortex import BACKBONES, Encoder, NeocortexNet, behind, split
@@ -66,6 +66,7 @@ class LifeConfig:
     """Reconciling it with what was known."""
 
     def __post_init__(self) -> None:
+        check_ranges(self, "", seed=(0, LARGEST_SEED))
         if self.backbone not in BACKBONES:
             raise InputError(f"--backbone {self.backbone!r} is not known: choose from {', '.join(BACKBONES)}.")
         if self.precision not in get_args(Precision):

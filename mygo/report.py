@@ -4,11 +4,11 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from mygo.console import printable
 from mygo.page import Html, details, element, figure, gallery, joined, page, section, table
 from mygo.results import KINDS, QUALITIES, RunResults, read_folder
 from mygo.settings import flat
 from mygo.storage import write_atomically
+from mygo.terminal import printable
 
 ADVICE = "make room there, or allow writing to it, and make the report again"
 MOST_COUNTED = 20
