@@ -1,6 +1,7 @@
 """What MyGO raises on purpose. Each message is one sentence that says what to do; the command line prints just that."""
 
 import numbers
+from typing import Any
 
 
 class MygoError(Exception):
@@ -61,7 +62,7 @@ def check_ranges(config: object, flag: str, **ranges: tuple[float, float]) -> No
         InputError: one does not; the message names its flag, which begins with ``--flag.`` or, without one, is its own.
     """
     for name, (lowest, highest) in ranges.items():
-        value = getattr(config, name)
+        value: Any = getattr(config, name)
         if value is None:
             continue
         accepted = isinstance(value, numbers.Integral if isinstance(lowest, int) else numbers.Real)
@@ -70,7 +71,7 @@ def check_ranges(config: object, flag: str, **ranges: tuple[float, float]) -> No
             raise InputError(f"--{shown} must be {_bounds(value, lowest, highest)}, not {value}.")
 
 
-def _bounds(value: object, lowest: float, highest: float) -> str:
+def _bounds(value: Any, lowest: float, highest: float) -> str:
     if not isinstance(value, numbers.Real) or isinstance(value, bool):
         return "a number"
     if isinstance(lowest, int) and not isinstance(value, numbers.Integral):
