@@ -48,7 +48,7 @@ MOST_PROCESSES = 10_000
 """Processes, trials or attempts, likewise."""
 SMALLEST_RATE, LARGEST_RATE = 1e-9, 10.0
 """Learning rates of Adam, whose steps are about as long, likewise."""
-LARGEST_WEIGHT = 1e6
+LARGEST_WEIGHT = 1e9
 """A weight of a loss, likewise."""
 LARGEST_SEED = 2**64 - 1
 
@@ -72,7 +72,7 @@ def check_ranges(config: object, flag: str, **ranges: tuple[float, float]) -> No
 
 
 def _bounds(value: Any, lowest: float, highest: float) -> str:
-    if not isinstance(value, numbers.Real) or isinstance(value, bool):
+    if isinstance(value, bool) or not issubclass(type(value), numbers.Real):
         return "a number"
     if isinstance(lowest, int) and not isinstance(value, numbers.Integral):
         return "a whole number"

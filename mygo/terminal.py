@@ -10,7 +10,7 @@ import traceback
 import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import IO, TextIO, cast
+from typing import IO, Any, TextIO, cast
 
 from mygo.errors import InputError, MygoError
 
@@ -137,7 +137,7 @@ class Sink(io.RawIOBase):
         """Tell whether it is a terminal."""
         return os.isatty(self._descriptor)
 
-    def write(self, content: "bytes | bytearray | memoryview[int]") -> int:  # type: ignore[override]
+    def write(self, content: Any) -> int:
         """Write all of ``content``, or drop it."""
         rest = memoryview(content)
         while len(rest) and self.failure is None:

@@ -16,6 +16,7 @@ from mygo.life import Life, LifeConfig
 from mygo.terminal import CLOSED_PIPE, Sink, printable
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+FULL = Path("/dev/full")
 ORDER = "\x1b[2J\x1b]0;owned\x07"
 """Clears a screen and names a window."""
 
@@ -63,7 +64,7 @@ def test_help_goes_anywhere(argv: list[str]) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.isascii()
     assert "show this help message" in done.stdout
-    with open("/dev/full", "w") as full:
+    with FULL.open("w") as full:
         done = command(argv, stdout=full)
     assert done.returncode == 1
     assert done.stderr.endswith(
@@ -103,7 +104,7 @@ def test_a_life_is_shown_on_any_terminal(life: Path, variables: dict[str, str]) 
 
 def test_streams_that_are_closed_or_take_nothing_change_no_exit_code(life: Path, tmp_path: Path) -> None:
     shell = f"{sys.executable} -m mygo"
-    with open("/dev/full", "w") as full:
+    with FULL.open("w") as full:
         for wrong, code in ((["show", "--life", "nowhere"], 2), (["sing"], 2), (["show", "--life", str(life)], 0)):
             assert command([*USE, *wrong], stderr=full).returncode == code, wrong
             for closed in (">&-", "<&- >&- 2>&-"):
@@ -111,7 +112,7 @@ def test_streams_that_are_closed_or_take_nothing_change_no_exit_code(life: Path,
                 done = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True, timeout=120)
                 assert done.returncode == code, (wrong, closed)
                 assert "Traceback" not in done.stderr + done.stdout
-        with open("/dev/full", "w") as another:
+        with FULL.open("w") as another:
             done = command([*USE, "report", "--life", life], stdout=full, stderr=another)
     assert done.returncode == 1  # nobody could be told
     assert (life / "report.html").exists()  # but the work was done
@@ -121,10 +122,10 @@ def test_a_pipe_that_does_not_wait_gets_everything(life: Path) -> None:
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     text = "x" * 1_000_000
-    code = f"from mygo.terminal import exit_code_of as e; raise SystemExit(e(lambda: print({text[:1]!r} * {len(text)}), 'x'))"
+    code = "from mygo.terminal import exit_code_of; raise SystemExit(exit_code_of(lambda: print('x' * 1_000_000), 'x'))"
     with subprocess.Popen([sys.executable, "-c", code], cwd=REPOSITORY, stdout=writer) as process:
         os.close(writer)
-        with open(reader, "rb") as pipe:
+        with os.fdopen(reader, "rb") as pipe:
             assert pipe.read().decode() == text + "\n"
         assert process.wait() == 0
 
@@ -140,11 +141,11 @@ def test_what_is_printed_through_python_and_through_rich_keeps_its_order(tmp_pat
         "raise SystemExit(exit_code_of(command, 'x'))"
     )
     done = command(["-c", code])
-    assert done.stdout.split() == "python 0 rich 0 python 1 rich 1 python 2 rich 2".split()
+    assert done.stdout.split() == [word for number in "012" for word in ("python", number, "rich", number)]
 
 
 def test_a_sink_that_failed_takes_the_rest_silently() -> None:
-    with open("/dev/full", "w") as full:
+    with FULL.open("w") as full:
         sink = Sink(full.fileno())
         assert [sink.write(b"one"), sink.write(b"two")] == [3, 3]
     assert sink.failure is not None
