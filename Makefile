@@ -7,7 +7,8 @@
 PYTHON ?= python3
 ARGS ?=
 BIN := .venv/bin
-ALONE := tests/mygo tests/test_docs.py tests/test_examples.py tests/test_layout.py
+ALONE := tests/mygo tests/test_docs.py tests/test_examples.py tests/test_flags.py tests/test_layout.py \
+	tests/test_terminal.py tests/test_wheel.py
 TIMED := tests/test_main_job.py
 STAMP := .venv/.installed
 

@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from mygo.errors import InputError
+from mygo.errors import MOST_PROCESSES, MOST_STEPS, InputError, check_ranges
 from mygo.experiment import SAVE_EVERY
+from mygo.flags import OptionalText
+from mygo.terminal import printable
 
 if TYPE_CHECKING:
     from distributed.work import Work
 
+LONGEST_RANGE = 20
+"""Characters of a range of workers."""
 SMALL_SIDE = 8
 """Pixels of the side of images for which one training worker is best."""
 
@@ -22,7 +26,7 @@ SMALL_SIDE = 8
 class OnRay:
     """How the work is spread and kept safe."""
 
-    num_workers: str | None = None
+    num_workers: OptionalText = None
     """Training workers (DDP ranks): a number, or 1:4 for as many as there is room for at any time. By default one per
     GPU or, without any, one per core up to 4; one for images of 8×8, whose steps are too small to share."""
     num_dreamers: int | None = None
@@ -41,10 +45,8 @@ class OnRay:
             InputError: a flag is out of its range.
         """
         self.workers(small=False)
-        if not self.save_every >= 0:
-            raise InputError(f"--save-every must be at least 0 seconds, not {self.save_every}.")
-        if self.max_failures < 0:
-            raise InputError(f"--max-failures must be at least 0, not {self.max_failures}.")
+        check_ranges(self, "", num_dreamers=(1, MOST_PROCESSES), max_failures=(0, MOST_PROCESSES))
+        check_ranges(self, "", save_every=(0.0, MOST_STEPS))
 
     def workers(self, *, small: bool) -> tuple[int | None, int | None]:
         """Return the fewest and the most workers; None is for the machine to decide. ``small`` images are for one.
@@ -58,8 +60,8 @@ class OnRay:
         fewest, _, most = text.partition(":")
         if not (fewest.isdecimal() and (most or fewest).isdecimal() and text.count(":") <= 1):
             raise InputError(f"--num-workers {text} is neither a number nor a range such as 1:4.")
-        if not 1 <= int(fewest) <= int(most or fewest):
-            raise InputError(f"--num-workers {text} must be at least 1, and a range must not fall.")
+        if len(text) > LONGEST_RANGE or not 1 <= int(fewest) <= int(most or fewest) <= MOST_PROCESSES:
+            raise InputError(f"--num-workers {text} must be from 1 to {MOST_PROCESSES}, and a range must not fall.")
         return int(fewest), int(most or fewest)
 
 
@@ -76,18 +78,18 @@ def work_on_ray(
     from distributed.placement import place_at_most
     from distributed.session import ray_session
     from distributed.train import run_on_ray
-    from mygo.console import ConsoleJournal
+    from mygo.console import ConsoleJournal, plain
     from mygo.journal import tee
     from mygo.tensorboard import TensorBoardJournal
 
     fewest, most = flags.workers(small=small)
     with ray_session(verbose=flags.verbose):
-        wait_for_nodes(fewest, lambda text: console.print(text, style="dim", markup=False))
+        wait_for_nodes(fewest, lambda text: console.print(plain(text), style="dim"))
         placement = place_at_most(resources_in_reach(), fewest, most, flags.num_dreamers, nodes=cpus_of_nodes())
         workers = placement.num_workers if fewest == most else f"{fewest} to {placement.num_workers}"
         console.print(f"[dim]Training workers: {workers}, dreamers: {placement.num_dreamers}")
         board = TensorBoardJournal(out / "tensorboard")
-        metrics = MetricsJournal(out.name, dreams_per_step=work.learner.sleep.batch_size)
+        metrics = MetricsJournal(printable(out.name), dreams_per_step=work.learner.sleep.batch_size)
         with closing(board), metrics, ConsoleJournal(console) as bars:
             journal = tee(bars, board, metrics)
             results = run_on_ray(work, placement, journal, fewest=fewest, max_failures=flags.max_failures)

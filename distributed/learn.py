@@ -13,6 +13,9 @@ from rich.console import Console
 
 from distributed.command import SMALL_SIDE, OnRay, glance, work_on_ray
 from mygo.commands import Show
+from mygo.console import plain
+from mygo.errors import check_share
+from mygo.flags import OptionalText, parse_flags
 from mygo.life import Life, LifeConfig, SavedLife
 from mygo.teaching import Teaching
 
@@ -26,11 +29,11 @@ class LearnArguments(OnRay):
 
     folder: Annotated[Path, tyro.conf.arg(name="life")]
     """Folder of the life, visible to all nodes."""
-    data: str | None = None
+    data: OptionalText = None
     """The images: a folder with one sub-folder per class, an .npz file (images, labels, class_names), an .npy file with
     FILE-labels.npy beside it, or module:function for a torch Dataset. Leave it out to finish a lesson that is asleep
     already and whose images are gone."""
-    name: str | None = None
+    name: OptionalText = None
     """What the lesson is called; by default as its data."""
     update: bool = False
     """Teach classes again that the life knows; without it, a known class is refused."""
@@ -50,17 +53,16 @@ def parse(argv: list[str]) -> LearnArguments:
     folder = glance(argv, "life")
     old = Path(folder) if folder is not None and Life.exists(Path(folder)) else None
     learner = LifeConfig() if old is None else SavedLife.open(old, lambda text: None).config
-    markers = (tyro.conf.FlagCreatePairsOff,)
-    if folder is None:  # tyro will say that it is missing
-        return tyro.cli(LearnArguments, args=argv, prog="run.py learn", config=markers)
-    defaults = LearnArguments(folder=Path(folder), learner=learner)
-    return tyro.cli(LearnArguments, args=argv, default=defaults, prog="run.py learn", config=markers)
+    # Without a folder, tyro will say that it is missing.
+    defaults = None if folder is None else LearnArguments(folder=Path(folder), learner=learner)
+    return parse_flags(LearnArguments, argv, "run.py learn", defaults)
 
 
 def learn(argv: list[str], console: Console) -> None:
     """Check the arguments, teach the lesson on Ray, and show what was learned."""
     flags = parse(argv)
     flags.check()
+    check_share(flags.held_out, "held-out")  # before the data is looked for
     data = flags.data if flags.data is None or not Path(flags.data).exists() else str(Path(flags.data).resolve())
     lesson = Teaching(
         flags.folder.resolve(),
@@ -74,7 +76,7 @@ def learn(argv: list[str], console: Console) -> None:
     source = lesson.check()
     if source is not None:
         for text in (*source.notes, *(f"Not read: {entry}" for entry in source.unreadable[:SHOWN])):
-            console.print(text, style="dim", markup=False)
+            console.print(plain(text), style="dim")
         if len(source.unreadable) > SHOWN:
             console.print(f"{len(source.unreadable) - SHOWN} more could not be read.", style="dim")
     shape = SavedLife.open(lesson.folder).image_shape if source is None else source.dataset.image_shape

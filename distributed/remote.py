@@ -17,6 +17,7 @@ from typing import Any
 
 from distributed.session import REPOSITORY
 from mygo.errors import InputError, MygoError
+from mygo.terminal import printable_lines
 
 ASK_SECONDS = 1.0
 RECONNECT_SECONDS = 300.0
@@ -112,7 +113,7 @@ def follow(cluster: Path, job: str) -> Any:
                         raise InputError(f"The cluster has no job {job}: `ray job list` shows those that it has.")
                     details = client.get_job_info(job)  # before the output, so that the last of it is not missed
                     output = client.get_job_logs(job)
-                    print(output[shown:], end="", flush=True)
+                    print(printable_lines(output[shown:]), end="", flush=True)
                     shown, last_answer = len(output), time.monotonic()
                     if details.status.is_terminal():
                         return details

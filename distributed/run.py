@@ -19,13 +19,16 @@ import tyro
 from rich.console import Console
 
 from distributed.command import OnRay, glance, work_on_ray
+from mygo.console import new_console, plain
 from mygo.data import DATASETS, DatasetName, load_dataset
-from mygo.errors import InputError, exit_code_of
+from mygo.errors import InputError
 from mygo.experiment import Experiment, ExperimentConfig
+from mygo.flags import OptionalPath, OptionalText, parse_flags
 from mygo.life import LifeConfig
 from mygo.presets import preset
 from mygo.settings import overlay
 from mygo.storage import read_json
+from mygo.terminal import exit_code_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,27 +39,27 @@ class Arguments(OnRay):
     """The data set. Its default settings are shown below: give --dataset before --help to see another's."""
     num_tasks: int = 5
     """Number of tasks that the classes are dealt into."""
-    class_order: str | None = None
+    class_order: OptionalText = None
     """Order in which classes are dealt, such as 3,1,0,2,…; every class once. Label order by default."""
     strategies: str = "mygo,finetune,joint"
     """Comma list of mygo, mygo-nosleep, finetune, joint, lwf, replay; they run one after another."""
-    out: Path | None = None
+    out: OptionalPath = None
     """Folder for the lives, results.json and TensorBoard, visible to all nodes. By default a new one under runs/."""
     data_root: Path = Path("data")
     """Folder in which torchvision's data sets lie, or are downloaded to."""
-    config: Path | None = None
+    config: OptionalPath = None
     """JSON file with settings, such as the best.json of a sweep; flags beside it change them."""
     validation_share: float = 0.0
     """Share of each class's training images to evaluate on, instead of the test set: use it to choose settings."""
-    memory_cache: Path | None = None
+    memory_cache: OptionalPath = None
     """Folder to keep trained memories in for other runs, visible to all nodes. Off by default: a memory dreams what its
     training images looked like, so such a folder is as private as the data was."""
     resume: bool = False
     """Go on with the lives in --out, from the last saved point. Needs the same settings as before."""
-    cluster: Path | None = None
+    cluster: OptionalPath = None
     """Cluster file that `ray up` was given: run there as a job, with the code of this working tree, and bring the
     results back. --out, --data-root and --config are folders there."""
-    attach: str | None = None
+    attach: OptionalText = None
     """With --cluster: come back to this job instead of starting one."""
     life: Annotated[LifeConfig, tyro.conf.arg(name="")] = field(default_factory=LifeConfig)
 
@@ -82,7 +85,7 @@ def parse(argv: list[str]) -> Arguments:
         validation_share=config.validation_share,
         life=config.life,
     )
-    return tyro.cli(Arguments, args=argv, default=defaults, prog="run.py", config=(tyro.conf.FlagCreatePairsOff,))
+    return parse_flags(Arguments, argv, "run.py", defaults)
 
 
 def dataset_named(argv: list[str], default: DatasetName = "digits") -> DatasetName:
@@ -105,11 +108,18 @@ def class_order(text: str | None) -> tuple[int, ...] | None:
         raise InputError(f"--class-order {text} is not a comma list of class numbers such as 3,1,0,2.") from error
 
 
-def run(arguments: Arguments, console: Console) -> None:
-    """Check the arguments, run the experiment on Ray, and show what came of it."""
-    from mygo.console import results_table
+def checked(arguments: Arguments) -> ExperimentConfig:
+    """Return the experiment that ``arguments`` ask for, once nothing in them is out of its range.
 
-    config = ExperimentConfig(
+    Raises:
+        InputError: something is, or flags do not go together.
+    """
+    arguments.check()
+    if arguments.resume and arguments.out is None:
+        raise InputError("--resume needs --out with the folder of the life to go on with.")
+    if arguments.attach is not None and arguments.cluster is None:
+        raise InputError("--attach needs --cluster with the cluster file of the job.")
+    return ExperimentConfig(
         dataset=arguments.dataset,
         num_tasks=arguments.num_tasks,
         class_order=class_order(arguments.class_order),
@@ -118,21 +128,22 @@ def run(arguments: Arguments, console: Console) -> None:
         validation_share=arguments.validation_share,
         life=arguments.life,
     )
+
+
+def run(arguments: Arguments, config: ExperimentConfig, console: Console) -> None:
+    """Make sure that data and folders can be used, run the experiment on Ray, and show what came of it."""
+    from mygo.console import results_table
+
     load_dataset(config.dataset, config.data_root)  # missing or damaged data is found before anything is started
-    if arguments.resume and arguments.out is None:
-        raise InputError("--resume needs --out with the folder of the life to go on with.")
-    if arguments.attach is not None:
-        raise InputError("--attach needs --cluster with the cluster file of the job.")
-    arguments.check()
     out = (arguments.out or Path("runs") / time.strftime(f"{config.dataset}-%Y%m%d-%H%M%S")).resolve()
     cache = arguments.memory_cache and arguments.memory_cache.resolve()
     experiment = Experiment(config, out, memory_cache=cache, save_every=arguments.save_every)
     experiment.check_out(resume=arguments.resume)
 
-    console.print(f"Starting Ray; results go to {out}", style="dim", markup=False)
+    console.print(plain(f"Starting Ray; results go to {out}"), style="dim")
     results = work_on_ray(experiment, out, arguments, console, small=config.dataset == "digits", compared=True)
     console.print(results_table(results))
-    console.print(f"Results: {out / 'results.json'}. Curves: tensorboard --logdir {out / 'tensorboard'}", markup=False)
+    console.print(plain(f"Results: {out / 'results.json'}. Curves: tensorboard --logdir {out / 'tensorboard'}"))
     show_report(out, console)
 
 
@@ -144,9 +155,9 @@ def show_report(out: Path, console: Console) -> None:
         path = write_report(out)
     except Exception as error:  # whatever a library makes of this machine's fonts, memory or disk
         text = f"There is no report ({type(error).__name__}: {str(error).rstrip('.')}), but the results are whole."
-        console.print(text, style="yellow", markup=False, soft_wrap=True)
+        console.print(plain(text), style="yellow", soft_wrap=True)
     else:
-        console.print(f"Report: {path}", markup=False, soft_wrap=True)
+        console.print(plain(f"Report: {path}"), soft_wrap=True)
 
 
 def run_on_cluster(arguments: Arguments, cluster: Path, argv: list[str]) -> None:
@@ -165,14 +176,17 @@ def main(argv: list[str]) -> int:
     if argv[:1] == ["learn"]:
         from distributed.learn import learn
 
-        return exit_code_of(lambda: learn(argv[1:], Console()), "run.py learn", "run the same command again to go on")
+        return exit_code_of(
+            lambda: learn(argv[1:], new_console()), "run.py learn", "run the same command again to go on"
+        )
 
     def command() -> None:
         arguments = parse(argv)
+        config = checked(arguments)
         if arguments.cluster is not None:
             run_on_cluster(arguments, arguments.cluster, argv)
         else:
-            run(arguments, Console())
+            run(arguments, config, new_console())
 
     return exit_code_of(command, "run.py", "run again with the same --out and --resume to go on")
 

@@ -4,13 +4,12 @@ python -m mygo predict --life runs/first photos/
 """
 
 import sys
-from collections.abc import Callable
-
-import tyro
-from rich.console import Console
+from collections.abc import Callable, Sequence
 
 from mygo.commands import Command, Dream, Export, Forget, Predict, Report, Show
-from mygo.errors import exit_code_of
+from mygo.console import new_console
+from mygo.flags import parse_command
+from mygo.terminal import exit_code_of
 
 COMMANDS: dict[str, Callable[..., Command]] = {
     "predict": Predict,
@@ -28,20 +27,15 @@ def parse(argv: list[str]) -> Command:
     Raises:
         InputError: a value makes no sense.
     """
-    command: Command = tyro.extras.subcommand_cli_from_dict(
-        COMMANDS,
-        args=argv,
-        prog="python -m mygo",
-        description="Use a life: what it has learned, what it sees in images, what it dreams and is to forget.",
-        config=(tyro.conf.FlagCreatePairsOff,),
-    )
-    return command
+    description = "Use a life: what it has learned, what it sees in images, what it dreams and is to forget."
+    return parse_command(COMMANDS, argv, "python -m mygo", description)
 
 
-def main(argv: list[str]) -> int:
-    """Run the command and return its exit code."""
-    return exit_code_of(lambda: parse(argv).run(Console()), "mygo")
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command that ``argv``, by default this process's, asks for, and return its exit code."""
+    words = sys.argv[1:] if argv is None else list(argv)
+    return exit_code_of(lambda: parse(words).run(new_console()), "mygo")
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -1,8 +1,10 @@
 """The pictures of a report, as PNG: readable in print and for the colour-blind."""
 
 import io
+import itertools
 from collections.abc import Mapping, Sequence
 
+import matplotlib
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -12,6 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from rich import filesize
 from torch.nn import functional as F
 
+from mygo.labels import labels_for
 from mygo.life import Life
 from mygo.memory import sample_grid
 from mygo.metrics import Matrix, average_accuracy
@@ -50,26 +53,36 @@ BASELINE_LOOK = (PURPLE, "..")
 MOST_NUMBERED = 20
 """Rows of the largest matrix whose cells have room for numbers."""
 DREAMS_PER_CLASS = 10
-LONGEST_LABEL = 16
 
 
-def draw_all(run: RunResults) -> dict[str, bytes]:
-    """Return all pictures of ``run`` by name."""
-    figures = {"seconds": draw_seconds(run.strategies), "bytes": draw_bytes(run.strategies)}
+def draw_all(run: RunResults) -> tuple[dict[str, bytes], dict[str, str]]:
+    """Return all pictures of ``run`` by name, and the names of classes that they show as numbers, by these."""
+    labels, titles = labels_for(run.learned, "class"), labels_for(list(run.strategies), "strategy")
+    with matplotlib.rc_context({"font.family": list(dict.fromkeys([*labels.families, *titles.families]))}):
+        figures = _figures(run, labels.texts, dict(zip(run.strategies, titles.texts, strict=True)))
+        return {name: png(figure) for name, figure in figures.items()}, labels.numbered | titles.numbered
+
+
+def _figures(run: RunResults, labels: Sequence[str], titles: Mapping[str, str]) -> dict[str, Figure]:
+    """Return all figures, with ``labels`` for the classes in learning order and ``titles`` for the strategies."""
+    strategies = {titles[name]: entry for name, entry in run.strategies.items()}
+    figures = {"seconds": draw_seconds(strategies), "bytes": draw_bytes(strategies)}
     if run.measured:
-        figures["average-accuracy"] = draw_curves(run.strategies)
+        figures["average-accuracy"] = draw_curves(strategies)
     for name, entry in run.strategies.items():
         for kind, matrix in entry.accuracy.items():
-            figures[f"{KINDS[kind].lower()}-{name}"] = draw_accuracies(matrix, f"{name}, {KINDS[kind]}")
+            figures[f"{KINDS[kind].lower()}-{name}"] = draw_accuracies(matrix, f"{titles[name]}, {KINDS[kind]}")
         if entry.confusion:
             heads = [len(task.classes) for task in run.tasks]
-            figures[f"confusion-{name}"] = draw_confusion(entry.confusion, run.learned, heads, name)
+            figures[f"confusion-{name}"] = draw_confusion(entry.confusion, labels, heads, titles[name])
         if entry.quality["diversity"]:
             figures[f"quality-{name}"] = draw_quality(entry.quality)
+    starts = [0, *itertools.accumulate(len(task.classes) for task in run.tasks)]
     for name, life in run.lives.items():
         for task, _ in zip(run.tasks, life.memories, strict=False):
-            figures[f"dreams-{name}-task-{task.index + 1}"] = draw_dreams(life, task.index, run.names_of(task))
-    return {name: png(figure) for name, figure in figures.items()}
+            own = labels[starts[task.index] : starts[task.index + 1]]
+            figures[f"dreams-{name}-task-{task.index + 1}"] = draw_dreams(life, task.index, own)
+    return figures
 
 
 def png(figure: Figure) -> bytes:
@@ -116,7 +129,7 @@ def draw_accuracies(matrix: Matrix, title: str) -> Figure:
 
 
 def draw_confusion(
-    confusion: Sequence[Sequence[int]], names: Sequence[str], heads: Sequence[int], title: str
+    confusion: Sequence[Sequence[int]], labels: Sequence[str], heads: Sequence[int], title: str
 ) -> Figure:
     """Draw a confusion matrix: counts in the cells, coloured by their share of the row; lines part the tasks."""
     counts = np.array(confusion, dtype=np.float64)
@@ -125,7 +138,7 @@ def draw_confusion(
     size = len(counts)
     figure, axes = bare(side_of(size))
     heatmap(axes, shares, [[str(count or "") for count in row] for row in confusion])
-    labels = [short(name) for name in names[:size]]
+    labels = labels[:size]
     label_cells(axes, labels, labels)
     axes.tick_params(axis="x", rotation=0 if max(map(len, labels)) < 3 else 90)
     for end in np.cumsum(heads)[:-1]:
@@ -138,16 +151,16 @@ def draw_confusion(
     return figure
 
 
-def draw_dreams(life: Life, task: int, names: Sequence[str]) -> Figure:
-    """Draw what the memory of ``task`` dreams, a row for each class beside its name, and nothing else."""
+def draw_dreams(life: Life, task: int, labels: Sequence[str]) -> Figure:
+    """Draw what the memory of ``task`` dreams, a row for each class beside its label, and nothing else."""
     memory = life.memories[task]
     key = (life.config.seed, "report", task)
     images = sample_grid(memory, key, torch.device("cpu"), columns=DREAMS_PER_CLASS)
-    pixels = tile(F.pad(images, (1, 1, 1, 1), value=255), len(names)).permute(1, 2, 0).numpy()
-    height = pixels.shape[0] / len(names)
-    figure, axes = bare(0.45 * DREAMS_PER_CLASS, 0.45 * len(names))
+    pixels = tile(F.pad(images, (1, 1, 1, 1), value=255), len(labels)).permute(1, 2, 0).numpy()
+    height = pixels.shape[0] / len(labels)
+    figure, axes = bare(0.45 * DREAMS_PER_CLASS, 0.45 * len(labels))
     axes.imshow(pixels, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-    axes.set_yticks([(row + 0.5) * height - 0.5 for row in range(len(names))], [short(name) for name in names])
+    axes.set_yticks([(row + 0.5) * height - 0.5 for row in range(len(labels))], labels)
     axes.set_xticks([])
     axes.tick_params(length=0, labelsize=10, labelcolor=INK)
     axes.spines[:].set_visible(False)
@@ -271,9 +284,3 @@ def tidy(axes: Axes, title: str = "") -> None:
     axes.spines[["left", "bottom"]].set_color(LINE)
     axes.tick_params(color=LINE, labelcolor=SOFT)
     axes.set_axisbelow(True)
-
-
-def short(text: str) -> str:
-    """Return ``text`` as matplotlib is to write it: no longer than there is room for, and no formula."""
-    cut = text if len(text) <= LONGEST_LABEL else f"{text[: LONGEST_LABEL - 1]}…"
-    return cut.replace("$", r"\$")

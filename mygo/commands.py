@@ -16,7 +16,9 @@ from rich.console import Console
 from rich.table import Table
 
 from mygo.console import new_table, plain
-from mygo.errors import InputError
+from mygo.errors import LARGEST_SEED, InputError, check_ranges
+from mygo.flags import OptionalText
+from mygo.terminal import printable
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,7 +56,7 @@ class Predict:
     ]
     """Image files, and folders of which all images at any depth are taken, in sorted order."""
     life: LifeFolder
-    task: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
+    task: Annotated[OptionalText, tyro.conf.arg(metavar="NAME")] = None
     """Choose among the classes of this task alone (`show` names the tasks); by default among all."""
     as_json: AsJson = False
     unknown_below: Annotated[float, tyro.conf.arg(metavar="P")] = 0.0
@@ -122,6 +124,7 @@ class Dream:
     def __post_init__(self) -> None:
         if not 1 <= self.count <= MOST_DREAMS:
             raise InputError(f"-n must be from 1 to {MOST_DREAMS} dreams, not {self.count}.")
+        check_ranges(self, "", seed=(0, LARGEST_SEED))
 
     def run(self, console: Console) -> None:
         """Write the picture."""
@@ -439,7 +442,7 @@ def grid_png(images: "Tensor") -> bytes:
 
 def tell(text: str) -> None:
     """Print a line to stderr."""
-    print(f"mygo: {text}", file=sys.stderr)
+    print(f"mygo: {printable(text)}", file=sys.stderr)
 
 
 def print_json(console: Console, content: object) -> None:

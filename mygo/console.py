@@ -1,11 +1,12 @@
 """What a person sees in the terminal: a progress bar per phase, accuracies after each task, a table at the end."""
 
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich import filesize
 from rich.box import SIMPLE
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -17,17 +18,33 @@ from rich.progress import (
 from rich.progress import (
     Progress as ProgressBar,
 )
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
 from mygo.journal import Dreamt, Evaluated, Event, Notice, Pace, PhaseEnded, Place, Progress
+from mygo.terminal import printable, printable_lines
+
+
+class PlainConsole(Console):
+    """A console whose own orders alone reach the terminal: whatever text it is to show is shown as it is."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Yield the segments of ``renderable``, those of text without control characters."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=printable_lines(segment.text))
+
+
+def new_console() -> Console:
+    """Return the console of a command, on stdout as it is now (see `mygo.terminal.standard_streams`)."""
+    return PlainConsole(file=getattr(sys.stdout, "orders", None))
 
 
 class ConsoleJournal:
     """Listens to a life and shows it; use it as a context manager, and call it with each event."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console()
+        self.console = console or new_console()
         self._bars = ProgressBar(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -59,7 +76,7 @@ class ConsoleJournal:
             case Evaluated():
                 self._show_row(event)
             case Notice(text):
-                self._bars.console.print(text, style="yellow", markup=False)
+                self._bars.console.print(plain(text), style="yellow")
             case Dreamt(place, _, _, quality):
                 measured = f"label fidelity {quality['label_fidelity']:.3f}, diversity {quality['diversity']:.3f}"
                 self._bars.console.print(f"[dim]{place}: {measured}", highlight=False)
@@ -129,8 +146,3 @@ def new_table(words: Sequence[str], numbers: Sequence[str], title: str | None = 
 def plain(text: str) -> Text:
     """Return ``text`` to print as it is: names of files and classes are neither markup nor orders to the terminal."""
     return Text(printable(text))
-
-
-def printable(text: str) -> str:
-    """Return ``text`` with a replacement sign for each character that cannot be shown, such as a lone surrogate."""
-    return "".join(character if character.isprintable() else "\ufffd" for character in text)

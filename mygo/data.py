@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from mygo import seeding
-from mygo.errors import InputError
+from mygo.errors import InputError, check_share
 
 DatasetName = Literal["digits", "fashion-mnist", "mnist", "kmnist", "cifar10", "cifar100"]
 DATASETS: tuple[str, ...] = get_args(DatasetName)
@@ -137,8 +137,9 @@ def with_validation(dataset: ImageDataset, share: float) -> ImageDataset:
     The cut is the same whatever a life's seed is. Both parts keep at least one image of every class.
 
     Raises:
-        InputError: a class has a single training image.
+        InputError: a class has a single training image, or ``share`` is none.
     """
+    check_share(share, "validation-share")
     return with_held_out(dataset, share, lambda label: ("validation", label))
 
 
@@ -148,8 +149,9 @@ def with_held_out(dataset: ImageDataset, share: float, draw: Callable[[int], see
     ``draw`` names the random draw for a label. Both parts keep at least one image of every class.
 
     Raises:
-        InputError: a class has a single training image.
+        InputError: a class has a single training image, or ``share`` is none.
     """
+    check_share(share, "held-out")
     held_out = torch.zeros(len(dataset.train), dtype=torch.bool)
     for label in dataset.train.labels.unique().tolist():
         rows = (dataset.train.labels == label).nonzero().squeeze(1)

@@ -6,7 +6,6 @@ Both networks that come with it work at half the image's resolution and reach th
 
 import abc
 import copy
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,7 +18,15 @@ from torch.nn.utils.parametrizations import spectral_norm
 from mygo import names, seeding
 from mygo.checkpoint import Parts
 from mygo.data import ImageShape, LabelledImages, to_unit_range
-from mygo.errors import InputError, check_ranges
+from mygo.errors import (
+    LARGEST_RATE,
+    MOST_AT_ONCE,
+    MOST_CHANNELS,
+    MOST_STEPS,
+    SMALLEST_RATE,
+    InputError,
+    check_ranges,
+)
 from mygo.graphs import Inputs, recordable
 from mygo.layers import convolved, group_norm
 from mygo.optimise import Adam, set_rate
@@ -63,10 +70,10 @@ class GanConfig:
     """Draw the images of a class that has at most half as many as the largest that many times more often."""
 
     def __post_init__(self) -> None:
-        counts = "latent_dim", "generator_width", "discriminator_width", "steps", "batch_size"
-        sizes = dict.fromkeys(counts, (1, math.inf))
-        rates = dict.fromkeys(("generator_lr", "discriminator_lr"), (0.0, math.inf))
-        check_ranges(self, "memory.gan", **sizes, **rates, ema_decay=(0.0, 1.0))
+        widths = dict.fromkeys(("latent_dim", "generator_width", "discriminator_width"), (1, MOST_CHANNELS))
+        rates = dict.fromkeys(("generator_lr", "discriminator_lr"), (SMALLEST_RATE, LARGEST_RATE))
+        check_ranges(self, "memory.gan", **widths, steps=(1, MOST_STEPS), batch_size=(1, MOST_AT_ONCE))
+        check_ranges(self, "memory.gan", **rates, ema_decay=(0.0, 1.0))
 
     def build_generator(self, num_classes: int, image_shape: ImageShape) -> "Generator":
         """Return an untrained generator of images of ``image_shape`` (C, H, W)."""

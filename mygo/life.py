@@ -18,7 +18,7 @@ from mygo import names, seeding, storage
 from mygo.checkpoint import Checkpoint
 from mygo.data import LabelledImages
 from mygo.dreams import Dreamer, Night
-from mygo.errors import InputError
+from mygo.errors import LARGEST_SEED, InputError, check_ranges
 from mygo.gan import Generator, generator_named
 from mygo.memory import MemoryConfig, Quality, as_stored, recall, stored_bytes, stored_tensors
 from mygo.neocortex import Encoder, NeocortexNet, backbone_named, behind, split
@@ -70,6 +70,7 @@ class LifeConfig:
     """Reconciling it with what was known."""
 
     def __post_init__(self) -> None:
+        check_ranges(self, "", seed=(0, LARGEST_SEED))
         if self.precision not in get_args(AnyPrecision):
             raise InputError(f"--precision must be auto, float32 or bfloat16, not {self.precision!r}.")
         if self.dream_level not in get_args(DreamLevel):

@@ -1,6 +1,5 @@
 """A generator as a memory: how good its dreams are, and the form in which it is kept."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -9,7 +8,7 @@ from torch import Tensor, nn
 
 from mygo import seeding
 from mygo.data import LabelledImages, to_pixels, to_unit_range
-from mygo.errors import check_ranges
+from mygo.errors import LARGEST_WEIGHT, MOST_PROCESSES, check_ranges
 from mygo.gan import GanConfig, Generator
 from mygo.neocortex import NeocortexNet
 from mygo.team import Team
@@ -36,8 +35,8 @@ class MemoryConfig:
     """How often a memory is trained, each time with another seed, before a run ends for its quality."""
 
     def __post_init__(self) -> None:
-        floors = {"fidelity_floor": (0.0, 1.0), "diversity_floor": (0.0, math.inf)}
-        check_ranges(self, "memory", **floors, attempts=(1, math.inf))
+        floors = {"fidelity_floor": (0.0, 1.0), "diversity_floor": (0.0, LARGEST_WEIGHT)}
+        check_ranges(self, "memory", **floors, attempts=(1, MOST_PROCESSES))
 
 
 @dataclass(frozen=True)

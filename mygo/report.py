@@ -4,11 +4,11 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from mygo.console import printable
 from mygo.page import Html, details, element, figure, gallery, joined, page, section, table
 from mygo.results import KINDS, QUALITIES, RunResults, read_folder
 from mygo.settings import flat
 from mygo.storage import write_atomically
+from mygo.terminal import printable
 
 ADVICE = "make room there, or allow writing to it, and make the report again"
 MOST_COUNTED = 20
@@ -38,16 +38,16 @@ def write_report(folder: Path) -> Path:
     from mygo.charts import draw_all  # matplotlib takes a second to import
 
     run = read_folder(folder)
-    pictures = draw_all(run)
+    pictures, numbered = draw_all(run)
     for name, png in pictures.items():
         write_atomically(folder / "pictures" / f"{name}.png", png, ADVICE)
     path = folder / "report.html"
-    write_atomically(path, report_on(run, pictures).encode(), ADVICE)
+    write_atomically(path, report_on(run, pictures, numbered).encode(), ADVICE)
     return path
 
 
-def report_on(run: RunResults, pictures: Pictures) -> Html:
-    """Return the whole page."""
+def report_on(run: RunResults, pictures: Pictures, numbered: Mapping[str, str]) -> Html:
+    """Return the whole page; ``numbered`` are the names that the pictures show as numbers, by these."""
     parts = {
         "results": ("Results", results_of(run) if run.measured else lessons_of(run)),
         "learning": ("Learning curves", learning_of(run, pictures) if run.measured else []),
@@ -66,8 +66,9 @@ def report_on(run: RunResults, pictures: Pictures) -> Html:
         "header",
         element("h1", f"MyGO: {title}"),
         element("p", facts_of(run), class_="facts"),
-        *(element("p", notice, class_="notice") for notice in run.notices),
+        *(element("p", printable(notice), class_="notice") for notice in run.notices),
         lead_of(run),
+        numbered_of(numbered),
         element("nav", element("ul", joined(links)), aria_label="Contents"),
     )
     sections = [section(anchor, title, *content) for anchor, (title, content) in shown.items()]
@@ -97,6 +98,13 @@ def lead_of(run: RunResults) -> Html:
     text = "Held-out images recognised among all classes that were learned, without being told their task: "
     shares = [f"{name} {100 * entry.average['class_il']:.1f} %" for name, entry in run.strategies.items()]
     return element("p", text, element("strong", listed(shares)), ".", class_="lead")
+
+
+def numbered_of(numbered: Mapping[str, str]) -> Html:
+    """Return the table of the names that the pictures show as numbers, if there are any."""
+    if not numbered:
+        return Html("")
+    return table("In the pictures, numbers stand for these names", ("number", "name"), list(numbered.items()), "words")
 
 
 def lessons_of(run: RunResults) -> list[Html]:

@@ -7,7 +7,6 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from mygo.console import printable
 from mygo.errors import InputError
 from mygo.experiment import NUM_CLASSES, RESULTS_SCHEMA, costs, summary
 from mygo.life import Life
@@ -15,6 +14,7 @@ from mygo.metrics import Matrix
 from mygo.storage import MANIFEST, read_json
 from mygo.strategies import STRATEGIES
 from mygo.stream import Task, deal_classes
+from mygo.terminal import printable
 
 KINDS = {"class_il": "class-IL", "task_il": "task-IL"}
 """The two ways in which accuracy is measured, and how they are written."""

@@ -88,4 +88,7 @@ def converted(value: Any, hint: Any, where: str) -> Any:
     accepted = {float: (int, float), Path: (str, Path)}.get(hint, (hint,))
     if not isinstance(value, accepted) or (isinstance(value, bool) and hint is not bool):
         raise InputError(f"The setting {where} must be of type {hint.__name__}, not {value!r}.")
-    return hint(value)
+    try:
+        return hint(value)
+    except OverflowError as error:
+        raise InputError(f"The setting {where} is larger than any {hint.__name__}: choose a smaller one.") from error

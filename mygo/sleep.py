@@ -1,6 +1,5 @@
 """Sleep: distil old and new knowledge into the neocortex, from dreams alone. There is no real data here."""
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,8 +9,9 @@ from torch import Tensor, nn
 from mygo.crew import Crew, Losses, Network, train
 from mygo.data import to_unit_range
 from mygo.dreams import Dreams
-from mygo.errors import check_ranges
+from mygo.errors import LARGEST_RATE, LARGEST_WEIGHT, MOST_AT_ONCE, MOST_STEPS, SMALLEST_RATE, check_ranges
 from mygo.neocortex import NeocortexNet, OwnOutputs, hand_back, own_outputs, stacked_heads
+from mygo.pictures import LARGEST
 from mygo.stream import Task
 from mygo.team import Team, batch_mean
 
@@ -45,10 +45,11 @@ class SleepConfig:
     """Adam's learning rate at the start; it falls to 0 along a cosine."""
 
     def __post_init__(self) -> None:
-        sizes = dict.fromkeys(("steps", "batch_size", "steps_per_block"), (1, math.inf))
-        weights = dict.fromkeys(("own_head_weight", "all_heads_weight", "feature_weight", "lr"), (0.0, math.inf))
-        check_ranges(self, "sleep", **sizes, **weights, max_shift=(0, math.inf))
-        check_ranges(self, "sleep", current_share=(0.0, 1.0), temperature=(1e-3, math.inf))
+        sizes = {"steps": MOST_STEPS, "batch_size": MOST_AT_ONCE, "steps_per_block": MOST_AT_ONCE}
+        check_ranges(self, "sleep", **{name: (1, most) for name, most in sizes.items()}, max_shift=(0, LARGEST))
+        weights = dict.fromkeys(("own_head_weight", "all_heads_weight", "feature_weight"), (0.0, LARGEST_WEIGHT))
+        check_ranges(self, "sleep", **weights, lr=(SMALLEST_RATE, LARGEST_RATE))
+        check_ranges(self, "sleep", current_share=(0.0, 1.0), temperature=(1e-3, 1e3))
 
 
 def consolidate(life: "Life", task: Task, crew: Crew) -> None:

@@ -1,5 +1,6 @@
 """The stream of tasks: which classes come when, and each task's data, handed out once."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -36,7 +37,7 @@ def deal_classes(num_classes: int, num_tasks: int, class_order: Sequence[int] | 
     known = f"the classes are 0 to {num_classes - 1}, each named once"
     if unknown := sorted(set(order) - set(range(num_classes))):
         raise InputError(f"--class-order names class {unknown[0]}, which the data set does not have: {known}.")
-    if repeated := sorted({c for c in order if order.count(c) > 1}):
+    if repeated := sorted(c for c, times in Counter(order).items() if times > 1):
         raise InputError(f"--class-order names class {repeated[0]} more than once: {known}.")
     if missing := sorted(set(range(num_classes)) - set(order)):
         raise InputError(f"--class-order leaves out class {missing[0]}: {known}.")

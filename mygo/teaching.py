@@ -14,7 +14,7 @@ from mygo.cache import MemoryCache
 from mygo.crew import Crew
 from mygo.data import ImageDataset, LabelledImages
 from mygo.dreams import DreamSource, OwnDreams
-from mygo.errors import InputError
+from mygo.errors import MOST_STEPS, InputError, check_ranges, check_share
 from mygo.experiment import LAST_BREATH_SECONDS, SAVE_EVERY, saved_phase, settled, sleep, wake
 from mygo.journal import Journal, Notice, Place, silent
 from mygo.life import Life, LifeConfig, SavedLife
@@ -61,6 +61,10 @@ class Teaching:
     log_every: int = 20
     save_every: float = SAVE_EVERY
     memory_cache: Path | None = None
+
+    def __post_init__(self) -> None:
+        check_share(self.held_out, "held-out")
+        check_ranges(self, "", save_every=(0.0, MOST_STEPS), log_every=(1, MOST_STEPS))
 
     @property
     def out(self) -> Path:
@@ -218,6 +222,7 @@ def read_for(life: Life, data: "str | Dataset[Any]", held_out: float, *, update:
     Raises:
         InputError: as `mygo.sources.read_source`; unless it is an ``update``, a class is known.
     """
+    check_share(held_out, "held-out")
     finished = life.lessons[: life.tasks_learned]
     known = () if update else [name for lesson in finished for name in lesson.classes]
     return read_source(data, life.image_shape, known=known, held_out=held_out)

@@ -16,6 +16,7 @@ from mygo.metrics import Matrix, average_accuracy
 from mygo.results import KINDS, QUALITIES
 from mygo.settings import flat
 from mygo.strategies import STRATEGIES
+from mygo.terminal import printable
 
 CELL, SIDE = 32, 640
 """Pixels of the side of one cell of a matrix's picture, and of a whole one that has many."""
@@ -79,7 +80,7 @@ class TensorBoardJournal:
                 self._accuracies(self._run(strategy), {"class_il": class_il, "task_il": task_il}, confusion)
             case Notice(text):
                 for run in self._runs.values():
-                    run.writer.add_text("notices", text)
+                    run.writer.add_text("notices", printable(text))
 
     def finish(self, results: Mapping[str, Any]) -> None:
         """Write a row of HPARAMS for each strategy of ``results`` (the content of ``results.json``).

@@ -1,7 +1,6 @@
 """Wake: learn the new task quickly, and train a small conditional GAN that remembers it. Needs the task's real data."""
 
 import copy
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -13,7 +12,7 @@ from torch.nn import functional as F
 from mygo import seeding
 from mygo.crew import Crew, Losses, Network, train
 from mygo.data import LabelledImages, to_unit_range
-from mygo.errors import MemoryQualityError, check_ranges
+from mygo.errors import LARGEST_RATE, MOST_AT_ONCE, MOST_STEPS, SMALLEST_RATE, MemoryQualityError, check_ranges
 from mygo.gan import Generator, train_gan
 from mygo.journal import Dreamt, Notice
 from mygo.memory import MemoryConfig, Quality, as_stored, measure_quality, sample_grid
@@ -42,8 +41,8 @@ class WakeConfig:
     (class-balanced sampling)."""
 
     def __post_init__(self) -> None:
-        sizes = dict.fromkeys(("head_steps", "adapt_steps", "batch_size"), (1, math.inf))
-        check_ranges(self, "wake", **sizes, lr=(0.0, math.inf))
+        steps = dict.fromkeys(("head_steps", "adapt_steps"), (1, MOST_STEPS))
+        check_ranges(self, "wake", **steps, batch_size=(1, MOST_AT_ONCE), lr=(SMALLEST_RATE, LARGEST_RATE))
 
 
 class OneHead(nn.Module):

@@ -73,7 +73,8 @@ class Stages:
 
         earlier = self.earlier_points(share)
         tries = [self.defaults, *(settings for settings in earlier if settings != self.defaults)]
-        draws = seed + len(earlier)  # or a search that goes on would draw again what it drew first
+        # Or a search that goes on would draw again what it drew first. NumPy takes seeds of 32 bits.
+        draws = (seed + len(earlier)) % 2**32
         space = {name: values.domain() for name, values in self.space.items()}
         algorithm: Any = None
         if name == "grid":

@@ -18,13 +18,16 @@ import tyro
 from rich.console import Console
 
 from distributed.run import class_order, dataset_named
+from mygo.console import new_console, plain
 from mygo.data import DatasetName, load_dataset
-from mygo.errors import InputError, exit_code_of
+from mygo.errors import LARGEST_SEED, MOST_PROCESSES, MOST_STEPS, InputError, check_ranges, check_share
 from mygo.experiment import Experiment, ExperimentConfig, versions
+from mygo.flags import OptionalPath, OptionalText, parse_flags
 from mygo.life import LifeConfig
 from mygo.presets import preset
 from mygo.settings import change
 from mygo.storage import check_writable, read_json, write_json
+from mygo.terminal import exit_code_of
 from tune.space import Space, search_space
 
 RESULTS_SCHEMA = 1
@@ -44,7 +47,7 @@ class Arguments:
     """The data set."""
     num_tasks: int = 5
     """Number of tasks that the classes are dealt into."""
-    class_order: str | None = None
+    class_order: OptionalText = None
     """Order in which classes are dealt, such as 3,1,0,2,…; label order by default."""
     space: Literal["sleep", "all"] = "sleep"
     """What is searched: sleep alone, for which memories are trained once, or waking and the GAN too."""
@@ -73,9 +76,9 @@ class Arguments:
     """Seconds for the search; the winner is then chosen from the trials that finished."""
     own_memories: bool = False
     """Let every trial train its own memories, to see what sharing them saves."""
-    memory_cache: Path | None = None
+    memory_cache: OptionalPath = None
     """Folder of memories to share with other sweeps and runs; by default OUT/memories."""
-    out: Path | None = None
+    out: OptionalPath = None
     """Folder for all that the sweep leaves, visible to all nodes. By default a new one under runs/."""
     data_root: Path = Path("data")
     """Folder in which torchvision's data sets lie, or are downloaded to."""
@@ -86,16 +89,16 @@ class Arguments:
     life: Annotated[LifeConfig, tyro.conf.arg(name="")] = field(default_factory=LifeConfig)
 
     def __post_init__(self) -> None:
-        lowest = {"num_samples": 1, "finalists": 0, "finalist_seeds": 1, "test_seeds": 0, "num_workers": 1}
-        for name, least in lowest.items():
-            if getattr(self, name) < least:
-                raise InputError(f"--{name.replace('_', '-')} must be at least {least}, not {getattr(self, name)}.")
+        lowest = {"num_samples": 1, "finalists": 0, "finalist_seeds": 1, "test_seeds": 0}
+        lowest |= {"num_workers": 1, "num_dreamers": 1}
+        check_ranges(self, "", **{name: (least, MOST_PROCESSES) for name, least in lowest.items()})
+        check_ranges(self, "", time_budget=(0.001, MOST_STEPS))
+        check_share(self.validation_share, "validation-share")
+        last_seed = self.life.seed + self.finalist_seeds + self.test_seeds
+        if last_seed > LARGEST_SEED:
+            raise InputError("--seed must leave room for the sweep's further seeds: choose a lower one.")
         if self.num_tasks < 2:
             raise InputError("--num-tasks must be at least 2: with one task there is nothing to reconcile in sleep.")
-        if not 0 < self.validation_share < 1:
-            raise InputError(f"--validation-share must be above 0 and below 1, not {self.validation_share}.")
-        if self.time_budget is not None and self.time_budget <= 0:
-            raise InputError(f"--time-budget must be above 0 seconds, not {self.time_budget}.")
         if self.search == "grid" and not self.only:
             raise InputError("--search grid needs --only with a few parameters: a grid over all of them has thousands.")
 
@@ -103,7 +106,7 @@ class Arguments:
 def parse(argv: list[str]) -> Arguments:
     """Return the arguments, with the data set's preset for what ``argv`` does not say. Exits with 2 on bad ones."""
     defaults = Arguments(life=preset(dataset_named(argv)))
-    return tyro.cli(Arguments, args=argv, default=defaults, prog="sweep.py", config=(tyro.conf.FlagCreatePairsOff,))
+    return parse_flags(Arguments, argv, "sweep.py", defaults)
 
 
 def settings_of_sweep(arguments: Arguments) -> dict[str, Any]:
@@ -219,7 +222,7 @@ def run(arguments: Arguments, console: Console) -> None:
     only = tuple(name.strip() for name in arguments.only.split(",") if name.strip())
     space = search_space(arguments.space, base.life, only)
     check_out(out, arguments)
-    console.print(f"Starting Ray; results go to {out}", style="dim", markup=False)
+    console.print(plain(f"Starting Ray; results go to {out}"), style="dim")
     from distributed.session import ray_session
 
     for name, value in TUNE_ENVIRONMENT.items():
@@ -232,14 +235,14 @@ def run(arguments: Arguments, console: Console) -> None:
         found = results["test"][name]
         scores = "  ".join(f"{score:.3f}" for score in found["class_il"])
         console.print(f"Test class-IL of the {name}: [bold]{found['mean']:.3f}[/bold]  ({scores})", highlight=False)
-    console.print(f"Live with it: python distributed/run.py --config {out / 'best.json'}", markup=False)
-    console.print(f"Results: {out / 'results.json'}. Trials: tensorboard --logdir {out / 'tensorboard'}", markup=False)
+    console.print(plain(f"Live with it: python distributed/run.py --config {out / 'best.json'}"))
+    console.print(plain(f"Results: {out / 'results.json'}. Trials: tensorboard --logdir {out / 'tensorboard'}"))
 
 
 def main(argv: list[str]) -> int:
     """Run the command and return its exit code."""
     return exit_code_of(
-        lambda: run(parse(argv), Console()), "sweep.py", "run again with the same flags and --resume to go on"
+        lambda: run(parse(argv), new_console()), "sweep.py", "run again with the same flags and --resume to go on"
     )
 
 

@@ -57,7 +57,7 @@ def test_settings_are_those_of_the_life_unless_they_are_given(young: Path, tiny_
         (["--data", "{first}"], "knows class cat already: leave it out, or pass --update"),
         (["--data", "{first}", "--update", "--backbone", "mlp"], "has --backbone conv for good"),
         (["--data", "{first}", "--update", "--num-workers", "none"], "is neither a number nor a range"),
-        (["--data", "{first}", "--update", "--save-every", "-1"], "--save-every must be at least 0 seconds"),
+        (["--data", "{first}", "--update", "--save-every", "-1"], "--save-every must be at least 0.0, not -1.0"),
         ([], "has no lesson to finish: pass --data"),
     ],
 )

@@ -73,10 +73,10 @@ def test_flags_that_do_not_exist_or_parse_end_with_2(
         (["--resume"], "--resume needs --out"),
         (["--sleep.batch-size", "0"], "--sleep.batch-size must be at least 1, not 0"),
         (["--memory.fidelity-floor", "nan"], "--memory.fidelity-floor must be from 0.0 to 1.0, not nan"),
-        (["--wake.lr", "inf"], "--wake.lr must be at least 0.0, not inf"),
-        (["--wake.lr", "-1"], "--wake.lr must be at least 0.0, not -1.0"),
+        (["--wake.lr", "inf"], "--wake.lr must be at most 10.0, not inf"),
+        (["--wake.lr", "-1"], "--wake.lr must be at least 1e-09, not -1.0"),
         (["--max-failures", "-1"], "--max-failures must be at least 0, not -1"),
-        (["--save-every", "-1"], "--save-every must be at least 0 seconds, not -1.0"),
+        (["--save-every", "-1"], "--save-every must be at least 0.0, not -1.0"),
         (["--memory.gan.steps", "-3"], "--memory.gan.steps must be at least 1, not -3"),
     ],
 )

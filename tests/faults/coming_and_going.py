@@ -12,13 +12,15 @@ from unittest import mock
 import ray
 from ray.cluster_utils import Cluster
 
-from distributed import train
-from distributed.capacity import Reservation
-from distributed.placement import place_at_most
-from distributed.session import ray_session
-from mygo.experiment import Experiment, ExperimentConfig
-from mygo.journal import Event, Notice, Progress
-from mygo.life import Life
+sys.path[0] = str(Path(__file__).resolve().parents[2])
+
+from distributed import train  # noqa: E402
+from distributed.capacity import Reservation  # noqa: E402
+from distributed.placement import place_at_most  # noqa: E402
+from distributed.session import ray_session  # noqa: E402
+from mygo.experiment import Experiment, ExperimentConfig  # noqa: E402
+from mygo.journal import Event, Notice, Progress  # noqa: E402
+from mygo.life import Life  # noqa: E402
 
 AT_STEP = 100
 

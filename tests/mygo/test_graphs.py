@@ -81,7 +81,8 @@ def test_a_single_rank_of_nccl_learns_what_one_process_does() -> None:
 
 @needs_gpu
 def test_a_loss_that_is_not_finite_is_found_as_on_a_cpu() -> None:
-    config = replace(GAN, generator_lr=1e38)
+    config = replace(GAN)
+    object.__setattr__(config, "generator_lr", 1e38)  # which no flag can have
     with pytest.raises(NonFiniteError) as on_cpu:
         memory_of(Crew(Solo(), OwnDreams()), config)
     with pytest.raises(NonFiniteError, match=r"step \d+: \w+ is (nan|inf|-inf) on worker 0") as found:

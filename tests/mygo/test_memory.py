@@ -160,6 +160,7 @@ def test_a_gan_learns_two_greys() -> None:
 
 
 def test_a_loss_that_is_not_finite_stops_before_the_update() -> None:
-    config = GanConfig(steps=5, latent_dim=4, generator_width=8, discriminator_width=8, generator_lr=1e38)
+    config = GanConfig(steps=5, latent_dim=4, generator_width=8, discriminator_width=8)
+    object.__setattr__(config, "generator_lr", 1e38)  # which no flag can have
     with pytest.raises(NonFiniteError, match=r"step \d: .* is (nan|inf|-inf) on worker 0"):
         train_gan(real_greys(), 2, config, (0,), Crew(Solo(), OwnDreams()))

@@ -185,7 +185,7 @@ def test_random_search_within_a_time_budget(tmp_path: Path) -> None:
         (["--search", "grid"], "--search grid needs --only"),
         (["--only", "sleep.naps"], "--only names sleep.naps"),
         (["--sleep.lr", "7"], "sleep.lr is 7.0, which the search does not reach"),
-        (["--time-budget", "-1"], "--time-budget must be above 0"),
+        (["--time-budget", "-1"], "--time-budget must be at least 0.001, not -1.0"),
         (["--resume"], "--resume needs --out"),
         (["--resume", "--out", "nothing"], "holds no sweep to resume"),
     ],
