@@ -3,6 +3,7 @@
 python distributed/run.py learn --life lives/birds --data photos/birds
 """
 
+import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,9 +31,9 @@ class LearnArguments(OnRay):
     folder: Annotated[Path, tyro.conf.arg(name="life")]
     """Folder of the life, visible to all nodes."""
     data: OptionalText = None
-    """The images: a folder with one sub-folder per class, an .npz file (images, labels, class_names), an .npy file with
-    FILE-labels.npy beside it, or module:function for a torch Dataset. Leave it out to finish a lesson that is asleep
-    already and whose images are gone."""
+    """The images: a folder with one sub-folder per class, or with train and test that are such folders; an .npz file
+    (images, labels, class_names); an .npy file with FILE-labels.npy beside it; or module:function for a torch Dataset.
+    Leave it out to finish a lesson that is asleep already and whose images are gone."""
     name: OptionalText = None
     """What the lesson is called; by default as its data."""
     update: bool = False
@@ -63,7 +64,9 @@ def learn(argv: list[str], console: Console) -> None:
     flags = parse(argv)
     flags.check()
     check_share(flags.held_out, "held-out")  # before the data is looked for
-    data = flags.data if flags.data is None or not Path(flags.data).exists() else str(Path(flags.data).resolve())
+    # Not Path.exists, which raises an error on a name that is too long.
+    is_there = flags.data is not None and os.path.exists(flags.data)  # noqa: PTH110
+    data = str(Path(flags.data).resolve()) if flags.data is not None and is_there else flags.data
     lesson = Teaching(
         flags.folder.resolve(),
         data,

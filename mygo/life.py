@@ -4,6 +4,8 @@ import copy
 import functools
 import itertools
 import math
+import operator
+import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -16,22 +18,23 @@ from torch import Tensor
 
 from mygo import names, seeding, storage
 from mygo.checkpoint import Checkpoint
-from mygo.data import LabelledImages
+from mygo.data import ImageShape, LabelledImages
 from mygo.dreams import Dreamer, Night
 from mygo.errors import LARGEST_SEED, InputError, check_ranges
 from mygo.gan import Generator, generator_named
 from mygo.memory import MemoryConfig, Quality, as_stored, recall, stored_bytes, stored_tensors
 from mygo.neocortex import Encoder, NeocortexNet, backbone_named, behind, split
 from mygo.precision import AnyPrecision, agreed, resolved
-from mygo.predict import NOTHING_LEARNED, Predictions, predict
+from mygo.predict import NOTHING_LEARNED, Images, Predictions, predict
 from mygo.settings import overlay
 from mygo.sleep import SleepConfig
+from mygo.spelling import composed
 from mygo.stream import Task
 from mygo.team import Team
 from mygo.wake import WakeConfig
 
 if TYPE_CHECKING:
-    from torch.utils.data import Dataset
+    from mygo.piles import Data
 
 T = TypeVar("T")
 
@@ -111,6 +114,33 @@ class LifeConfig:
         return stored_bytes(self.build_generator(num_classes, image_shape))
 
 
+def checked_shape(shape: object) -> ImageShape:
+    """Return ``shape`` as that of images (C, H, W) with one or three channels.
+
+    Raises:
+        InputError: it is no such shape.
+    """
+    try:
+        channels, height, width = map(operator.index, shape)  # type: ignore[call-overload]
+    except (TypeError, ValueError):
+        channels = height = width = 0
+    if channels not in (1, 3) or height < 1 or width < 1:
+        raise InputError(f"A life sees images of a shape (C, H, W) with C 1 or 3, such as (3, 32, 32), not {shape!r}.")
+    return channels, height, width
+
+
+def whole_number(value: object, what: str) -> int:
+    """Return ``value``, which messages call ``what``, as an integer.
+
+    Raises:
+        InputError: it is of another type.
+    """
+    try:
+        return operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise InputError(f"The {what} must be an integer, not {value!r}, a {type(value).__name__}.") from None
+
+
 def counts_of(data: LabelledImages, num_classes: int) -> list[int]:
     """Return how many images of each class ``data`` has."""
     counts: list[int] = data.labels.bincount(minlength=num_classes).tolist()
@@ -149,6 +179,7 @@ class Lesson:
             or not all(isinstance(share, int | float) and 0 <= share <= 1 for share in measured)
         ):
             raise ValueError("one of its lessons holds something else than texts, counts and shares")
+        lesson.name, lesson.classes = composed(lesson.name), tuple(map(composed, lesson.classes))
         return lesson
 
 
@@ -540,20 +571,33 @@ class Life:
 
     @classmethod
     def create(
-        cls, image_shape: tuple[int, int, int], folder: Path | str | None = None, config: LifeConfig | None = None
+        cls,
+        image_shape: tuple[int, int, int],
+        folder: str | os.PathLike[str] | None = None,
+        config: LifeConfig | None = None,
     ) -> "Life":
         """Return a life that has learned nothing yet and sees images of ``image_shape`` (C, H, W).
 
         With a ``folder`` it is saved there as it learns.
 
         Raises:
-            InputError: the folder holds a life already.
+            InputError: the folder holds a life already, or there are no such images, or none that its backbone can see.
         """
         if folder is not None and cls.exists(Path(folder)):
             raise InputError(f"{folder} holds a life already: open it with Life.open, or choose another folder.")
-        return cls("mygo", config or LifeConfig(), image_shape, None if folder is None else Path(folder))
+        shape, config = checked_shape(image_shape), config or LifeConfig()
+        try:
+            life = cls("mygo", config, shape, None if folder is None else Path(folder))
+            with torch.no_grad():
+                copy.deepcopy(life.neocortex.features).eval()(torch.zeros(1, *shape))
+        except (RuntimeError, ValueError) as error:
+            raise InputError(
+                f"The backbone {config.backbone} cannot see images of the shape {shape}: choose sides that are "
+                "multiples of 4, from 8 to 32, or another backbone."
+            ) from error
+        return life
 
-    def learn(self, data: "str | Dataset[Any]", name: str | None = None, **options: Any) -> None:
+    def learn(self, data: "Data", name: str | None = None, **options: Any) -> None:
         """Learn the classes of ``data``, as `mygo.teaching.learn` does."""
         from mygo.teaching import learn  # which lets lives live
 
@@ -565,20 +609,34 @@ class Life:
 
         forget(self, class_name, **options)
 
-    def predict(self, images: Tensor, lesson: str | None = None) -> Predictions:
-        """Return how probable each class is for ``images`` uint8 [N, C, H, W], as `mygo.predict.predict` does."""
+    def predict(self, images: Images, lesson: str | None = None) -> Predictions:
+        """Return how probable each class is for ``images``, as `mygo.predict.predict` does."""
         return predict(self, images, lesson)
+
+    def known_class(self, name: str) -> str:
+        """Return the class that is meant by ``name``, however its letters are composed.
+
+        Raises:
+            InputError: there is none.
+        """
+        if not self.class_names:
+            raise InputError(NOTHING_LEARNED)
+        found = composed(name) if isinstance(name, str) else name
+        if found not in self.class_names:
+            raise InputError(f"This life knows no class {name!r}: choose from {', '.join(self.class_names)}.")
+        return found
 
     def dream(self, class_name: str, count: int, seed: int = 0) -> Tensor:
         """Return ``count`` dreams of a class, uint8 [count, C, H, W]; the same for the same ``seed``.
 
         Raises:
-            InputError: this class was not learned, or nothing of it is remembered as pictures.
+            InputError: this class was not learned, or nothing of it is remembered as pictures, or the count or the seed
+                is no such number.
         """
-        if not self.class_names:
-            raise InputError(NOTHING_LEARNED)
-        if class_name not in self.class_names:
-            raise InputError(f"This life knows no class {class_name!r}: choose from {', '.join(self.class_names)}.")
+        class_name = self.known_class(class_name)
+        count, seed = whole_number(count, "count of dreams"), whole_number(seed, "seed of dreams")
+        if count < 1:
+            raise InputError(f"The count of dreams must be at least 1, not {count}.")
         task = next(task for task, lesson in enumerate(self.lessons) if class_name in lesson.classes)
         if task >= len(self.memories) or self.encoder is not None:
             what = "feature maps, which are no pictures" if self.encoder is not None else "nothing of this class"
@@ -650,12 +708,12 @@ class Life:
             raise InputError(f"{self.folder} was changed since this life was opened: open it again.")
 
     @staticmethod
-    def exists(folder: Path) -> bool:
+    def exists(folder: str | os.PathLike[str]) -> bool:
         """Tell whether ``folder`` holds a saved life."""
-        return any((folder / name).exists() for name in (storage.MANIFEST, storage.PREVIOUS))
+        return any((Path(folder) / name).exists() for name in (storage.MANIFEST, storage.PREVIOUS))
 
     @classmethod
-    def open(cls, folder: Path | str, tell: Callable[[str], None] = warnings.warn) -> "Life":
+    def open(cls, folder: str | os.PathLike[str], tell: Callable[[str], None] = warnings.warn) -> "Life":
         """Read the state that was saved last in ``folder`` or, where that is damaged, the one before; ``tell`` is told.
 
         Raises:

@@ -1,15 +1,19 @@
 """Pictures of any size, format and mode, as a person has them, and the small uint8 images that a life learns from."""
 
 import functools
+import math
+import struct
 import textwrap
 import warnings
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from statistics import median_high
 
 import numpy as np
 import numpy.typing as npt
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 from torch import Tensor
 
 Pixels = npt.NDArray[np.uint8]
@@ -34,6 +38,38 @@ GREY_MODES = ("1", "L", "LA", "La")
 """PIL's modes of pictures without colours and of at most 8 bits."""
 TURNED = (5, 6, 7, 8)
 """The orientations in which a camera notes that height and width are to be exchanged."""
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What turns a picture upright, by the orientation that its camera noted."""
+
+SEVERAL, DEEP = "mygo: several", "mygo: deep"
+"""Keys in PIL's ``info`` of a picture that was opened: its file holds more pictures; or 16 bits for each value."""
+DARKEST = 16
+"""A picture of 16 bits whose values, as 8 bits, are no higher uses 12 of them, or fewer."""
+SAME_EVERYWHERE = (0, 0), (255, 255)
+"""The least and the most opacity of pictures whose transparency says nothing."""
+BRIGHT = 192
+"""Mean luma from which on what is drawn on a transparent ground is laid on black instead of on white."""
+
+REMARKS = {
+    "several": "{count} of {total} images have several frames or pages, of which the first was taken.",
+    "transparent": (
+        "{count} of {total} images are transparent in parts: they were laid on white or, where what they show is "
+        "bright, on black."
+    ),
+    "dark": (
+        "{count} of {total} images have 16 bits but use 12 or fewer, so they are nearly black: save them with 8 bits "
+        "that span from dark to bright."
+    ),
+}
+"""Sentences on what is odd about some pictures, by what `oddities_of` calls it."""
 
 
 def open_picture(path: Path) -> Image.Image:
@@ -44,19 +80,62 @@ def open_picture(path: Path) -> Image.Image:
             its file (a decompression bomb) is refused as PIL does, and also where PIL only warns.
     """
     with _opened(path) as picture:
-        return ImageOps.exif_transpose(picture)
+        deep = any(";16" in str(tile.args) for tile in picture.tile)  # so PIL calls what it may cut down to 8 bits
+        turned = upright(picture)
+        if deep:
+            turned.info[DEEP] = True
+        with suppress(Exception):  # a damaged second frame does not matter
+            if picture.format != "MPO" and getattr(picture, "is_animated", False):  # a phone's MPO: other sizes of it
+                turned.info[SEVERAL] = True
+        return turned
+
+
+def upright(picture: Image.Image) -> Image.Image:
+    """Return a copy of ``picture``, turned as its camera noted; a note that cannot be read counts as none."""
+    picture.load()
+    method = UPRIGHT.get(_orientation(picture))
+    return picture.copy() if method is None else picture.transpose(method)
+
+
+def _orientation(picture: Image.Image) -> int:
+    # PIL's exif_transpose writes all of the EXIF block again, and fails on odd numbers in parts that do not matter.
+    with suppress(Exception):
+        noted = picture.getexif().get(ExifTags.Base.Orientation)
+        if isinstance(noted, int):
+            return noted
+    # Besides, it reads nothing that comes after an entry which is damaged.
+    with suppress(struct.error, KeyError):
+        return _noted_in(picture.info.get("exif", b""))
+    return 1
+
+
+def _noted_in(exif: bytes) -> int:
+    """Return the orientation that the first directory of an EXIF block notes (TIFF 6.0, section 2), 1 if it has none.
+
+    Raises:
+        struct.error, KeyError: it is not whole.
+    """
+    block = exif.removeprefix(b"Exif\0\0")
+    order = {b"II": "<", b"MM": ">"}[block[:2]]
+    (start,) = struct.unpack_from(f"{order}I", block, 4)
+    (count,) = struct.unpack_from(f"{order}H", block, start)
+    for entry in range(start + 2, start + 2 + 12 * count, 12):
+        tag, _, _, value = struct.unpack_from(f"{order}HHIH", block, entry)
+        if tag == ExifTags.Base.Orientation:
+            return int(value)
+    return 1
 
 
 def size_of(path: Path) -> Size:
     """Return the size that `open_picture` would find, from the beginning of the file alone; it raises the same."""
     with _opened(path) as picture:
         width, height = picture.size
-        turned = picture.getexif().get(ExifTags.Base.Orientation) in TURNED
+        turned = picture.format != "TIFF" and _orientation(picture) in TURNED  # PIL turns a TIFF itself
         return (width, height) if turned else (height, width)
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
+def _opened(path: Path) -> Iterator[ImageFile.ImageFile]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # odd metadata, which does no harm
         warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -73,11 +152,14 @@ def _formats() -> tuple[str, ...]:
 def as_picture(value: object) -> Image.Image:
     """Return an image as data sets have it: a PIL image; an array; or a tensor as ToTensor or PILToTensor makes it.
 
-    Arrays are uint8 [H, W] or [H, W, C], tensors [H, W] or [C, H, W], uint8 or floating-point from 0 to 1.
+    Arrays are uint8 [H, W] or [H, W, C], tensors [H, W] or [C, H, W], uint8 or floating-point from 0 to 1. A PIL image
+    that comes from a file as it is, is turned upright as by `open_picture`.
 
     Raises:
         TypeError, ValueError: it is none of these.
     """
+    if isinstance(value, ImageFile.ImageFile):
+        return upright(value)
     if isinstance(value, Image.Image):
         return value
     if isinstance(value, Tensor):
@@ -106,8 +188,8 @@ def as_pixels(picture: Image.Image, size: Size) -> Pixels:
     """Return ``picture`` [C, H, W] resized to ``size`` with antialiasing; C is 1 if it is grey, else 3.
 
     As by torchvision's ``Resize((H, W))``, all of the picture is kept, stretched to other proportions if need be, and
-    nothing is added. Grey is what has equal channels, whatever the file says. Transparency is ignored, as by
-    torchvision's ImageFolder, and grey of 16 bits becomes grey of 8.
+    nothing is added. Grey is what has equal channels, whatever the file says. What is transparent in parts is laid on a
+    ground (see `on_ground`), and grey of 16 bits becomes grey of 8, on one scale for all pictures.
 
     Raises:
         ValueError: its pixels are floating-point numbers or have more than 16 bits; OSError: its file is damaged.
@@ -116,6 +198,8 @@ def as_pixels(picture: Image.Image, size: Size) -> Pixels:
         raise ValueError("its pixels are floating-point numbers: save it with 8 bits")
     if picture.mode.startswith("I"):
         picture = _of_8_bits(picture)
+    if picture.has_transparency_data:
+        picture = on_ground(picture)
     picture = picture.convert("L" if picture.mode in GREY_MODES else "RGB")
     height, width = size
     if picture.size != (width, height):
@@ -123,6 +207,38 @@ def as_pixels(picture: Image.Image, size: Size) -> Pixels:
     pixels: Pixels = np.asarray(picture).reshape(height, width, -1).transpose(2, 0, 1)
     is_grey = bool((pixels == pixels[:1]).all())
     return np.ascontiguousarray(pixels[:1] if is_grey else pixels)
+
+
+def on_ground(picture: Image.Image) -> Image.Image:
+    """Return ``picture``, which has transparency, as RGB: laid on white or, if what it shows is bright, on black.
+
+    So what it shows stays visible, whatever colours a program left where nothing is to be seen. Transparency that is
+    the same everywhere, none or all, says nothing and is ignored.
+    """
+    layers = with_alpha(picture)
+    alpha = layers.getchannel("A")
+    if alpha.getextrema() in SAME_EVERYWHERE:
+        return layers.convert("RGB")
+    luma = np.average(np.asarray(layers.convert("L")), weights=np.asarray(alpha))
+    ground = Image.new("RGBA", layers.size, "black" if luma > BRIGHT else "white")
+    return Image.alpha_composite(ground, layers).convert("RGB")
+
+
+def with_alpha(picture: Image.Image) -> Image.Image:
+    """Return ``picture`` as RGBA."""
+    return (picture.convert("LA") if picture.mode == "La" else picture).convert("RGBA")
+
+
+def oddities_of(picture: Image.Image, pixels: Pixels) -> Iterator[str]:
+    """Yield which of `REMARKS` are to be made on ``picture``, which became ``pixels``."""
+    if SEVERAL in picture.info:
+        yield "several"
+    deep = picture.mode.startswith("I")
+    if (deep or DEEP in picture.info) and pixels.max() <= DARKEST:
+        yield "dark"
+    layered = picture.has_transparency_data and not deep
+    if layered and with_alpha(picture).getchannel("A").getextrema() not in SAME_EVERYWHERE:
+        yield "transparent"
 
 
 def with_channels(pixels: Pixels, channels: int) -> Pixels:
@@ -143,20 +259,47 @@ def _of_8_bits(picture: Image.Image) -> Image.Image:
     return Image.fromarray(np.round(values / 257).astype(np.uint8))
 
 
+def usual_size(sizes: Counter[Size]) -> Size:
+    """Return the size at which pictures of these ``sizes`` are learned: that of most, if one size is (see `fitted`).
+
+    Otherwise it has the proportions that the most of them keep (see `is_stretched`), and then those that distort them
+    the least in all; its longer side is the median one. So a few odd pictures decide nothing.
+    """
+    commonest, count = max(sizes.items(), key=lambda entry: (entry[1], entry[0]), default=((LARGEST, LARGEST), 1))
+    if 2 * count > sizes.total():
+        return fitted(commonest)
+    longer = min(LARGEST, median_high(max(size) for size in sizes.elements()))
+
+    def fit(shape: Size) -> tuple[int, float, Size]:
+        kept = sum(count for size, count in sizes.items() if not is_stretched(size, shape))
+        distortion = sum(count * abs(math.log(stretch(size, shape))) for size, count in sizes.items())
+        return kept, -distortion, shape
+
+    return max({sides(size, longer / max(size)) for size in sizes}, key=fit)
+
+
 def fitted(size: Size) -> Size:
     """Return the size at which pictures of ``size`` are learned: sides from 8 to 32, and multiples of 4.
 
     Larger pictures come down to 32 at their longer side; beyond that, sides change as little as possible.
     """
-    scale = min(1.0, LARGEST / max(size))
+    return sides(size, min(1.0, LARGEST / max(size)))
+
+
+def sides(size: Size, scale: float) -> Size:
+    """Return ``size`` times ``scale``, with sides of at least 8 that are multiples of 4."""
     height, width = (max(SMALLEST, STEP * int(side * scale / STEP + 0.5)) for side in size)
     return height, width
 
 
 def is_stretched(before: Size, after: Size) -> bool:
     """Tell whether the proportions of ``after`` differ from those of ``before`` by more than a tenth."""
-    change = (before[0] * after[1]) / (before[1] * after[0])
-    return not 1 / 1.1 <= change <= 1.1
+    return not 1 / 1.1 <= stretch(before, after) <= 1.1
+
+
+def stretch(before: Size, after: Size) -> float:
+    """Return by how much pictures of the size ``before`` are stretched across when they get the size ``after``."""
+    return (before[0] * after[1]) / (before[1] * after[0])
 
 
 def reason(error: BaseException) -> str:

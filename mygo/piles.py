@@ -1,7 +1,6 @@
-"""The forms in which a person's images come: a folder, arrays in files, or a data set that a function returns."""
+"""The forms in which a person's images come: a folder (see `mygo.folders`), arrays in files, or a data set."""
 
 import importlib
-import itertools
 import operator
 import os
 import re
@@ -10,23 +9,33 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from mygo.errors import InputError
-from mygo.pictures import SUFFIXES, Size, as_picture, is_image_shape, open_picture, reason, size_of
+from mygo.folders import folder_piles
+from mygo.pictures import Size, as_picture, is_image_shape, reason
+from mygo.spelling import composed
 
 if TYPE_CHECKING:
     from torch.utils.data import Dataset
 
+    Data: TypeAlias = str | os.PathLike[str] | Dataset[Any]
+
 FORMS = "a folder with one sub-folder per class, an .npz or .npy file, or module:function"
 """What a source can be."""
 
-LEFT_OVER = ("__MACOSX",)
-"""Folders that are no classes: what unpacking an archive of macOS leaves."""
+ARRAYS = {
+    "images": "numbers (dtype=uint8)",
+    "labels": "numbers (dtype=int)",
+    "class_names": "text (dtype=str)",
+    "test_images": "numbers (dtype=uint8)",
+    "test_labels": "numbers (dtype=int)",
+}
+"""What a file of arrays can hold, and as what that is saved."""
 
 _FUNCTION = re.compile(r"(?P<module>\w+(\.\w+)*):(?P<function>\w+(\.\w+)*)")
 
@@ -54,127 +63,30 @@ class Pile(Protocol):
         """
 
 
-def piles_of(source: "str | Dataset[Any]") -> tuple[str, list[Pile]]:
-    """Return the name of ``source`` and its training images and, if it has them apart, its test images.
+def piles_of(source: "Data") -> tuple[str, Sequence[Pile], tuple[str, ...]]:
+    """Return the name of ``source``, its training images and, if it has them apart, its test images, and notes on it.
 
     Raises:
         InputError: there is no such source, or it has another form than those of `FORMS`.
     """
-    if not isinstance(source, str):
-        return title_of(source), [pairs_of(source, title_of(source))]
-    path = Path(source)
-    match = _FUNCTION.fullmatch(source)
+    if not isinstance(source, str | os.PathLike):
+        return title_of(source), [pairs_of(source, title_of(source))], ()
+    path = Path(os.fsdecode(source))
+    match = _FUNCTION.fullmatch(source) if isinstance(source, str) else None
     if path.is_dir():
-        return path.resolve().name, folders(path)
+        return path.resolve().name, *folder_piles(path)
     if path.is_file() and path.suffix.lower() in (".npz", ".npy"):
-        return path.stem, arrays(path)
+        return path.stem, arrays(path), ()
     if path.exists():
         raise InputError(f"{source} is not what images can be read from: name {FORMS}.")
     if match is None:
         raise InputError(f"{source} is not there: name {FORMS}.")
-    return match["function"], [pairs(match["module"], match["function"])]
+    return match["function"], [pairs(match["module"], match["function"])], ()
 
 
-def title_of(source: "str | Dataset[Any]") -> str:
+def title_of(source: "Data") -> str:
     """Return what ``source`` is called in messages."""
-    return source if isinstance(source, str) else type(source).__name__
-
-
-# -- folders ----------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Folder:
-    """Image files and the classes that their folders are named after."""
-
-    names: tuple[str, ...]
-    files: tuple[tuple[Path, str], ...]
-
-    def __len__(self) -> int:
-        return len(self.files)
-
-    def where(self, index: int) -> str:
-        """Return the path of the file."""
-        return str(self.files[index][0])
-
-    def size(self, index: int) -> Size:
-        """Return the size that the beginning of the file tells."""
-        return size_of(self.files[index][0])
-
-    def read(self, index: int) -> tuple[Image.Image, str]:
-        """Open the file."""
-        path, name = self.files[index]
-        return open_picture(path), name
-
-
-def folders(folder: Path) -> list[Pile]:
-    """Return the class folders of ``folder`` as one pile or, of a folder with ``train`` and ``test``, as two.
-
-    Raises:
-        InputError: there are no class folders, there is ``train`` without ``test``, or a folder is a link, which might
-            lead round in a circle.
-        OSError: a folder cannot be read.
-    """
-    classes = _class_folders(folder)
-    parts = {part.name: part for part in classes if part.name in ("train", "test") and _class_folders(part)}
-    if parts.keys() == {"train", "test"}:
-        return [_folder(_class_folders(parts[name])) for name in ("train", "test")]
-    if "train" in parts:
-        raise InputError(
-            f"{folder} has a folder train but no test with the same classes: add it, or name {parts['train']} to have "
-            "some of its images held out."
-        )
-    if not classes:
-        raise InputError(f"{folder} has no class folders: put the images of each class into a folder of its name.")
-    return [_folder(classes)]
-
-
-def _folder(classes: list[Path]) -> Folder:
-    return Folder(tuple(c.name for c in classes), tuple((path, c.name) for c in classes for path in _image_files(c)))
-
-
-def _class_folders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir() and _counts(path))
-
-
-def _image_files(folder: Path) -> list[Path]:
-    """Return the image files at any depth of ``folder``, in order; hidden ones and other files are passed over."""
-
-    def stop(error: OSError) -> None:
-        raise error
-
-    files = []
-    for parent, inner, names in os.walk(folder, onerror=stop):
-        inner[:] = [name for name in inner if _counts(Path(parent, name))]
-        paths = [Path(parent, name) for name in names if not name.startswith(".")]
-        files += [path for path in paths if path.suffix.lower() in SUFFIXES and path.is_file()]
-    return sorted(files)
-
-
-def picture_files(given: Sequence[Path]) -> list[Path]:
-    """Return the files of ``given`` and the image files at any depth of its folders, in order, each once.
-
-    Raises:
-        InputError: there are none, or a folder in one of them is a link.
-        OSError: a folder cannot be read.
-    """
-    found = (_image_files(path) if path.is_dir() else [path] for path in given)
-    if not (files := list(dict.fromkeys(itertools.chain.from_iterable(found)))):
-        raise InputError(f"There are no images in {', '.join(map(str, given))}: name files, or a folder of images.")
-    return files
-
-
-def _counts(folder: Path) -> bool:
-    """Tell whether ``folder`` can hold images that are meant.
-
-    Raises:
-        InputError: it is a link.
-    """
-    if folder.name.startswith(".") or folder.name in LEFT_OVER:
-        return False
-    if folder.is_symlink():
-        raise InputError(f"{folder} is a link to a folder, which is not followed: put the folder itself there.")
-    return True
+    return os.fsdecode(source) if isinstance(source, str | os.PathLike) else type(source).__name__
 
 
 # -- arrays -----------------------------------------------------------------------------------------------------------
@@ -228,12 +140,17 @@ def arrays(path: Path) -> list[Pile]:
 
 
 def _npz(path: Path) -> dict[str, npt.NDArray[Any]]:
+    name = ""
+    content = {}
     try:
         with np.load(path, allow_pickle=False) as archive:
-            wanted = ("images", "labels", "class_names", "test_images", "test_labels")
-            return {name: archive[name] for name in wanted if name in archive}
+            for name in ARRAYS:
+                if name in archive:
+                    content[name] = archive[name]
     except Exception as error:  # whatever a damaged file makes the parser raise
+        refuse_objects(path, name, error)
         raise InputError(f"{path} cannot be read ({reason(error)}): save it again with numpy.savez.") from error
+    return content
 
 
 def _npy(path: Path) -> dict[str, npt.NDArray[Any]]:
@@ -244,14 +161,31 @@ def _npy(path: Path) -> dict[str, npt.NDArray[Any]]:
         try:
             content[name] = np.load(file, mmap_mode="r", allow_pickle=False)
         except Exception as error:  # as above
+            refuse_objects(file, name, error)
             raise InputError(f"{file} cannot be read ({reason(error)}): save it again with numpy.save.") from error
     return content
 
 
+def refuse_objects(path: Path, name: str, error: Exception) -> None:
+    """Check that ``error`` is not that of numpy on an array of Python objects.
+
+    Raises:
+        InputError: it is.
+    """
+    if name in ARRAYS and isinstance(error, ValueError) and "object" in str(error).lower():
+        raise InputError(
+            f"{path} cannot be read (its {name} are Python objects, and nothing is unpickled here): save {name} as "
+            f"{ARRAYS[name]}."
+        ) from error
+
+
 def _class_names(path: Path, names: npt.NDArray[Any]) -> tuple[str, ...]:
     if names.dtype.kind != "U" or names.ndim != 1:
-        raise InputError(f"{path}: class_names must be an array of text, not {names.dtype} {list(names.shape)}.")
-    return _each_once(str(path), tuple(map(str, names)))
+        raise InputError(
+            f"{path}: class_names must be an array of text [K], not {names.dtype} {list(names.shape)}: save them with "
+            "dtype=str."
+        )
+    return _each_once(str(path), tuple(composed(name) for name in names.tolist()))
 
 
 def _arrays(path: Path, images: npt.NDArray[Any], labels: npt.NDArray[Any], names: tuple[str, ...] | None) -> Arrays:
@@ -334,11 +268,33 @@ def pairs_of(dataset: Any, source: str) -> Pairs:
     try:
         with importable_here():
             len(dataset)
-            classes = getattr(dataset, "classes", None)
-            names = None if classes is None else tuple(map(str, classes))
+            names = classes_of(dataset, source)
+    except InputError:
+        raise
     except (Exception, SystemExit) as error:
         raise InputError(f"{source} is not a data set of known length ({reason(error)}): put it right.") from error
     return Pairs(source, dataset, None if names is None else _each_once(source, names))
+
+
+def classes_of(dataset: Any, source: str, outer: tuple[int, ...] = ()) -> tuple[str, ...] | None:
+    """Return the names of the labels of ``dataset``, if it tells them in ``classes`` or a data set within it does.
+
+    Those within are what torch's Subset has as ``dataset`` and its ConcatDataset as ``datasets``, and so wrappers like
+    them; ``outer`` are the identities of those that were looked through.
+
+    Raises:
+        InputError: it joins data sets that have different classes.
+    """
+    if (classes := getattr(dataset, "classes", None)) is not None:
+        return tuple(composed(str(name)) for name in classes)
+    if id(dataset) in outer:
+        return None
+    joined = getattr(dataset, "datasets", None)
+    inner = list(joined) if isinstance(joined, list | tuple) else [getattr(dataset, "dataset", None)]
+    found = {classes_of(each, source, (*outer, id(dataset))) for each in inner if each is not None}
+    if len(found) > 1:
+        raise InputError(f"{source} joins data sets with different classes: learn them one after another.")
+    return next(iter(found), None)
 
 
 @contextmanager
@@ -363,7 +319,7 @@ def named(label: object, names: tuple[str, ...] | None, source: str) -> str:
         InputError: the label is neither an integer nor text, or there is no name for it.
     """
     if isinstance(label, str):
-        return label
+        return composed(label)
     try:
         index = operator.index(label)  # type: ignore[arg-type]
     except TypeError:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,11 +14,23 @@ from torch import Tensor
 
 from mygo.data import ImageDataset, LabelledImages, with_held_out
 from mygo.errors import InputError
-from mygo.pictures import LARGEST, Pixels, Size, as_pixels, fitted, is_stretched, reason, with_channels
-from mygo.piles import Folder, Pile, picture_files, piles_of, title_of
+from mygo.folders import Folder, picture_files
+from mygo.pictures import (
+    REMARKS,
+    Pixels,
+    Size,
+    as_pixels,
+    is_stretched,
+    oddities_of,
+    reason,
+    usual_size,
+    with_channels,
+)
+from mygo.piles import Pile, piles_of, title_of
+from mygo.spelling import composed
 
 if TYPE_CHECKING:
-    from torch.utils.data import Dataset
+    from mygo.piles import Data
 
 UNREADABLE_SHARE = 0.1
 """With more than this share of unreadable images a source is refused."""
@@ -46,13 +58,15 @@ class Part:
     sizes: Counter[Size] = field(default_factory=Counter)
     """How many images had which size."""
     unreadable: list[str] = field(default_factory=list)
+    oddities: Counter[str] = field(default_factory=Counter)
+    """How many images there are for each of `mygo.pictures.REMARKS`."""
 
     def __len__(self) -> int:
         return self.sizes.total()
 
 
 def read_source(
-    data: "str | Dataset[Any]",
+    data: "Data",
     image_shape: tuple[int, int, int] | None,
     *,
     known: Collection[str] = (),
@@ -63,19 +77,20 @@ def read_source(
 
     ``data`` is
 
-    - a folder with one sub-folder of images per class, as for torchvision's ImageFolder, or with two folders ``train``
-      and ``test`` that are such folders,
+    - a folder with one sub-folder of images per class, as for torchvision's ImageFolder, or a split into such folders
+      called ``train`` and ``test`` or like (see `mygo.folders.folder_piles`),
     - an ``.npz`` file with ``images`` (uint8 [N, H, W] or [N, H, W, C]) and ``labels`` (integers [N]); it may also have
       ``class_names`` (text, indexed by the labels), ``test_images`` and ``test_labels``,
     - an ``.npy`` file of images with a file ``<stem>-labels.npy`` beside it,
     - a `torch.utils.data.Dataset` of (image, label) pairs (images as `mygo.pictures.as_picture` takes them) whose
-      ``classes``, if it has them, name the labels; for a new life every pair is asked for twice, or
+      ``classes``, or those of the data set in it, name the labels; for a new life every pair is asked for twice, or
     - ``module:function``, a function that can be imported from the current folder and returns such a data set.
 
-    All images are resized to the life's shape (see `mygo.pictures.as_pixels`). A new life's is the most common size,
-    changed to sides from 8 to 32 that are multiples of 4, and it sees in grey if all images are grey. A life that sees
-    in colour takes grey images too. Where the source has no test images, ``held_out`` of each class, at least one
-    image, takes their place, the same each time. Labels are positions in the sorted class names.
+    All images are resized to the life's shape (see `mygo.pictures.as_pixels`). A new life's is the usual size (see
+    `mygo.pictures.usual_size`), with sides from 8 to 32 that are multiples of 4, and it sees in grey if all images are
+    grey. A life that sees in colour takes grey images too. Where the source has no test images, ``held_out`` of each
+    class, at least one image, takes their place, the same each time. Labels are positions in the sorted class names,
+    whose letters are composed (see `mygo.spelling`).
 
     Raises:
         InputError: there is no such source or it is of another form, a class is ``known`` or has fewer than ``least``
@@ -83,7 +98,7 @@ def read_source(
     """
     source = title_of(data)
     try:
-        name, piles = piles_of(data)
+        name, piles, notes = piles_of(data)
         refuse_known(known, *(pile.names for pile in piles))
         size = common_size(piles[0]) if image_shape is None else image_shape[1:]
         parts = [read_part(pile, size) for pile in piles]
@@ -94,10 +109,10 @@ def read_source(
     names = check_classes(source, parts, least)
     channels = check_channels(source, parts, image_shape)
     train, *test = (labelled(part, names, (channels, *size)) for part in parts)
-    dataset = ImageDataset(name, train, test[0] if test else train[:0], names)
+    dataset = ImageDataset(composed(name), train, test[0] if test else train[:0], names)
     if not test:
         dataset = with_held_out(dataset, held_out, lambda label: ("held out", names[label]))
-    return Source(dataset, unreadable, notes_on(parts, size, channels))
+    return Source(dataset, unreadable, (*notes, *notes_on(parts, size, channels)))
 
 
 @dataclass(frozen=True)
@@ -123,7 +138,7 @@ def read_pictures(given: Sequence[Path], image_shape: tuple[int, int, int]) -> P
     """
     channels, size = image_shape[0], image_shape[1:]
     try:
-        files = picture_files(given)
+        files, left_out = picture_files(given)
     except OSError as error:
         raise InputError(f"{error.filename} cannot be read ({error.strerror}): name others.") from error
     part = read_part(Folder((), tuple((file, str(file)) for file in files)), size)  # each is a class of its own
@@ -131,7 +146,7 @@ def read_pictures(given: Sequence[Path], image_shape: tuple[int, int, int]) -> P
         raise InputError(
             f"No image can be read, the first of {len(files)} being {part.unreadable[0]}: convert or name others."
         )
-    notes = notes_on([part], size, channels)
+    notes = (*left_out, *notes_on([part], size, channels))
     if channels == 1 and part.coloured:
         notes += (f"{len(part.coloured)} of {len(part)} images have colours and were turned grey.",)
     images = np.stack([with_channels(pixels, channels) for (pixels,) in part.images.values()])
@@ -139,12 +154,12 @@ def read_pictures(given: Sequence[Path], image_shape: tuple[int, int, int]) -> P
 
 
 def common_size(pile: Pile) -> Size:
-    """Return the most common size of the images, of several the largest, as a life can see it (see `fitted`)."""
+    """Return the size at which a new life learns the images (see `usual_size`)."""
     sizes: Counter[Size] = Counter()
     for index in range(len(pile)):
         with suppress(Exception):  # it will come up again when the image is read
             sizes[pile.size(index)] += 1
-    return fitted(max(sizes, key=lambda size: (sizes[size], size), default=(LARGEST, LARGEST)))
+    return usual_size(sizes)
 
 
 def read_part(pile: Pile, size: Size) -> Part:
@@ -165,6 +180,7 @@ def read_part(pile: Pile, size: Size) -> Part:
             continue
         part.images.setdefault(name, []).append(pixels)
         part.sizes[picture.height, picture.width] += 1
+        part.oddities.update(oddities_of(picture, pixels))
         if len(pixels) > 1:
             part.coloured.append(pile.where(index))
     return part
@@ -257,4 +273,6 @@ def notes_on(parts: Sequence[Part], size: Size, channels: int) -> tuple[str, ...
         notes.append(f"{stretched} of them had other proportions and were stretched or squeezed.")
     if channels > 1 and grey:
         notes.append(f"{grey} of {total} images are grey and got {channels} equal channels.")
+    oddities = sum((part.oddities for part in parts), Counter[str]())
+    notes += [remark.format(count=oddities[what], total=total) for what, remark in REMARKS.items() if oddities[what]]
     return tuple(notes)

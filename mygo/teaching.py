@@ -1,6 +1,7 @@
 """One more lesson for a life, on a person's own images, and a class that it is to forget."""
 
 import copy
+import os
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
@@ -22,6 +23,7 @@ from mygo.memory import recall
 from mygo.metrics import accuracy_rows
 from mygo.sleep import consolidate
 from mygo.sources import Source, read_source
+from mygo.spelling import composed
 from mygo.storage import check_writable, locked
 from mygo.strategies import STRATEGIES
 from mygo.stream import Task, TaskStream
@@ -29,7 +31,7 @@ from mygo.team import Solo, Team
 from mygo.wake import faithful_memory
 
 if TYPE_CHECKING:
-    from torch.utils.data import Dataset
+    from mygo.piles import Data
 
 STRATEGY = "mygo"
 """The strategy of lives that are taught."""
@@ -47,7 +49,7 @@ class Teaching:
     """
 
     folder: Path
-    data: str | None = None
+    data: str | os.PathLike[str] | None = None
     """Where the images are (see `mygo.sources.read_source`). None only to finish a lesson whose images are gone, which
     must be awake no more."""
     name: str | None = None
@@ -87,6 +89,7 @@ class Teaching:
         Raises:
             InputError: as `check_data`; or the folder cannot be written to, or is in use.
         """
+        check_apart(self.folder, self.data)
         check_writable(self.folder, "choose another --life")
         if self.folder.exists():
             with locked(self.folder, 0):
@@ -148,10 +151,11 @@ class Teaching:
         """Return the data, in the form that the life sees.
 
         Raises:
-            InputError: as `mygo.sources.read_source`.
+            InputError: as `mygo.sources.read_source`, or as `check_apart`.
         """
         if self.data is None:
             return None
+        check_apart(self.folder, self.data)
         if Life.exists(self.folder):
             return read_for(Life.open(self.folder), self.data, self.held_out, update=self.update)
         if self.update:
@@ -189,7 +193,7 @@ class Teaching:
 
 def learn(
     life: Life,
-    data: "str | Dataset[Any]",
+    data: "Data",
     name: str | None = None,
     *,
     update: bool = False,
@@ -203,7 +207,10 @@ def learn(
         InputError: they do not fit the life, or it is in use.
     """
     crew = crew_here(team, journal)
+    check_apart(life.folder, data)
     source = read_for(life, data, held_out, update=update)
+    for text in (*source.notes, *(f"Not read: {entry}" for entry in source.unreadable)):
+        journal(Notice(text))
     keep_freed_memory()
     with nullcontext() if life.folder is None else locked(life.folder, 0):
         life.check_newest()
@@ -216,7 +223,22 @@ def crew_here(team: Team | None, journal: Journal) -> Crew:
     return Crew(team or Solo(), OwnDreams(), journal, save_every=SAVE_EVERY)
 
 
-def read_for(life: Life, data: "str | Dataset[Any]", held_out: float, *, update: bool) -> Source:
+def check_apart(folder: Path | None, data: object) -> None:
+    """Make sure that the ``folder`` of a life and the one that ``data`` names, if it does, are not in one another.
+
+    Otherwise the files of the life would lie among the images, or the images among files that the life deletes.
+
+    Raises:
+        InputError: they are, or are the same.
+    """
+    if folder is None or not isinstance(data, str | os.PathLike) or not os.path.isdir(data):  # noqa: PTH112
+        return
+    life, images = folder.resolve(), Path(os.fsdecode(data)).resolve()
+    if life == images or life in images.parents or images in life.parents:
+        raise InputError(f"The life {folder} is in, around or at its images in {images}: keep them in folders apart.")
+
+
+def read_for(life: Life, data: "Data", held_out: float, *, update: bool) -> Source:
     """Return ``data`` in the form that ``life`` sees.
 
     Raises:
@@ -251,7 +273,9 @@ def lessons(life: Life, source: Source | None, name: str | None, *, update: bool
             if not set(lesson.classes).isdisjoint(dataset.class_names)
         ]
     else:
-        plan = [(life.tasks_learned, dataset.class_names, name or dataset.name)]
+        if not isinstance(name, str | None):
+            raise InputError(f"The name of a lesson must be text, not {name!r}.")
+        plan = [(life.tasks_learned, dataset.class_names, composed(name or dataset.name))]
     if life.current is not None and begun is not None:
         plan = [entry for entry in plan if entry[0] >= life.current]  # those before were taught again already
         again = life.current < life.tasks_learned
@@ -351,8 +375,7 @@ def forget(life: Life, class_name: str, journal: Journal = silent, team: Team | 
             folder is in use or was changed.
         MemoryQualityError: the new memory stayed below the floor.
     """
-    if class_name not in life.class_names:
-        raise InputError(f"This life knows no class {class_name!r}: choose from {', '.join(life.class_names)}.")
+    class_name = life.known_class(class_name)
     if life.current is not None:
         raise InputError(f"This life is in the middle of the lesson {life.lessons[life.current].name!r}: finish it.")
     if len(life.class_names) == 1:

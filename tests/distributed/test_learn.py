@@ -53,6 +53,8 @@ def test_settings_are_those_of_the_life_unless_they_are_given(young: Path, tiny_
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
+        (["--data", "{here}"], "keep them in folders apart"),
+        (["--data", "x" * 5000], "cannot be read"),
         (["--data", "nowhere"], "nowhere is not there: name a folder with one sub-folder per class"),
         (["--data", "{first}"], "knows class cat already: leave it out, or pass --update"),
         (["--data", "{first}", "--update", "--backbone", "mlp"], "has --backbone conv for good"),
@@ -65,7 +67,7 @@ def test_a_mistake_gets_one_sentence_and_exit_code_2(
     young: Path, capsys: pytest.CaptureFixture[str], words: list[str], sentence: str
 ) -> None:
     before = {path: path.read_bytes() for path in young.iterdir()}
-    given = [word.format(first=young.parent / "first.npz") for word in words]
+    given = [word.format(first=young.parent / "first.npz", here=young.parent) for word in words]
     assert main(["learn", "--life", str(young), *given]) == 2
     complaint = capsys.readouterr().err
     assert sentence in complaint

@@ -176,3 +176,21 @@ def test_an_empty_folder_holds_no_life(tmp_path: Path) -> None:
     assert not Life.exists(tmp_path)
     with pytest.raises(InputError, match="holds no saved life"):
         Life.open(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "shape", [(28, 28), (0, 16, 16), (2, 8, 8), (1, 8, -8), (1, 8.0, 8), (1, 10, 10), "abc", 28, None, (1, 8, 8, 8)]
+)
+def test_a_life_of_no_shape_of_images_is_not_begun(shape: object) -> None:
+    with pytest.raises(InputError, match="shape") as raised:
+        Life.create(shape)  # type: ignore[arg-type]
+    assert str(shape) in str(raised.value)
+
+
+def test_names_that_were_saved_in_another_spelling_are_composed(life: Life) -> None:
+    assert life.folder is not None
+    life.lessons[0].name, life.lessons[0].classes = "cafe\u0301", ("cafe\u0301", "tea")
+    life.save()
+    opened = Life.open(life.folder)
+    assert (opened.lessons[0].name, opened.lessons[0].classes) == ("caf\u00e9", ("caf\u00e9", "tea"))
+    opened.check_newest()

@@ -1,7 +1,9 @@
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from mygo.data import LabelledImages
 from mygo.errors import InputError
@@ -80,3 +82,52 @@ def test_what_cannot_be_dreamt_is_said(life: Life, tiny_life: LifeConfig) -> Non
     features = life_of(dataclasses.replace(tiny_life, dream_level="features"))
     with pytest.raises(InputError, match="feature maps, which are no pictures"):
         features.dream("a", 1)
+
+
+def test_arrays_and_pil_images_are_seen_as_files_are(life: Life) -> None:
+    tensor = some_images(5)
+    rows = tensor.numpy()
+    expected = life.predict(tensor).probabilities
+    pictures = [Image.fromarray(row[0]) for row in rows]
+    forms = [rows, rows[:, 0], rows.transpose(0, 2, 3, 1), rows[::-1][::-1], pictures, list(rows[:, 0]), list(tensor)]
+    for images in forms:
+        assert torch.equal(life.predict(images).probabilities, expected)
+    assert torch.allclose(life.predict(pictures[3]).probabilities, expected[3:4], atol=1e-6)
+    assert life.predict([]).names == []
+    large = [picture.resize((16, 24)).convert("RGB") for picture in pictures]
+    assert len(life.predict(large).names) == len(life.predict(np.stack([np.asarray(p) for p in large])).names) == 5
+
+
+@pytest.mark.parametrize(
+    ("images", "complaint"),
+    [
+        (np.zeros((2, 1, 8, 8)), r"not float64 \[2, 1, 8, 8\]"),
+        (np.zeros((8, 8), np.uint8), r"not uint8 \[8, 8\]: put a single image into a list"),
+        (np.zeros((8, 9, 3), np.uint8), r"not uint8 \[8, 9, 3\]: put a single image into a list"),
+        (np.zeros((3, 9, 9), np.uint8), r"not uint8 \[3, 9, 9\]"),
+        (np.zeros((2, 8, 8, 4), np.uint8), r"not uint8 \[2, 8, 8, 4\]"),
+        ("photos/a.jpg", "the type str: open files with PIL.Image.open"),
+        (7, "the type int"),
+        (["a.jpg"], "Image 0 cannot be seen .*type str"),
+        ([np.zeros((8, 8))], "Image 0 cannot be seen .*float64, not uint8"),
+    ],
+)
+def test_what_is_no_image_is_refused_with_its_type(life: Life, images: object, complaint: str) -> None:
+    with pytest.raises(InputError, match=complaint):
+        life.predict(images)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("count", [-1, 0, 2.0, "x", None])
+def test_dreams_are_counted_from_one(life: Life, count: object) -> None:
+    with pytest.raises(InputError, match="count of dreams must be"):
+        life.dream("a", count)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"seed of dreams must be an integer, not 0\.5, a float"):
+        life.dream("a", 1, seed=0.5)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="knows no class 3"):
+        life.dream(3, 1)  # type: ignore[arg-type]
+
+
+def test_names_are_found_however_they_are_spelt(life: Life) -> None:
+    life.lessons[1].name, life.lessons[1].classes = "caf\u00e9", ("caf\u00e9", "d", "e")
+    assert torch.equal(life.dream("cafe\u0301", 2), life.dream("caf\u00e9", 2))
+    assert life.predict(some_images(1), "cafe\u0301").class_names == ("caf\u00e9", "d", "e")

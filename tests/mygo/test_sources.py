@@ -11,7 +11,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from torch.utils.data import Dataset
+from torch.utils.data import ConcatDataset, Dataset, Subset, random_split
 
 from mygo import sources
 from mygo.data import LabelledImages
@@ -116,7 +116,6 @@ def test_a_folder_with_train_and_test_keeps_its_split(tmp_path: Path) -> None:
 
 def test_train_without_test_is_not_taken_for_a_class(tmp_path: Path) -> None:
     class_folders(tmp_path / "birds" / "train")
-    class_folders(tmp_path / "birds" / "val")
     assert f"name {tmp_path / 'birds' / 'train'}" in refusal(tmp_path / "birds")
 
 
@@ -139,21 +138,6 @@ def test_hidden_and_other_files_are_passed_over_and_inner_folders_are_not(birds:
     assert source.dataset.class_names == ("robin", "sparrow", "wren")
     assert len(source.dataset.train) + len(source.dataset.test) == 31
     assert source.unreadable == ()
-
-
-def test_links_are_followed_to_files_alone(birds: Path, tmp_path: Path) -> None:
-    kept = paint(tmp_path / "elsewhere" / "kept.png", (200, 40, 99))
-    (birds / "robin" / "link.png").symlink_to(kept)
-    (birds / "robin" / "lost.png").symlink_to(tmp_path / "nowhere.png")
-    (birds / "robin" / "zero.png").symlink_to("/dev/zero")
-    os.mkfifo(birds / "robin" / "pipe.png")
-    dataset = read(birds).dataset
-    assert len(dataset.train) + len(dataset.test) == 31
-    link = birds / "robin" / "round"
-    link.symlink_to(birds)
-    assert f"{link} is a link to a folder" in refusal(birds)
-    link.rename(birds / "finch")
-    assert f"{birds / 'finch'} is a link to a folder" in refusal(birds)
 
 
 def test_a_folder_that_may_not_be_read_is_named(birds: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -414,7 +398,13 @@ def test_images_and_labels_may_lie_side_by_side(tmp_path: Path) -> None:
         ({"test_images": IMAGES}, "both test_images and test_labels"),
         ({"class_names": np.array(["ape"])}, "the label 1 but 1 class names"),
         ({"class_names": np.array(["ape", "ape"])}, "two classes ape"),
-        ({"class_names": np.array([1, 2])}, "class_names must be an array of text"),
+        ({"class_names": np.array([1, 2])}, "class_names must be an array of text.*dtype=str"),
+        (
+            {"class_names": np.array(["ape", "owl"], object)},
+            r"its class_names are .* save class_names as text \(dtype=str",
+        ),
+        ({"labels": LABELS.astype(object)}, r"save labels as numbers \(dtype=int"),
+        ({"class_names": np.array(["caf\u00e9", "cafe\u0301"])}, "two classes caf\u00e9"),
         ({"labels": LABELS - 1, "class_names": np.array(["ape", "owl"])}, "the label -1"),
         ({"test_images": IMAGES, "test_labels": LABELS + 1}, "Class 0 .* has no readable test image"),
     ],
@@ -425,6 +415,27 @@ def test_arrays_that_do_not_fit_are_refused(
     path = save(tmp_path / "noise.npz", **{"images": IMAGES, "labels": LABELS, **change})
     with pytest.raises(InputError, match=complaint):
         read(path)
+
+
+def test_an_array_of_objects_beside_another_is_named(tmp_path: Path) -> None:
+    np.save(tmp_path / "noise.npy", IMAGES)
+    np.save(tmp_path / "noise-labels.npy", LABELS.astype(object))
+    text = refusal(tmp_path / "noise.npy")
+    assert f"{tmp_path / 'noise-labels.npy'} cannot be read" in text
+    assert "save labels as numbers (dtype=int)" in text
+
+
+def test_names_are_composed_however_they_are_spelt(tmp_path: Path, squares: Callable[..., str]) -> None:
+    composed, apart = "caf\u00e9", "cafe\u0301"
+    names = np.array([apart, "tea"])
+    assert read(save(tmp_path / "drinks.npz", images=IMAGES, labels=LABELS, class_names=names)).dataset.class_names == (
+        composed,
+        "tea",
+    )
+    assert read(squares(grey, classes=[apart, "tea"])).dataset.class_names == (composed, "tea")
+    mixed = squares(grey, label=lambda i: (composed, apart)[i % 2])
+    assert read(mixed).dataset.class_names == (composed,)
+    assert f"class {composed} already" in refusal(mixed, (1, 8, 8), known=[composed])
 
 
 def test_a_file_without_images_is_refused(tmp_path: Path) -> None:
@@ -515,6 +526,41 @@ def test_labels_may_be_names(squares: Callable[..., str]) -> None:
     assert dataset.class_names == ("even", "odd")
 
 
+def test_what_is_made_of_data_sets_has_their_class_names() -> None:
+    whole = Squares(grey)
+    whole.classes = ["zebra", "ape"]  # type: ignore[attr-defined]
+    even = Subset(whole, range(0, 20, 2))
+    for wrapped in (even, Subset(even, range(10)), ConcatDataset([even, whole]), random_split(whole, [0.5, 0.5])[0]):
+        dataset = read_source(wrapped, None, least=1).dataset
+        assert set(dataset.class_names) <= {"ape", "zebra"}
+        assert "zebra" in dataset.class_names
+    assert read_source(Subset(Squares(grey), range(20)), None, least=1).dataset.class_names == ("0", "1")
+    own = Subset(whole, range(20))
+    own.classes = ["first", "second"]  # type: ignore[attr-defined]
+    assert read_source(own, None, least=1).dataset.class_names == ("first", "second")
+    within_itself = Squares(grey)
+    within_itself.dataset = within_itself  # type: ignore[attr-defined]
+    assert read_source(within_itself, None, least=1).dataset.class_names == ("0", "1")
+    for other in (["owl", "ape"], None):
+        another = Squares(grey)
+        another.classes = other  # type: ignore[attr-defined]
+        with pytest.raises(InputError, match="ConcatDataset joins data sets with different classes"):
+            read_source(ConcatDataset([whole, another]), None)
+
+
+def test_a_path_is_a_source_as_its_text_is(birds: Path) -> None:
+    class Named(os.PathLike[str]):
+        def __fspath__(self) -> str:
+            return str(birds)
+
+    for source in (birds, Named()):
+        assert pictures(read_source(source, None).dataset.train) == pictures(read(birds).dataset.train)
+    with pytest.raises(InputError, match="nothing is not there: name a folder"):
+        read_source(birds / "nothing", None)
+    with pytest.raises(InputError, match="int is not a data set of known length"):
+        read_source(3, None)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("made", "options", "complaint"),
     [
@@ -562,7 +608,7 @@ def endless():
 
 HELPER = """
 import torch
-from torch.utils.data import Dataset
+from torch.utils.data import ConcatDataset, Dataset, Subset, random_split
 
 class Few(Dataset):
     classes = ("dot",)

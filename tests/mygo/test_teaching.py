@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, TensorDataset
 
 from mygo import precision
 from mygo.errors import InputError, MemoryQualityError
@@ -305,3 +305,37 @@ def test_a_class_that_is_not_remembered_is_named(config: LifeConfig, tmp_path: P
             unbalanced(tmp_path / "three.npz"), journal=lambda event: told.append(str(getattr(event, "text", "")))
         )
     assert any("attempt 1 of 2" in text and "of class rare" in text for text in told)
+
+
+@pytest.mark.parametrize("where", [".", "life", "life/deep", ".."])
+def test_a_life_in_or_around_its_images_is_refused_before_anything_is_written(
+    config: LifeConfig, tmp_path: Path, where: str
+) -> None:
+    data = tmp_path / "photos"
+    (data / "robin").mkdir(parents=True)
+    folder = data / where
+    with pytest.raises(InputError, match="keep them in folders apart"):
+        Teaching(folder, data).check()
+    with pytest.raises(InputError, match="keep them in folders apart"):
+        Life.create((1, 8, 8), folder, config).learn(data)
+    assert [path.name for path in tmp_path.rglob("*")] == ["photos", "robin"]
+
+
+def test_a_word_is_one_name_however_it_is_spelt(config: LifeConfig) -> None:
+    def named(class_name: str) -> TensorDataset:
+        data = TensorDataset(torch.full((20, 1, 8, 8), 7, dtype=torch.uint8), torch.zeros(20, dtype=torch.int64))
+        data.classes = [class_name]  # type: ignore[attr-defined]
+        return data
+
+    life = Life.create((1, 8, 8), None, config)
+    life.learn(named("cafe\u0301"), "de\u0301jeuner")
+    assert (life.class_names, life.lessons[0].name) == (["caf\u00e9"], "d\u00e9jeuner")
+    with pytest.raises(InputError, match="knows class caf\u00e9 already"):
+        life.learn(named("caf\u00e9"))
+    with pytest.raises(InputError, match="had a lesson 'd\u00e9jeuner' already"):
+        life.learn(named("tea"), "d\u00e9jeuner")
+    with pytest.raises(InputError, match="must be text, not 3"):
+        life.learn(named("tea"), 3)  # type: ignore[arg-type]
+    life.learn(named("tea"))
+    life.forget("cafe\u0301")
+    assert life.class_names == ["tea"]
