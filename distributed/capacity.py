@@ -148,15 +148,14 @@ def reserved(most: Placement, fewest: int, journal: Journal, *, lost: bool = Fal
                     yield Reservation(placement, group)
                     return
                 waited = True
-                there = describe(ray.cluster_resources())
-                text = f"Waiting for room for {in_words(placement)}: the cluster has {there} now{in_use()}."
+                text = waiting_for(in_words(placement))
                 if text != told:
                     journal(Notice(text))
                     told = text
                 if too_small_for(placement) and time.monotonic() > deadline:
                     raise InputError(
                         f"There was no room for {in_words(placement)} in {PATIENCE_SECONDS / 60:.0f} minutes: the "
-                        f"cluster has {there}; ask for fewer, or add nodes and run again."
+                        f"cluster has {describe(ray.cluster_resources())}; ask for fewer, or add nodes and run again."
                     )
 
 
@@ -232,6 +231,17 @@ def in_words(placement: Placement) -> str:
     if not placement.dreamer:
         return workers
     return f"{workers}, and {several(placement.num_dreamers, 'dreamer')} with {each(placement.dreamer)}"
+
+
+def waiting_for(wanted: str) -> str:
+    """Return a sentence for whoever waits for room for what is ``wanted``: what there is, and who holds it."""
+    return f"Waiting for room for {wanted}: the cluster has {describe(ray.cluster_resources())} now{in_use()}."
+
+
+def is_free(cpus: float, gpus: float) -> bool:
+    """Tell whether nobody holds so much of the cluster at the moment."""
+    free = ray.available_resources()
+    return bool(cpus <= free.get("CPU", 0) and gpus <= free.get("GPU", 0))
 
 
 def too_small_for(placement: Placement) -> bool:

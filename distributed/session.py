@@ -15,6 +15,7 @@ from typing import Any
 
 import grpc
 import ray
+from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
 from ray._private.utils import read_ray_address
 from ray.exceptions import AuthenticationError
 
@@ -30,6 +31,11 @@ TRAIN_ENVIRONMENT = {
 
 ANSWER_SECONDS = 10.0
 """How long a cluster may take to answer."""
+CHECK_ALIVE = "/ray.rpc.NodeInfoGcsService/CheckAlive"
+"""The question of Ray's own health checks; without a token, a cluster that wants one refuses it."""
+TOKEN_WANTED = (
+    "The Ray cluster refuses this client: set RAY_AUTH_MODE=token and put the cluster's token into ~/.ray/auth_token."
+)
 LONGEST_SOCKET = 107
 """Bytes that the path of a Unix socket may have (unix(7))."""
 SOCKET_IN_TEMPORARY_FOLDER = "/session_2026-01-01_00-00-00_000000_0000000/sockets/plasma_store"
@@ -87,36 +93,47 @@ def address_of_cluster() -> str | None:
 
 
 def answers(address: str) -> bool:
-    """Tell within `ANSWER_SECONDS` whether a server as Ray's listens at ``HOST:PORT``; Ray would try for minutes."""
+    """Tell within `ANSWER_SECONDS` whether a head of Ray's listens at ``HOST:PORT``; Ray would try for minutes."""
     host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_SECONDS).close()
     except (OSError, OverflowError, UnicodeError):
         return False
-    if os.environ.get("RAY_USE_TLS", "0") not in ("", "0"):
+    if uses_tls():
         return True  # whose certificates are for Ray to read
+    return ask_head(address) in (grpc.StatusCode.OK, grpc.StatusCode.UNAUTHENTICATED)
+
+
+def uses_tls() -> bool:
+    """Tell whether clusters are to be spoken to over TLS."""
+    return os.environ.get("RAY_USE_TLS", "0") not in ("", "0")
+
+
+def ask_head(address: str) -> grpc.StatusCode:
+    """Ask the head of Ray's at ``address`` whether it is alive, without a token, and return how that went."""
     with grpc.insecure_channel(address) as channel:
         try:
-            grpc.channel_ready_future(channel).result(timeout=ANSWER_SECONDS)
-        except grpc.FutureTimeoutError:
-            return False
-    return True
+            channel.unary_unary(CHECK_ALIVE)(b"", timeout=ANSWER_SECONDS)
+        except grpc.RpcError as error:
+            code: grpc.StatusCode = error.code()  # type: ignore[attr-defined]  # it is the call, too
+            return code
+    return grpc.StatusCode.OK
 
 
 def join(address: str, options: Mapping[str, Any]) -> None:
-    """Connect to the cluster at ``address``.
+    """Connect to the cluster at ``address``, with this machine's token where the cluster wants one.
 
     Raises:
         InputError: it refuses this client, for its token, its version or another reason.
     """
+    wants_token = not uses_tls() and ask_head(address) is grpc.StatusCode.UNAUTHENTICATED
+    if wants_token and not maybe_enable_token_auth_if_token_available(warn_if_disabled=False):
+        raise InputError(TOKEN_WANTED)
     try:
         ray.init(address, runtime_env={"env_vars": worker_environment()}, **options)
     except Exception as error:  # Ray raises several kinds, plain RuntimeError among them
         if refused(error):
-            raise InputError(
-                "The Ray cluster refuses this client: set RAY_AUTH_MODE=token and put the cluster's token into "
-                "~/.ray/auth_token."
-            ) from error
+            raise InputError(TOKEN_WANTED) from error
         raise InputError(f"The Ray cluster at {address} cannot be joined ({first_line(error)}).") from error
 
 

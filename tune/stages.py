@@ -16,6 +16,8 @@ from ray.tune.search import BasicVariantGenerator
 from ray.tune.search.optuna import OptunaSearch
 from rich.console import Console
 
+from distributed.capacity import is_free, waiting_for
+from mygo.console import plain
 from mygo.errors import MygoError
 from mygo.storage import read_json
 from tune.board import TrialBoard, TrialRecord
@@ -190,6 +192,8 @@ class Stages:
                 name=f"{stage}-{uuid.uuid4().hex[:8]}", storage_path=str(folder), verbose=0, callbacks=[board]
             ),
         )
+        if not is_free(plan.cpus, plan.gpus):
+            self.console.print(plain(waiting_for(f"a trial with {plan.cpus:g} CPUs and {plan.gpus:g} GPUs")))
         with board:
             tuner.fit()
         shutil.rmtree(folder, ignore_errors=True)

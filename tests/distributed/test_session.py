@@ -5,6 +5,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from concurrent import futures
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,14 +39,30 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return addresses
 
 
-@pytest.fixture
-def head() -> Iterator[str]:
-    """The address of a server that speaks as Ray's head does, as far as anybody asks."""
-    server: Any = grpc.server(futures.ThreadPoolExecutor(1))
+@contextmanager
+def head_that_says(code: grpc.StatusCode) -> Iterator[str]:
+    """Yield the address of a server that answers the question of `session.ask_head` with ``code``."""
+
+    def answer(request: bytes, context: Any) -> bytes:
+        if code is not grpc.StatusCode.OK:
+            context.abort(code, "no")
+        return b""
+
+    class Head(grpc.GenericRpcHandler):
+        def service(self, call: Any) -> Any:
+            return grpc.unary_unary_rpc_method_handler(answer) if call.method == session.CHECK_ALIVE else None
+
+    server: Any = grpc.server(futures.ThreadPoolExecutor(1), handlers=[Head()])
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     yield f"127.0.0.1:{port}"
     server.stop(None)
+
+
+@pytest.fixture
+def head() -> Iterator[str]:
+    with head_that_says(grpc.StatusCode.OK) as address:
+        yield address
 
 
 def leave_note(monkeypatch: pytest.MonkeyPatch, address: str | None) -> None:
@@ -145,6 +162,26 @@ def test_a_cluster_that_refuses_this_client_is_not_replaced_by_one_of_our_own(
     with pytest.raises(InputError, match="RAY_AUTH_MODE=token"), ray_session():
         pass
     assert asked == [head]
+
+
+def test_a_cluster_that_wants_a_token_gets_the_one_of_this_machine_or_the_person_is_told(
+    asked: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    has_token = False
+    monkeypatch.setattr(session, "maybe_enable_token_auth_if_token_available", lambda **_: has_token)
+    with head_that_says(grpc.StatusCode.UNAUTHENTICATED) as address:
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        with pytest.raises(InputError, match="RAY_AUTH_MODE=token"), ray_session():
+            pass
+        assert asked == []
+        has_token = True
+        with ray_session():
+            assert asked == [address]
+
+
+def test_a_server_that_is_no_head_of_rays_is_not_joined(monkeypatch: pytest.MonkeyPatch) -> None:
+    with head_that_says(grpc.StatusCode.UNIMPLEMENTED) as address:
+        assert not answers(address)
 
 
 def test_a_cluster_of_another_version_is_named_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:

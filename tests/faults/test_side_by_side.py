@@ -57,3 +57,4 @@ def test_on_a_ray_that_they_share_one_waits_for_the_other_and_says_for_what(alon
         assert sweep.code == 0, sweep.said
         assert run.code == 0, run.said
         assert run.results == alone.results
+        assert sweep.waited_for or run.waited_for
