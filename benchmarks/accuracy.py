@@ -32,14 +32,19 @@ sys.path[0] = str(REPOSITORY)
 from benchmarks.inference import class_il_by_rule  # noqa: E402
 from benchmarks.lives import NO_FLOORS  # noqa: E402
 from benchmarks.report import table, write_report  # noqa: E402
-from mygo import baselines, cache, dreams, neocortex, sleep, strategies, wake  # noqa: E402
-from mygo.data import DatasetName  # noqa: E402
-from mygo.experiment import Experiment, ExperimentConfig  # noqa: E402
-from mygo.life import Life  # noqa: E402
-from mygo.presets import preset  # noqa: E402
-from mygo.settings import change  # noqa: E402
-from mygo.storage import read_json, write_json  # noqa: E402
-from mygo.team import Solo  # noqa: E402
+from mygo import sleep, wake  # noqa: E402
+from mygo.baselines import methods as baselines  # noqa: E402
+from mygo.baselines import registry as strategies  # noqa: E402
+from mygo.config.presets import preset  # noqa: E402
+from mygo.config.settings import change  # noqa: E402
+from mygo.data.datasets import DatasetName  # noqa: E402
+from mygo.jobs.experiment import Experiment, ExperimentConfig  # noqa: E402
+from mygo.learner.life import Life  # noqa: E402
+from mygo.learner.storage import read_json, write_json  # noqa: E402
+from mygo.memory import cache  # noqa: E402
+from mygo.networks import neocortex  # noqa: E402
+from mygo.replay import dreams  # noqa: E402
+from mygo.training.process_group import Solo  # noqa: E402
 
 CODE = (*map(import_module, cache.CODE), baselines, dreams, neocortex, sleep, strategies, wake)
 """The modules whose source decides what a life becomes."""

@@ -1,8 +1,8 @@
 """A life of Avalanche's GenerativeReplay on Split Fashion-MNIST; `benchmarks/peers.py` runs it, with its own Python.
 
 An MLP of 2×400 units, Adam 1e-3, batches of 128 and as many replayed (the protocol of van de Ven & Tolias 2019,
-arXiv:1904.07734), with Avalanche's default generator, a VAE. It needs avalanche-lib and what `mygo.data` needs. The
-last line that it prints is JSON: seconds, data and evaluation included and imports not, and class-IL accuracy.
+arXiv:1904.07734), with Avalanche's default generator, a VAE. It needs avalanche-lib and what `mygo.data.datasets` needs.
+The last line that it prints is JSON: seconds, data and evaluation included and imports not, and class-IL accuracy.
 """
 
 import argparse
@@ -17,9 +17,9 @@ import torch
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path[0] = str(REPOSITORY)
 
-from mygo.data import LabelledImages, load_dataset  # noqa: E402
-from mygo.stream import Task, deal_classes  # noqa: E402
-from mygo.vision import torchvision  # noqa: E402, F401  now it can be imported beside a CPU build of torch
+from mygo.data.datasets import LabelledImages, load_dataset  # noqa: E402
+from mygo.data.tasks import Task, deal_classes  # noqa: E402
+from mygo.data.torchvision_shim import torchvision  # noqa: E402, F401  now it can be imported beside a CPU build of torch
 
 warnings.filterwarnings("ignore")
 

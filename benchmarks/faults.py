@@ -30,10 +30,10 @@ sys.path[0] = str(REPOSITORY)
 from benchmarks.processes import processes_of, start_run  # noqa: E402
 from benchmarks.report import table, write_report  # noqa: E402
 from distributed.run import parse  # noqa: E402
-from mygo.experiment import Experiment, ExperimentConfig  # noqa: E402
-from mygo.life import Life  # noqa: E402
-from mygo.presets import preset  # noqa: E402
-from mygo.settings import change  # noqa: E402
+from mygo.config.presets import preset  # noqa: E402
+from mygo.config.settings import change  # noqa: E402
+from mygo.jobs.experiment import Experiment, ExperimentConfig  # noqa: E402
+from mygo.learner.life import Life  # noqa: E402
 
 NUM_TASKS = 3
 OVER = "its end"

@@ -36,13 +36,13 @@ from benchmarks.lives import (  # noqa: E402
     with_steps,
 )
 from benchmarks.report import table, write_report  # noqa: E402
-from mygo.data import DatasetName  # noqa: E402
-from mygo.dreams import OwnDreams  # noqa: E402
-from mygo.experiment import Experiment, ExperimentConfig  # noqa: E402
-from mygo.life import LifeConfig  # noqa: E402
-from mygo.presets import preset  # noqa: E402
-from mygo.settings import change  # noqa: E402
-from mygo.team import Ranks  # noqa: E402
+from mygo.config.presets import preset  # noqa: E402
+from mygo.config.settings import change  # noqa: E402
+from mygo.data.datasets import DatasetName  # noqa: E402
+from mygo.jobs.experiment import Experiment, ExperimentConfig  # noqa: E402
+from mygo.learner.life import LifeConfig  # noqa: E402
+from mygo.replay.dreams import OwnDreams  # noqa: E402
+from mygo.training.process_group import Ranks  # noqa: E402
 
 DATASET: DatasetName = "fashion-mnist"
 SHORT = {"memory.gan.steps": 100, "sleep.steps": 60, "wake.adapt_steps": 60, "wake.head_steps": 20, **NO_FLOORS}

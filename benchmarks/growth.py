@@ -38,16 +38,16 @@ from benchmarks.lives import (  # noqa: E402
     with_steps,
 )
 from benchmarks.report import table, write_report  # noqa: E402
-from mygo.crew import Crew  # noqa: E402
-from mygo.dreams import OwnDreams  # noqa: E402
-from mygo.experiment import settled, sleep  # noqa: E402
-from mygo.life import Life, LifeConfig  # noqa: E402
-from mygo.metrics import accuracy_rows  # noqa: E402
-from mygo.presets import preset  # noqa: E402
+from mygo.baselines.registry import STRATEGIES  # noqa: E402
+from mygo.config.presets import preset  # noqa: E402
+from mygo.data.tasks import Task  # noqa: E402
+from mygo.evaluate import accuracy_rows  # noqa: E402
+from mygo.jobs.experiment import settled, sleep  # noqa: E402
+from mygo.learner.life import Life, LifeConfig  # noqa: E402
+from mygo.replay.dreams import OwnDreams  # noqa: E402
 from mygo.sleep import consolidate  # noqa: E402
-from mygo.strategies import STRATEGIES  # noqa: E402
-from mygo.stream import Task  # noqa: E402
-from mygo.team import Solo  # noqa: E402
+from mygo.training.loop import Crew  # noqa: E402
+from mygo.training.process_group import Solo  # noqa: E402
 
 COUNTS = (5, 20, 50)
 """Memories that are stored; everything is held against the first."""

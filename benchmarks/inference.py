@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mygo.data import LabelledImages, to_unit_range
-from mygo.life import Life
-from mygo.memory import recall
-from mygo.neocortex import NeocortexNet
+from mygo.data.datasets import LabelledImages, to_unit_range
+from mygo.learner.life import Life
+from mygo.memory.quality import recall
+from mygo.networks.neocortex import NeocortexNet
 
 DREAMS_PER_CLASS = 2000
 SEEN_TOGETHER = 500

@@ -14,19 +14,19 @@ from typing import TypeVar
 import torch
 
 from mygo import sleep, wake
-from mygo.allocation import keep_freed_memory
-from mygo.checkpoint import Parts
-from mygo.crew import Crew
-from mygo.data import LabelledImages
-from mygo.dreams import Dreams, Night, OwnDreams
-from mygo.gan import train_gan
-from mygo.graphs import WARM_UP
-from mygo.life import Life, LifeConfig
-from mygo.memory import Quality
-from mygo.precision import resolved
-from mygo.settings import change
-from mygo.stream import Task
-from mygo.team import Solo, Team, share
+from mygo.config.settings import change
+from mygo.data.datasets import LabelledImages
+from mygo.data.tasks import Task
+from mygo.learner.life import Life, LifeConfig
+from mygo.memory.gan import train_gan
+from mygo.memory.quality import Quality
+from mygo.replay.dreams import Dreams, Night, OwnDreams
+from mygo.training.allocation import keep_freed_memory
+from mygo.training.checkpoint import Parts
+from mygo.training.graphs import WARM_UP
+from mygo.training.loop import Crew
+from mygo.training.precision import resolved
+from mygo.training.process_group import Solo, Team, share
 
 Name = TypeVar("Name")
 CPU = torch.device("cpu")

@@ -78,10 +78,10 @@ def live_here(how: str, argv: list[str]) -> None:
     import torch.distributed as dist
 
     from distributed.run import parse
-    from mygo.experiment import Experiment, ExperimentConfig
-    from mygo.journal import silent
-    from mygo.team import Ranks, Solo
-    from mygo.tensorboard import TensorBoardJournal
+    from mygo.events import silent
+    from mygo.jobs.experiment import Experiment, ExperimentConfig
+    from mygo.reporting.tensorboard import TensorBoardJournal
+    from mygo.training.process_group import Ranks, Solo
 
     torch.set_num_threads(1)
     flags = parse(argv)

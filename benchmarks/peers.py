@@ -29,11 +29,11 @@ sys.path[0] = str(REPOSITORY)
 
 from benchmarks.lives import NO_FLOORS, ratio  # noqa: E402
 from benchmarks.report import table, write_report  # noqa: E402
-from mygo.experiment import Experiment, ExperimentConfig  # noqa: E402
-from mygo.precision import native_precision  # noqa: E402
-from mygo.presets import preset  # noqa: E402
-from mygo.settings import change  # noqa: E402
-from mygo.team import Solo  # noqa: E402
+from mygo.config.presets import preset  # noqa: E402
+from mygo.config.settings import change  # noqa: E402
+from mygo.jobs.experiment import Experiment, ExperimentConfig  # noqa: E402
+from mygo.training.precision import native_precision  # noqa: E402
+from mygo.training.process_group import Solo  # noqa: E402
 
 BUDGETS: dict[str, dict[str, Any]] = {
     "conv, 300": {"memory.gan.steps": 300, "sleep.steps": 150, "wake.adapt_steps": 100},

@@ -5,7 +5,7 @@ import platform
 from collections.abc import Sequence
 from pathlib import Path
 
-from mygo.experiment import versions
+from mygo.jobs.experiment import versions
 
 RESULTS = Path(__file__).resolve().parent / "results"
 

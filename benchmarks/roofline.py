@@ -42,13 +42,13 @@ from benchmarks.lives import (  # noqa: E402
     with_steps,
 )
 from benchmarks.report import table, write_report  # noqa: E402
-from mygo.dreams import OwnDreams  # noqa: E402
-from mygo.graphs import recordable  # noqa: E402
-from mygo.life import LifeConfig  # noqa: E402
-from mygo.precision import Precision, resolved  # noqa: E402
-from mygo.presets import preset  # noqa: E402
-from mygo.settings import change  # noqa: E402
-from mygo.team import Solo  # noqa: E402
+from mygo.config.presets import preset  # noqa: E402
+from mygo.config.settings import change  # noqa: E402
+from mygo.learner.life import LifeConfig  # noqa: E402
+from mygo.replay.dreams import OwnDreams  # noqa: E402
+from mygo.training.graphs import recordable  # noqa: E402
+from mygo.training.precision import Precision, resolved  # noqa: E402
+from mygo.training.process_group import Solo  # noqa: E402
 
 Around = Callable[[int], AbstractContextManager[object]]
 RECORDED = 2

@@ -43,17 +43,17 @@ from benchmarks.lives import (  # noqa: E402
 )
 from benchmarks.processes import seconds_of_life  # noqa: E402
 from benchmarks.report import table, write_report  # noqa: E402
-from distributed.capacity import Reservation  # noqa: E402
-from distributed.dreamers import BlockRequest, start_dreamers  # noqa: E402
-from distributed.placement import place  # noqa: E402
-from distributed.session import ray_session  # noqa: E402
-from mygo.crew import WAITS  # noqa: E402
-from mygo.dreams import OwnDreams  # noqa: E402
-from mygo.life import LifeConfig  # noqa: E402
-from mygo.precision import resolved  # noqa: E402
-from mygo.presets import preset  # noqa: E402
-from mygo.settings import change  # noqa: E402
-from mygo.team import Ranks, Solo  # noqa: E402
+from distributed.cluster.capacity import Reservation  # noqa: E402
+from distributed.cluster.placement import place  # noqa: E402
+from distributed.cluster.session import ray_session  # noqa: E402
+from distributed.replay.dreamers import BlockRequest, start_dreamers  # noqa: E402
+from mygo.config.presets import preset  # noqa: E402
+from mygo.config.settings import change  # noqa: E402
+from mygo.learner.life import LifeConfig  # noqa: E402
+from mygo.replay.dreams import OwnDreams  # noqa: E402
+from mygo.training.loop import WAITS  # noqa: E402
+from mygo.training.precision import resolved  # noqa: E402
+from mygo.training.process_group import Ranks, Solo  # noqa: E402
 
 WARM = 5
 """Steps that do not count."""

@@ -28,16 +28,16 @@ sys.path[0] = str(REPOSITORY)
 
 from benchmarks.lives import PHASES, SHAPE, data_of, life_of, prepare_process, run_phase, seconds_of, with_batch  # noqa: E402
 from benchmarks.report import table, write_report  # noqa: E402
-from mygo.dreams import Dreamer, Dreams  # noqa: E402
-from mygo.experiment import Experiment, ExperimentConfig  # noqa: E402
-from mygo.gan import Discriminator  # noqa: E402
-from mygo.journal import Event, PhaseEnded, Progress  # noqa: E402
-from mygo.life import Life, LifeConfig  # noqa: E402
-from mygo.metrics import accuracy_rows  # noqa: E402
-from mygo.neocortex import NeocortexNet  # noqa: E402
-from mygo.presets import preset  # noqa: E402
-from mygo.settings import change  # noqa: E402
-from mygo.team import Ranks, Solo  # noqa: E402
+from mygo.config.presets import preset  # noqa: E402
+from mygo.config.settings import change  # noqa: E402
+from mygo.evaluate import accuracy_rows  # noqa: E402
+from mygo.events import Event, PhaseEnded, Progress  # noqa: E402
+from mygo.jobs.experiment import Experiment, ExperimentConfig  # noqa: E402
+from mygo.learner.life import Life, LifeConfig  # noqa: E402
+from mygo.memory.gan import Discriminator  # noqa: E402
+from mygo.networks.neocortex import NeocortexNet  # noqa: E402
+from mygo.replay.dreams import Dreamer, Dreams  # noqa: E402
+from mygo.training.process_group import Ranks, Solo  # noqa: E402
 
 PARTS_OF_A_LIFE = (
     "start",
@@ -383,9 +383,9 @@ class Lived:
 
 def live_on_ray(config: ExperimentConfig, workers: int, dreamers: int) -> Lived:
     """Run a life on the Ray that this process is connected to."""
-    from distributed.capacity import cpus_of_nodes, resources_in_reach
-    from distributed.placement import place
-    from distributed.train import run_on_ray
+    from distributed.cluster.capacity import cpus_of_nodes, resources_in_reach
+    from distributed.cluster.placement import place
+    from distributed.training.trainer import run_on_ray
 
     first_step: list[float] = []
     seconds: dict[str, float] = {}
@@ -408,8 +408,8 @@ def simulated(nodes: int, cpus: int, workers: tuple[int, ...]) -> list[list[obje
     """Start workers on a cluster of ``nodes`` small nodes that Ray simulates, and return a table's rows."""
     from ray.cluster_utils import Cluster
 
-    from distributed.capacity import living_nodes
-    from distributed.session import ray_session
+    from distributed.cluster.capacity import living_nodes
+    from distributed.cluster.session import ray_session
 
     config = momentary(ExperimentConfig(num_tasks=2, strategies=("mygo",), life=preset("digits")))
     began = time.perf_counter()
@@ -448,7 +448,7 @@ def momentary(config: ExperimentConfig) -> ExperimentConfig:
 
 def checked_lives() -> tuple[Parts, list[list[object]]]:
     """Measure the parts and three lives on this machine; returns parts and a table's rows."""
-    from distributed.session import ray_session
+    from distributed.cluster.session import ray_session
 
     life = change(floorless(preset("digits")), {"memory.gan.steps": 400})
     config = ExperimentConfig(num_tasks=4, strategies=("mygo",), life=life)

@@ -20,19 +20,19 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path[0] = str(REPOSITORY)
 
 from benchmarks.report import table, write_report  # noqa: E402
-from mygo.checkpoint import Forgetful, Parts  # noqa: E402
-from mygo.crew import Crew  # noqa: E402
-from mygo.data import LabelledImages  # noqa: E402
-from mygo.dreams import OwnDreams  # noqa: E402
-from mygo.experiment import Experiment, ExperimentConfig  # noqa: E402
-from mygo.gan import Generator, train_gan  # noqa: E402
-from mygo.life import LifeConfig  # noqa: E402
-from mygo.memory import Quality, measure_quality  # noqa: E402
-from mygo.neocortex import NeocortexNet  # noqa: E402
-from mygo.precision import resolved  # noqa: E402
-from mygo.presets import preset  # noqa: E402
-from mygo.stream import Task  # noqa: E402
-from mygo.team import Solo  # noqa: E402
+from mygo.config.presets import preset  # noqa: E402
+from mygo.data.datasets import LabelledImages  # noqa: E402
+from mygo.data.tasks import Task  # noqa: E402
+from mygo.jobs.experiment import Experiment, ExperimentConfig  # noqa: E402
+from mygo.learner.life import LifeConfig  # noqa: E402
+from mygo.memory.gan import Generator, train_gan  # noqa: E402
+from mygo.memory.quality import Quality, measure_quality  # noqa: E402
+from mygo.networks.neocortex import NeocortexNet  # noqa: E402
+from mygo.replay.dreams import OwnDreams  # noqa: E402
+from mygo.training.checkpoint import Forgetful, Parts  # noqa: E402
+from mygo.training.loop import Crew  # noqa: E402
+from mygo.training.precision import resolved  # noqa: E402
+from mygo.training.process_group import Solo  # noqa: E402
 from mygo.wake import fit_head  # noqa: E402
 
 SNAPSHOTS = 16

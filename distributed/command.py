@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from mygo.cli.flags import OptionalText
 from mygo.errors import MOST_PROCESSES, MOST_STEPS, InputError, check_ranges
-from mygo.experiment import SAVE_EVERY
-from mygo.flags import OptionalText
-from mygo.terminal import printable
+from mygo.jobs.experiment import SAVE_EVERY
+from mygo.reporting.terminal import printable
 
 if TYPE_CHECKING:
     from distributed.work import Work
@@ -73,14 +73,14 @@ def work_on_ray(
     ``small`` says that its images are too small for more than one worker to be worth it, and ``compared`` that the
     results are those of strategies, of which each gets its row among TensorBoard's HPARAMS.
     """
-    from distributed.capacity import cpus_of_nodes, resources_in_reach, wait_for_nodes
+    from distributed.cluster.capacity import cpus_of_nodes, resources_in_reach, wait_for_nodes
+    from distributed.cluster.placement import place_at_most
+    from distributed.cluster.session import ray_session
     from distributed.metrics import MetricsJournal
-    from distributed.placement import place_at_most
-    from distributed.session import ray_session
-    from distributed.train import run_on_ray
-    from mygo.console import ConsoleJournal, plain
-    from mygo.journal import tee
-    from mygo.tensorboard import TensorBoardJournal
+    from distributed.training.trainer import run_on_ray
+    from mygo.events import tee
+    from mygo.reporting.console import ConsoleJournal, plain
+    from mygo.reporting.tensorboard import TensorBoardJournal
 
     fewest, most = flags.workers(small=small)
     with ray_session(verbose=flags.verbose):

@@ -13,12 +13,12 @@ import tyro
 from rich.console import Console
 
 from distributed.command import SMALL_SIDE, OnRay, glance, work_on_ray
-from mygo.commands import Show
-from mygo.console import plain
+from mygo.cli.commands import Show
+from mygo.cli.flags import OptionalText, parse_flags
 from mygo.errors import check_share
-from mygo.flags import OptionalText, parse_flags
-from mygo.life import Life, LifeConfig, SavedLife
-from mygo.teaching import Teaching
+from mygo.jobs.lesson import Teaching
+from mygo.learner.life import Life, LifeConfig, SavedLife
+from mygo.reporting.console import plain
 
 SHOWN = 10
 """Unreadable images that are listed."""

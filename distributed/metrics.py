@@ -4,8 +4,8 @@ import threading
 
 from ray.util.metrics import Counter, Gauge
 
-from mygo.journal import Dreamt, Evaluated, Event, Notice, Pace, PhaseEnded, Place, Progress, Restarted
-from mygo.metrics import average_accuracy
+from mygo.evaluate import average_accuracy
+from mygo.events import Dreamt, Evaluated, Event, Notice, Pace, PhaseEnded, Place, Progress, Restarted
 
 REFRESH_SECONDS = 4.0
 """How often all gauges are set again. Every 10 s Ray exports those that were set since, and forgets the others."""

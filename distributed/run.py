@@ -19,16 +19,16 @@ import tyro
 from rich.console import Console
 
 from distributed.command import OnRay, glance, work_on_ray
-from mygo.console import new_console, plain
-from mygo.data import DATASETS, DatasetName, load_dataset
+from mygo.cli.flags import OptionalPath, OptionalText, parse_flags
+from mygo.config.presets import preset
+from mygo.config.settings import overlay
+from mygo.data.datasets import DATASETS, DatasetName, load_dataset
 from mygo.errors import InputError
-from mygo.experiment import Experiment, ExperimentConfig
-from mygo.flags import OptionalPath, OptionalText, parse_flags
-from mygo.life import LifeConfig
-from mygo.presets import preset
-from mygo.settings import overlay
-from mygo.storage import read_json
-from mygo.terminal import exit_code_of
+from mygo.jobs.experiment import Experiment, ExperimentConfig
+from mygo.learner.life import LifeConfig
+from mygo.learner.storage import read_json
+from mygo.reporting.console import new_console, plain
+from mygo.reporting.terminal import exit_code_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +132,7 @@ def checked(arguments: Arguments) -> ExperimentConfig:
 
 def run(arguments: Arguments, config: ExperimentConfig, console: Console) -> None:
     """Make sure that data and folders can be used, run the experiment on Ray, and show what came of it."""
-    from mygo.console import results_table
+    from mygo.reporting.console import results_table
 
     load_dataset(config.dataset, config.data_root)  # missing or damaged data is found before anything is started
     out = (arguments.out or Path("runs") / time.strftime(f"{config.dataset}-%Y%m%d-%H%M%S")).resolve()
@@ -149,7 +149,7 @@ def run(arguments: Arguments, config: ExperimentConfig, console: Console) -> Non
 
 def show_report(out: Path, console: Console) -> None:
     """Write the report on ``out`` and say where it is or, since the results are safe already, why there is none."""
-    from mygo.report import write_report
+    from mygo.reporting.report import write_report
 
     try:
         path = write_report(out)
@@ -162,7 +162,7 @@ def show_report(out: Path, console: Console) -> None:
 
 def run_on_cluster(arguments: Arguments, cluster: Path, argv: list[str]) -> None:
     """Run the same command on ``cluster``."""
-    from distributed.remote import run_there
+    from distributed.cluster.remote import run_there
 
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     for flag in ("--cluster", "--attach"):

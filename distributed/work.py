@@ -6,14 +6,14 @@ from typing import Any, Protocol
 
 from ray import cloudpickle
 
-from mygo.dreams import DreamSource
+from mygo.baselines.registry import STRATEGIES
 from mygo.errors import InputError
-from mygo.gan import GENERATORS
-from mygo.journal import Journal
-from mygo.life import LifeConfig
-from mygo.neocortex import BACKBONES
-from mygo.strategies import STRATEGIES
-from mygo.team import Team
+from mygo.events import Journal
+from mygo.learner.life import LifeConfig
+from mygo.memory.gan import GENERATORS
+from mygo.networks.neocortex import BACKBONES
+from mygo.replay.dreams import DreamSource
+from mygo.training.process_group import Team
 
 REGISTRIES: tuple[dict[str, Any], ...] = (BACKBONES, GENERATORS, STRATEGIES)
 """What a person's own networks and strategies are made known in."""

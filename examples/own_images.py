@@ -7,8 +7,8 @@ import torch
 from torch.utils.data import Dataset
 
 from mygo import Life
-from mygo.data import load_dataset
-from mygo.presets import preset
+from mygo.config.presets import preset
+from mygo.data.datasets import load_dataset
 
 
 class Digits(Dataset[tuple[torch.Tensor, str]]):

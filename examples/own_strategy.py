@@ -6,10 +6,10 @@ python examples/own_strategy.py
 import torch
 
 import mygo
-from mygo.crew import Crew
-from mygo.data import LabelledImages
-from mygo.life import Life
-from mygo.stream import Task
+from mygo.data.datasets import LabelledImages
+from mygo.data.tasks import Task
+from mygo.learner.life import Life
+from mygo.training.loop import Crew
 from mygo.wake import learn
 
 

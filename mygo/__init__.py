@@ -3,13 +3,13 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mygo.experiment import Experiment, ExperimentConfig
-    from mygo.gan import use_generator
-    from mygo.life import Life, LifeConfig
-    from mygo.neocortex import use_backbone
-    from mygo.presets import preset
-    from mygo.settings import change
-    from mygo.strategies import use_strategy
+    from mygo.baselines.registry import use_strategy
+    from mygo.config.presets import preset
+    from mygo.config.settings import change
+    from mygo.jobs.experiment import Experiment, ExperimentConfig
+    from mygo.learner.life import Life, LifeConfig
+    from mygo.memory.gan import use_generator
+    from mygo.networks.neocortex import use_backbone
 
 __version__ = "0.1.0"
 __all__ = [
@@ -26,13 +26,13 @@ __all__ = [
 ]
 
 _MODULES = {
-    "mygo.experiment": ("Experiment", "ExperimentConfig"),
-    "mygo.gan": ("use_generator",),
-    "mygo.life": ("Life", "LifeConfig"),
-    "mygo.neocortex": ("use_backbone",),
-    "mygo.presets": ("preset",),
-    "mygo.settings": ("change",),
-    "mygo.strategies": ("use_strategy",),
+    "mygo.jobs.experiment": ("Experiment", "ExperimentConfig"),
+    "mygo.memory.gan": ("use_generator",),
+    "mygo.learner.life": ("Life", "LifeConfig"),
+    "mygo.networks.neocortex": ("use_backbone",),
+    "mygo.config.presets": ("preset",),
+    "mygo.config.settings": ("change",),
+    "mygo.baselines.registry": ("use_strategy",),
 }
 """Where the names live that are imported when they are first asked for, so that ``import mygo`` is quick."""
 

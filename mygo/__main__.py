@@ -6,10 +6,10 @@ python -m mygo predict --life runs/first photos/
 import sys
 from collections.abc import Callable, Sequence
 
-from mygo.commands import Command, Dream, Export, Forget, Predict, Report, Show
-from mygo.console import new_console
-from mygo.flags import parse_command
-from mygo.terminal import exit_code_of
+from mygo.cli.commands import Command, Dream, Export, Forget, Predict, Report, Show
+from mygo.cli.flags import parse_command
+from mygo.reporting.console import new_console
+from mygo.reporting.terminal import exit_code_of
 
 COMMANDS: dict[str, Callable[..., Command]] = {
     "predict": Predict,

@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from mygo.crew import Crew, Losses, Network, train
-from mygo.data import to_unit_range
-from mygo.dreams import Dreams
+from mygo.data.datasets import to_unit_range
+from mygo.data.images import LARGEST
+from mygo.data.tasks import Task
 from mygo.errors import LARGEST_RATE, LARGEST_WEIGHT, MOST_AT_ONCE, MOST_STEPS, SMALLEST_RATE, check_ranges
-from mygo.neocortex import NeocortexNet, OwnOutputs, hand_back, own_outputs, stacked_heads
-from mygo.pictures import LARGEST
-from mygo.stream import Task
-from mygo.team import Team, batch_mean
+from mygo.networks.neocortex import NeocortexNet, OwnOutputs, hand_back, own_outputs, stacked_heads
+from mygo.replay.dreams import Dreams
+from mygo.training.loop import Crew, Losses, Network, train
+from mygo.training.process_group import Team, batch_mean
 
 if TYPE_CHECKING:
-    from mygo.life import Life
+    from mygo.learner.life import Life
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,18 +10,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mygo import seeding
-from mygo.crew import Crew, Losses, Network, train
-from mygo.data import LabelledImages, to_unit_range
+from mygo.data.datasets import LabelledImages, to_unit_range
+from mygo.data.tasks import EpochBatches, Task
 from mygo.errors import LARGEST_RATE, MOST_AT_ONCE, MOST_STEPS, SMALLEST_RATE, MemoryQualityError, check_ranges
-from mygo.gan import Generator, train_gan
-from mygo.journal import Dreamt, Notice
-from mygo.memory import MemoryConfig, Quality, as_stored, measure_quality, sample_grid
-from mygo.neocortex import NeocortexNet
-from mygo.stream import EpochBatches, Task
-from mygo.team import batch_mean
+from mygo.events import Dreamt, Notice
+from mygo.memory.gan import Generator, train_gan
+from mygo.memory.quality import MemoryConfig, Quality, as_stored, measure_quality, sample_grid
+from mygo.networks.neocortex import NeocortexNet
+from mygo.training.loop import Crew, Losses, Network, train
+from mygo.training.process_group import batch_mean
 
 if TYPE_CHECKING:
-    from mygo.life import Life
+    from mygo.learner.life import Life
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,11 +4,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from mygo.data import ImageDataset, LabelledImages
-from mygo.experiment import Experiment, ExperimentConfig
-from mygo.gan import GanConfig
-from mygo.life import LifeConfig
-from mygo.memory import MemoryConfig
+from mygo.data.datasets import ImageDataset, LabelledImages
+from mygo.jobs.experiment import Experiment, ExperimentConfig
+from mygo.learner.life import LifeConfig
+from mygo.memory.gan import GanConfig
+from mygo.memory.quality import MemoryConfig
 from mygo.sleep import SleepConfig
 from mygo.wake import WakeConfig
 
@@ -52,7 +52,7 @@ def coloured_squares() -> ImageDataset:
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[None]:
     """One small Ray for all tests, since starting it takes seconds."""
-    from distributed.session import environment, ray_session
+    from distributed.cluster.session import environment, ray_session
 
     with environment({"RAY_metrics_report_interval_ms": "1000"}), ray_session(num_cpus=2, dashboard=True):
         yield

@@ -16,15 +16,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import distributed.cluster.session
 import distributed.command
 import distributed.learn
 import distributed.run
-import distributed.session
 import mygo.__main__
 import tune.sweep
 from mygo.errors import InputError
-from mygo.life import LifeConfig
-from mygo.terminal import exit_code_of
+from mygo.learner.life import LifeConfig
+from mygo.reporting.terminal import exit_code_of
 
 
 class Reached(BaseException):
@@ -67,10 +67,10 @@ def nothing_starts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         for module in (distributed.run, distributed.learn):
             patch.setattr(module, "work_on_ray", reach)
         patch.setattr(distributed.run, "run_on_cluster", reach)
-        patch.setattr(distributed.session, "ray_session", reach)
+        patch.setattr(distributed.cluster.session, "ray_session", reach)
         for module in (distributed.run, tune.sweep):
             patch.setattr(module, "load_dataset", lambda *_: None)  # or some would be downloaded
-        patch.setattr("mygo.teaching.Teaching.check", reach)
+        patch.setattr("mygo.jobs.lesson.Teaching.check", reach)
         for command in mygo.__main__.COMMANDS.values():
             patch.setattr(command, "run", reach)
         patch.setattr("signal.signal", lambda *_: None)
@@ -141,7 +141,7 @@ def test_zero_is_refused_where_something_has_to_be_done(flags: dict[str, dict[st
 
 def test_what_is_called_none_or_auto_or_a_number_is_called_so(flags: dict[str, dict[str, str]]) -> None:
     for word in ("None", "auto", "3", "true"):
-        assert mygo.__main__.parse(["predict", "--life", word, "--task", word, word]) == mygo.commands.Predict(
+        assert mygo.__main__.parse(["predict", "--life", word, "--task", word, word]) == mygo.cli.commands.Predict(
             images=(Path(word),), life=Path(word), task=word
         )
         dream = mygo.__main__.parse(["dream", "--life", "life", "--class", word, "a.png"])

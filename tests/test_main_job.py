@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from mygo.experiment import Experiment, ExperimentConfig
-from mygo.presets import preset
+from mygo.config.presets import preset
+from mygo.jobs.experiment import Experiment, ExperimentConfig
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

@@ -14,8 +14,8 @@ import pytest
 import torch
 from PIL import Image
 
-from mygo.data import LabelledImages, load_dataset
-from mygo.life import Life
+from mygo.data.datasets import LabelledImages, load_dataset
+from mygo.learner.life import Life
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 NAMES = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker")

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from mygo.console import new_console, plain
-from mygo.data import LabelledImages
-from mygo.life import Life, LifeConfig
-from mygo.terminal import CLOSED_PIPE, Sink, printable
+from mygo.data.datasets import LabelledImages
+from mygo.learner.life import Life, LifeConfig
+from mygo.reporting.console import new_console, plain
+from mygo.reporting.terminal import CLOSED_PIPE, Sink, printable
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 FULL = Path("/dev/full")
@@ -122,7 +122,10 @@ def test_a_pipe_that_does_not_wait_gets_everything(life: Path) -> None:
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     text = "x" * 1_000_000
-    code = "from mygo.terminal import exit_code_of; raise SystemExit(exit_code_of(lambda: print('x' * 1_000_000), 'x'))"
+    code = (
+        "from mygo.reporting.terminal import exit_code_of; "
+        "raise SystemExit(exit_code_of(lambda: print('x' * 1_000_000), 'x'))"
+    )
     with subprocess.Popen([sys.executable, "-c", code], cwd=REPOSITORY, stdout=writer) as process:
         os.close(writer)
         with os.fdopen(reader, "rb") as pipe:
@@ -132,7 +135,7 @@ def test_a_pipe_that_does_not_wait_gets_everything(life: Path) -> None:
 
 def test_what_is_printed_through_python_and_through_rich_keeps_its_order(tmp_path: Path) -> None:
     code = (
-        "from mygo.terminal import exit_code_of; from mygo.console import new_console\n"
+        "from mygo.reporting.terminal import exit_code_of; from mygo.reporting.console import new_console\n"
         "def command():\n"
         "    console = new_console()\n"
         "    for number in range(3):\n"

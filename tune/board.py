@@ -12,8 +12,8 @@ from rich.live import Live
 from rich.table import Table
 from torch.utils.tensorboard import SummaryWriter
 
-from mygo.storage import read_json, write_json
-from mygo.tensorboard import add_row
+from mygo.learner.storage import read_json, write_json
+from mygo.reporting.tensorboard import add_row
 from tune.trial import Plan, Point
 
 Status = Literal["running", "finished", "stopped", "failed", "cut"]

@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 import ray.tune
 
+from mygo.config.settings import look_up
 from mygo.errors import InputError
-from mygo.life import LifeConfig
-from mygo.settings import look_up
+from mygo.learner.life import LifeConfig
 
 SpaceName = Literal["sleep", "all"]
 

@@ -16,10 +16,10 @@ from ray.tune.search import BasicVariantGenerator
 from ray.tune.search.optuna import OptunaSearch
 from rich.console import Console
 
-from distributed.capacity import is_free, waiting_for
-from mygo.console import plain
+from distributed.cluster.capacity import is_free, waiting_for
 from mygo.errors import MygoError
-from mygo.storage import read_json
+from mygo.learner.storage import read_json
+from mygo.reporting.console import plain
 from tune.board import TrialBoard, TrialRecord
 from tune.space import Space, settings_of
 from tune.trial import GPU_SHARE_AHEAD, Plan, Point, run_trial, train_memories

@@ -18,16 +18,16 @@ import tyro
 from rich.console import Console
 
 from distributed.run import class_order, dataset_named
-from mygo.console import new_console, plain
-from mygo.data import DatasetName, load_dataset
+from mygo.cli.flags import OptionalPath, OptionalText, parse_flags
+from mygo.config.presets import preset
+from mygo.config.settings import change
+from mygo.data.datasets import DatasetName, load_dataset
 from mygo.errors import LARGEST_SEED, MOST_PROCESSES, MOST_STEPS, InputError, check_ranges, check_share
-from mygo.experiment import Experiment, ExperimentConfig, versions
-from mygo.flags import OptionalPath, OptionalText, parse_flags
-from mygo.life import LifeConfig
-from mygo.presets import preset
-from mygo.settings import change
-from mygo.storage import check_writable, read_json, write_json
-from mygo.terminal import exit_code_of
+from mygo.jobs.experiment import Experiment, ExperimentConfig, versions
+from mygo.learner.life import LifeConfig
+from mygo.learner.storage import check_writable, read_json, write_json
+from mygo.reporting.console import new_console, plain
+from mygo.reporting.terminal import exit_code_of
 from tune.space import Space, search_space
 
 RESULTS_SCHEMA = 1
@@ -145,9 +145,9 @@ def run_stages(
     """
     import ray
 
-    from distributed.capacity import cpus_of_nodes
-    from distributed.nodes import check_nodes
-    from distributed.placement import place
+    from distributed.cluster.capacity import cpus_of_nodes
+    from distributed.cluster.placement import place
+    from distributed.cluster.preflight import check_nodes
     from distributed.work import what_is_known
     from tune.pictures import draw
     from tune.stages import Stages, ranked
@@ -223,7 +223,7 @@ def run(arguments: Arguments, console: Console) -> None:
     space = search_space(arguments.space, base.life, only)
     check_out(out, arguments)
     console.print(plain(f"Starting Ray; results go to {out}"), style="dim")
-    from distributed.session import ray_session
+    from distributed.cluster.session import ray_session
 
     for name, value in TUNE_ENVIRONMENT.items():
         os.environ.setdefault(name, value)

@@ -14,20 +14,20 @@ import torch
 from filelock import FileLock
 from ray.tune import PlacementGroupFactory
 
-from distributed.placement import Placement
-from distributed.train import run_on_ray
+from distributed.cluster.placement import Placement
+from distributed.training.trainer import run_on_ray
 from distributed.work import make_known
-from mygo.cache import MemoryCache
-from mygo.crew import Crew
-from mygo.dreams import OwnDreams
+from mygo.config.settings import change
 from mygo.errors import InputError, MygoError
-from mygo.experiment import Experiment, ExperimentConfig, settled
-from mygo.journal import Evaluated, Event, tee
-from mygo.life import Life
-from mygo.settings import change
-from mygo.storage import read_json, write_json
-from mygo.team import Solo
-from mygo.tensorboard import TensorBoardJournal
+from mygo.events import Evaluated, Event, tee
+from mygo.jobs.experiment import Experiment, ExperimentConfig, settled
+from mygo.learner.life import Life
+from mygo.learner.storage import read_json, write_json
+from mygo.memory.cache import MemoryCache
+from mygo.replay.dreams import OwnDreams
+from mygo.reporting.tensorboard import TensorBoardJournal
+from mygo.training.loop import Crew
+from mygo.training.process_group import Solo
 from mygo.wake import memory_key, trained_memory
 
 STRATEGY = "mygo"

@@ -8,11 +8,11 @@ import pytest
 import ray
 from ray.util.placement_group import placement_group, remove_placement_group
 
-from distributed import capacity
-from distributed.capacity import Reservation, held_by_jobs, in_words, reserved
-from distributed.placement import place
+from distributed.cluster import capacity
+from distributed.cluster.capacity import Reservation, held_by_jobs, in_words, reserved
+from distributed.cluster.placement import place
 from mygo.errors import InputError
-from mygo.journal import Event, Notice
+from mygo.events import Event, Notice
 
 
 def texts(told: list[Event]) -> list[str]:

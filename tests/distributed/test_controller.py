@@ -7,9 +7,9 @@ from ray.train import RunConfig, ScalingConfig, WorkerGroupError
 from ray.util.placement_group import placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from distributed.capacity import reserved
-from distributed.controller import Trainer
-from distributed.placement import place
+from distributed.cluster.capacity import reserved
+from distributed.cluster.placement import place
+from distributed.training.controller import Trainer
 
 
 def fit(folder: Path, answer: str) -> str:

@@ -7,17 +7,17 @@ import pytest
 import ray
 import torch
 
-from distributed.actor import DreamerActor
-from distributed.capacity import Reservation
-from distributed.dreamers import BlockDreamer, BlockRequest, PooledDreams, start_dreamers
-from distributed.placement import place
-from mygo.dreams import Dreams, OwnDreams
-from mygo.experiment import Experiment
-from mygo.life import Life
-from mygo.memory import Quality
-from mygo.settings import change
-from mygo.stream import Task
-from mygo.team import Solo
+from distributed.cluster.capacity import Reservation
+from distributed.cluster.placement import place
+from distributed.replay.actor import DreamerActor
+from distributed.replay.dreamers import BlockDreamer, BlockRequest, PooledDreams, start_dreamers
+from mygo.config.settings import change
+from mygo.data.tasks import Task
+from mygo.jobs.experiment import Experiment
+from mygo.learner.life import Life
+from mygo.memory.quality import Quality
+from mygo.replay.dreams import Dreams, OwnDreams
+from mygo.training.process_group import Solo
 
 
 class PidDreamer(DreamerActor):

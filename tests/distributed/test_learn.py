@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
+from distributed.cluster.placement import place
 from distributed.learn import parse
-from distributed.placement import place
 from distributed.run import main
-from distributed.train import run_on_ray
-from mygo.life import Life, LifeConfig
-from mygo.teaching import Teaching
+from distributed.training.trainer import run_on_ray
+from mygo.jobs.lesson import Teaching
+from mygo.learner.life import Life, LifeConfig
 
 
 def write(path: Path, *classes: str) -> str:

@@ -14,8 +14,8 @@ import torch
 
 from distributed import metrics
 from distributed.metrics import COUNTERS, GAUGES, MetricsJournal
-from mygo.journal import Dreamt, Evaluated, Event, Notice, PhaseEnded, Place, Progress, Restarted
-from mygo.memory import Quality
+from mygo.events import Dreamt, Evaluated, Event, Notice, PhaseEnded, Place, Progress, Restarted
+from mygo.memory.quality import Quality
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 
@@ -117,7 +117,7 @@ def test_ray_tells_prometheus_where_to_look(ray_cluster: None) -> None:
 def test_without_ray_nothing_is_exported_and_nothing_fails() -> None:
     code = """
 from distributed.metrics import MetricsJournal
-from mygo.journal import Notice, Place, Progress
+from mygo.events import Notice, Place, Progress
 with MetricsJournal("alone", dreams_per_step=64) as journal:
     journal(Progress(Place("mygo", 0, "adapt"), 0, 40, {"cross_entropy": 2.0}))
     journal(Notice("A sentence to see."))

@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 import ray
 
-from distributed import nodes
-from distributed.nodes import ask, check_nodes, complain_about_versions, interface_with, versions_here
-from distributed.placement import place
+from distributed.cluster import preflight as nodes
+from distributed.cluster.placement import place
+from distributed.cluster.preflight import ask, check_nodes, complain_about_versions, interface_with, versions_here
 from mygo.errors import InputError
-from mygo.experiment import Experiment
+from mygo.jobs.experiment import Experiment
 
 
 def test_the_interface_of_an_address_is_found() -> None:

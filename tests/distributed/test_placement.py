@@ -1,6 +1,6 @@
 import pytest
 
-from distributed.placement import place, place_at_most
+from distributed.cluster.placement import place, place_at_most
 from mygo.errors import InputError
 
 

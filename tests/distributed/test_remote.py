@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from ray.job_submission import JobStatus
 
-from distributed import remote
-from distributed.remote import ConnectionLostError, JobFailedError, check_before_connecting, follow, run_there
+from distributed.cluster import remote
+from distributed.cluster.remote import ConnectionLostError, JobFailedError, check_before_connecting, follow, run_there
 from distributed.run import main
 from mygo.errors import InputError
 

@@ -7,8 +7,8 @@ import ray
 from rich.console import Console
 
 from distributed.run import main, parse, show_report
+from mygo.config.presets import preset
 from mygo.errors import StorageError
-from mygo.presets import preset
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 
@@ -111,7 +111,7 @@ def test_a_report_that_cannot_be_made_is_one_sentence(
     def full_disk(folder: Path) -> Path:
         raise StorageError(f"{folder} cannot be written.")
 
-    monkeypatch.setattr("mygo.report.write_report", full_disk)
+    monkeypatch.setattr("mygo.reporting.report.write_report", full_disk)
     show_report(tmp_path, Console(width=80))
     expected = f"There is no report (StorageError: {tmp_path} cannot be written), but the results are whole.\n"
     assert capsys.readouterr().out == expected

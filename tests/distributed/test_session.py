@@ -14,8 +14,16 @@ import pytest
 import ray
 from ray.exceptions import AuthenticationError
 
-from distributed import session
-from distributed.session import REPOSITORY, address_of_cluster, answers, join, ray_session, start, worker_environment
+from distributed.cluster import session
+from distributed.cluster.session import (
+    REPOSITORY,
+    address_of_cluster,
+    answers,
+    join,
+    ray_session,
+    start,
+    worker_environment,
+)
 from mygo.errors import InputError
 
 AS_TEXT = RuntimeError(
@@ -84,7 +92,7 @@ def test_a_cluster_that_a_person_started_is_joined(
 def test_the_private_ray_of_another_run_is_never_found(ray_cluster: None) -> None:
     """The tests' own Ray is such a one: a process of Ray runs here, and nobody noted it."""
     environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
-    asking = "from distributed.session import address_of_cluster; print(address_of_cluster())"
+    asking = "from distributed.cluster.session import address_of_cluster; print(address_of_cluster())"
     command = [sys.executable, "-c", asking]
     done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.strip() != ray.get_runtime_context().gcs_address

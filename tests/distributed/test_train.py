@@ -9,20 +9,20 @@ from ray import cloudpickle
 from ray.train import WorkerGroupError
 from torch import nn
 
-from distributed import train
-from distributed.placement import place
-from distributed.train import WorkersLostError, run_on_ray
+from distributed.cluster.placement import place
+from distributed.training import trainer as train
+from distributed.training.trainer import WorkersLostError, run_on_ray
 from distributed.work import REGISTRIES
+from mygo.baselines.registry import STRATEGIES, use_strategy
+from mygo.config.presets import preset
+from mygo.config.settings import change
 from mygo.errors import InputError, MemoryQualityError
-from mygo.experiment import Experiment, ExperimentConfig
-from mygo.gan import ConvGenerator, use_generator
-from mygo.journal import Dreamt, Evaluated, Event, Notice, PhaseEnded, Progress
-from mygo.life import LifeConfig
-from mygo.memory import MemoryConfig
-from mygo.neocortex import use_backbone
-from mygo.presets import preset
-from mygo.settings import change
-from mygo.strategies import STRATEGIES, use_strategy
+from mygo.events import Dreamt, Evaluated, Event, Notice, PhaseEnded, Progress
+from mygo.jobs.experiment import Experiment, ExperimentConfig
+from mygo.learner.life import LifeConfig
+from mygo.memory.gan import ConvGenerator, use_generator
+from mygo.memory.quality import MemoryConfig
+from mygo.networks.neocortex import use_backbone
 
 Losses = dict[tuple[str, int, int], dict[str, float]]
 
@@ -134,7 +134,7 @@ def test_a_relative_out_is_refused(tiny_experiment: Experiment) -> None:
 
 
 class Fits:
-    """Stands in for `distributed.train.fit`, and fails as often as it is told to."""
+    """Stands in for `distributed.training.trainer.fit`, and fails as often as it is told to."""
 
     def __init__(self, *failures: Exception) -> None:
         self.failures = list(failures)

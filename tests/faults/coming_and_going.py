@@ -14,13 +14,13 @@ from ray.cluster_utils import Cluster
 
 sys.path[0] = str(Path(__file__).resolve().parents[2])
 
-from distributed import train  # noqa: E402
-from distributed.capacity import Reservation  # noqa: E402
-from distributed.placement import place_at_most  # noqa: E402
-from distributed.session import ray_session  # noqa: E402
-from mygo.experiment import Experiment, ExperimentConfig  # noqa: E402
-from mygo.journal import Event, Notice, Progress  # noqa: E402
-from mygo.life import Life  # noqa: E402
+from distributed.cluster.capacity import Reservation  # noqa: E402
+from distributed.cluster.placement import place_at_most  # noqa: E402
+from distributed.cluster.session import ray_session  # noqa: E402
+from distributed.training import trainer as train  # noqa: E402
+from mygo.events import Event, Notice, Progress  # noqa: E402
+from mygo.jobs.experiment import Experiment, ExperimentConfig  # noqa: E402
+from mygo.learner.life import Life  # noqa: E402
 
 AT_STEP = 100
 

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from distributed.command import OnRay
 from distributed.run import class_order
-from mygo.data import ImageDataset, LabelledImages
+from mygo.config.settings import change, look_up
+from mygo.data.datasets import ImageDataset, LabelledImages
+from mygo.data.tasks import TaskStream, deal_classes
 from mygo.errors import InputError
-from mygo.experiment import NUM_CLASSES, ExperimentConfig
-from mygo.settings import change, look_up
-from mygo.stream import TaskStream, deal_classes
+from mygo.jobs.experiment import NUM_CLASSES, ExperimentConfig
 
 PLAIN = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
 ANYTHING = st.recursive(PLAIN, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner))

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from mygo.errors import StorageError
-from mygo.experiment import Experiment
-from mygo.journal import Event, PhaseEnded
-from mygo.life import Life
+from mygo.events import Event, PhaseEnded
+from mygo.jobs.experiment import Experiment
+from mygo.learner.life import Life
 
 
 @pytest.fixture

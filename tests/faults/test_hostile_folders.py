@@ -14,14 +14,14 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mygo import storage
+from mygo.data.tasks import Task
 from mygo.errors import InputError
-from mygo.experiment import Experiment, ExperimentConfig
-from mygo.life import SCHEMA, Life, LifeConfig
-from mygo.memory import Quality
-from mygo.results import read_folder
-from mygo.storage import MANIFEST
-from mygo.stream import Task
+from mygo.jobs.experiment import Experiment, ExperimentConfig
+from mygo.learner import storage
+from mygo.learner.life import SCHEMA, Life, LifeConfig
+from mygo.learner.storage import MANIFEST
+from mygo.memory.quality import Quality
+from mygo.reporting.results import read_folder
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 

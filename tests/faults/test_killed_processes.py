@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from benchmarks.processes import processes_of
-from distributed.placement import place
-from distributed.train import run_on_ray
-from mygo.experiment import Experiment
-from mygo.journal import Event, Notice, Progress
-from mygo.life import LifeConfig
-from mygo.settings import change
+from distributed.cluster.placement import place
+from distributed.training.trainer import run_on_ray
+from mygo.config.settings import change
+from mygo.events import Event, Notice, Progress
+from mygo.jobs.experiment import Experiment
+from mygo.learner.life import LifeConfig
 
 WHAT_COUNTS = ("accuracy_matrix", "label_fidelity", "frechet_distance", "memory_bytes")
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from benchmarks.processes import processes_of, start_run
 from distributed.run import parse
-from mygo.experiment import Experiment, ExperimentConfig
-from mygo.life import Life
+from mygo.jobs.experiment import Experiment, ExperimentConfig
+from mygo.learner.life import Life
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 SETTINGS = {

@@ -5,8 +5,8 @@ import pytest
 
 STEPS = """
 import resource, sys, torch
-from mygo.allocation import keep_freed_memory
-from mygo.neocortex import NeocortexNet
+from mygo.training.allocation import keep_freed_memory
+from mygo.networks.neocortex import NeocortexNet
 torch.set_num_threads(1)
 if sys.argv[1] == "keep":
     keep_freed_memory()

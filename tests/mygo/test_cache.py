@@ -7,17 +7,18 @@ from types import FrameType
 import pytest
 import torch
 
-from mygo import gan, wake
-from mygo.cache import CODE, VERSION, MemoryCache, code_of
-from mygo.crew import Crew
-from mygo.data import LabelledImages
-from mygo.dreams import OwnDreams
+from mygo import wake
+from mygo.data.datasets import LabelledImages
 from mygo.errors import InputError
-from mygo.experiment import Experiment
-from mygo.gan import ConvGenerator, GanConfig, Generator
-from mygo.journal import Event, Notice, Progress, silent
-from mygo.memory import as_stored, recall
-from mygo.team import Solo
+from mygo.events import Event, Notice, Progress, silent
+from mygo.jobs.experiment import Experiment
+from mygo.memory import gan
+from mygo.memory.cache import CODE, VERSION, MemoryCache, code_of
+from mygo.memory.gan import ConvGenerator, GanConfig, Generator
+from mygo.memory.quality import as_stored, recall
+from mygo.replay.dreams import OwnDreams
+from mygo.training.loop import Crew
+from mygo.training.process_group import Solo
 
 
 def blank() -> Generator:
@@ -104,10 +105,10 @@ def test_the_address_depends_on_all_that_a_memory_depends_on(
     ]
     assert cache.address(images, config, key, Solo(), start, "float32") == addresses[5]
     with monkeypatch.context() as patched:
-        patched.setattr("mygo.cache.VERSION", VERSION + 1)
+        patched.setattr("mygo.memory.cache.VERSION", VERSION + 1)
         addresses.append(cache.address(images, config, key, Solo(), None, "float32"))
     with monkeypatch.context() as patched:
-        patched.setattr("mygo.cache.CODE", ("mygo.gan",))
+        patched.setattr("mygo.memory.cache.CODE", ("mygo.memory.gan",))
         addresses.append(cache.address(images, config, key, Solo(), None, "float32"))
     assert len(set(addresses)) == len(addresses)
 
@@ -145,7 +146,7 @@ GOLDEN = {
         [98.75, 138.81, 187.07, 43.67, 146.05, 80.85, 92.22, 167.81],
     )
 }
-"""By `mygo.cache.VERSION`: losses on the way, and mean greys of dreams, of the memory that `tiny_memory` trains.
+"""By `mygo.memory.cache.VERSION`: losses on the way, and mean greys of dreams, of the memory that `tiny_memory` trains.
 
 Measured with torch 2.13 on a Zen 4; with the instructions of older processors alone they are the same to 0.01.
 """
@@ -169,7 +170,7 @@ def tiny_memory() -> tuple[list[float], list[float]]:
 
 def test_a_memory_becomes_what_its_version_says() -> None:
     losses, greys = tiny_memory()
-    advice = "memories become others than before: raise mygo.cache.VERSION, and note these numbers under it"
+    advice = "memories become others than before: raise mygo.memory.cache.VERSION, and note these numbers under it"
     assert VERSION in GOLDEN, f"{advice}: {losses}, {greys}"
     expected_losses, expected_greys = GOLDEN[VERSION]
     assert losses == pytest.approx(expected_losses, abs=2e-3), advice
@@ -187,8 +188,8 @@ def test_all_code_that_a_memory_is_trained_by_is_in_its_address() -> None:
         tiny_memory()
     finally:
         sys.setprofile(None)
-    decides_nothing = {"mygo.journal"}
-    assert "mygo.gan" in used
+    decides_nothing = {"mygo.events"}
+    assert "mygo.memory.gan" in used
     assert {name for name in used if name.split(".")[0] == "mygo"} <= {*CODE, *decides_nothing}
 
 

@@ -16,15 +16,15 @@ from torch import Tensor
 
 import mygo
 from mygo.__main__ import COMMANDS, main
-from mygo.checkpoint import Checkpoint
-from mygo.commands import life_folder
-from mygo.data import load_digits
+from mygo.cli.commands import life_folder
+from mygo.data.datasets import load_digits
+from mygo.data.images import with_channels
+from mygo.data.tasks import Task
 from mygo.errors import InputError
-from mygo.experiment import Experiment, ExperimentConfig
-from mygo.life import Life, LifeConfig
-from mygo.pictures import with_channels
-from mygo.storage import MANIFEST
-from mygo.stream import Task
+from mygo.jobs.experiment import Experiment, ExperimentConfig
+from mygo.learner.life import Life, LifeConfig
+from mygo.learner.storage import MANIFEST
+from mygo.training.checkpoint import Checkpoint
 
 MANY = "x" * 300
 """A name that no file can have."""
@@ -92,7 +92,7 @@ def test_help_names_every_command_without_importing_torch() -> None:
     ended = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=120)
     assert ended.returncode == 0
     assert all(f"• {name} " in ended.stdout for name in COMMANDS)
-    assert "mygo.commands" in ended.stderr
+    assert "mygo.cli.commands" in ended.stderr
     assert "torch" not in ended.stderr
 
 

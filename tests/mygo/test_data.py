@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from mygo import data
-from mygo.data import (
+from mygo.data import datasets as data
+from mygo.data.datasets import (
     DEBIAN_CLASSES,
     TORCHVISION_CLASSES,
     ImageDataset,
@@ -51,7 +51,7 @@ def test_digits_are_those_of_scikit_learn() -> None:
 
 
 def test_names_of_debians_classes_are_torchvisions() -> None:
-    from mygo.vision import torchvision
+    from mygo.data.torchvision_shim import torchvision
 
     for name, classes in DEBIAN_CLASSES.items():
         assert classes == tuple(getattr(torchvision.datasets, TORCHVISION_CLASSES[name]).classes)

@@ -3,10 +3,10 @@ import dataclasses
 import pytest
 import torch
 
-from mygo.data import to_unit_range
-from mygo.dreams import DREAM_CHUNK, Dreamer, Dreams, Night, by_step, in_chunks, shifted
-from mygo.gan import ConvGenerator
-from mygo.neocortex import NeocortexNet
+from mygo.data.datasets import to_unit_range
+from mygo.memory.gan import ConvGenerator
+from mygo.networks.neocortex import NeocortexNet
+from mygo.replay.dreams import DREAM_CHUNK, Dreamer, Dreams, Night, by_step, in_chunks, shifted
 
 NIGHT = Night(
     key=(0, "sleep", 1),

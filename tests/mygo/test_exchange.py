@@ -9,8 +9,9 @@ import torch
 import torch.distributed as dist
 from torch import multiprocessing
 
-from mygo import exchange, seeding
-from mygo.exchange import create, joined, share_memory
+from mygo import seeding
+from mygo.training import exchange
+from mygo.training.exchange import create, joined, share_memory
 
 CAPACITY = 5000
 TOKEN = b"a token!"

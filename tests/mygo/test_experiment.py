@@ -10,18 +10,19 @@ import pytest
 import torch
 from torch import Tensor
 
-from mygo import experiment as experiment_module
-from mygo import precision, sleep, wake
-from mygo.data import LabelledImages, load_dataset
+from mygo import sleep, wake
+from mygo.baselines.registry import STRATEGIES, Strategy
+from mygo.data.datasets import LabelledImages, load_dataset
+from mygo.data.tasks import TaskStream
 from mygo.errors import InputError, MemoryQualityError, StoppedError
-from mygo.experiment import Experiment, ExperimentConfig
-from mygo.journal import Event, PhaseEnded, Progress
-from mygo.life import SCHEMA, DreamLevel, Life, LifeConfig
-from mygo.memory import MemoryConfig, Quality, stored_bytes
-from mygo.precision import Precision
-from mygo.storage import MANIFEST, locked, read_manifest, write_manifest
-from mygo.strategies import STRATEGIES, Strategy
-from mygo.stream import TaskStream
+from mygo.events import Event, PhaseEnded, Progress
+from mygo.jobs import experiment as experiment_module
+from mygo.jobs.experiment import Experiment, ExperimentConfig
+from mygo.learner.life import SCHEMA, DreamLevel, Life, LifeConfig
+from mygo.learner.storage import MANIFEST, locked, read_manifest, write_manifest
+from mygo.memory.quality import MemoryConfig, Quality, stored_bytes
+from mygo.training import precision
+from mygo.training.precision import Precision
 
 
 def with_strategies(experiment: Experiment, *names: str) -> Experiment:

@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from mygo.data import LabelledImages, to_unit_range
+from mygo.data.datasets import LabelledImages, to_unit_range
+from mygo.data.tasks import Task
 from mygo.errors import InputError, StorageError
-from mygo.export import export_onnx, export_program
-from mygo.life import Life, LifeConfig
-from mygo.stream import Task
+from mygo.learner.export import export_onnx, export_program
+from mygo.learner.life import Life, LifeConfig
 
 EXPORTS = [export_onnx, export_program]
 NAMES = ("four", "seven", "one", "two", "naïve")

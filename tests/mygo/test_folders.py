@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from mygo.data.sources import Source, read_pictures, read_source
 from mygo.errors import InputError
-from mygo.sources import Source, read_pictures, read_source
 
 PETS = ("cat", "dog")
 
@@ -209,7 +209,7 @@ def test_a_life_or_a_run_among_the_images_is_no_class(tmp_path: Path) -> None:
 
 
 def test_links_to_folders_are_followed_as_by_image_folder(tmp_path: Path) -> None:
-    from mygo.vision import torchvision
+    from mygo.data.torchvision_shim import torchvision
 
     store = pets(tmp_path / "store")
     data = tmp_path / "data"

@@ -7,18 +7,18 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from mygo.checkpoint import Checkpoint, PhaseKeeper
-from mygo.crew import Crew
-from mygo.data import LabelledImages
-from mygo.dreams import OwnDreams
+from mygo.config.presets import preset
+from mygo.config.settings import change
+from mygo.data.datasets import LabelledImages
 from mygo.errors import InputError, NonFiniteError, StoppedError
-from mygo.experiment import Experiment, ExperimentConfig
-from mygo.gan import GanConfig, Generator, train_gan
-from mygo.graphs import WARM_UP, Recorded, recordable
-from mygo.life import Life
-from mygo.presets import preset
-from mygo.settings import change
-from mygo.team import Ranks, Solo, Team
+from mygo.jobs.experiment import Experiment, ExperimentConfig
+from mygo.learner.life import Life
+from mygo.memory.gan import GanConfig, Generator, train_gan
+from mygo.replay.dreams import OwnDreams
+from mygo.training.checkpoint import Checkpoint, PhaseKeeper
+from mygo.training.graphs import WARM_UP, Recorded, recordable
+from mygo.training.loop import Crew
+from mygo.training.process_group import Ranks, Solo, Team
 
 GAN = GanConfig(steps=4 * WARM_UP, latent_dim=8, generator_width=8, discriminator_width=8, batch_size=16)
 SHORT = {

@@ -2,9 +2,9 @@ import pytest
 from rich import filesize
 from rich.console import Console
 
-from mygo.console import ConsoleJournal, results_table
-from mygo.experiment import Experiment, ExperimentConfig
-from mygo.journal import Event, Notice, Pace, Place, Progress, tee
+from mygo.events import Event, Notice, Pace, Place, Progress, tee
+from mygo.jobs.experiment import Experiment, ExperimentConfig
+from mygo.reporting.console import ConsoleJournal, results_table
 
 
 @pytest.fixture(scope="module")

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from mygo import labels
-from mygo.charts import draw_confusion, png
-from mygo.labels import labels_for
-from mygo.life import Life, LifeConfig
-from mygo.report import write_report
+from mygo.learner.life import Life, LifeConfig
+from mygo.reporting import labels
+from mygo.reporting.labels import labels_for
+from mygo.reporting.plots import draw_confusion, png
+from mygo.reporting.report import write_report
 
 
 @pytest.fixture(autouse=True)

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from mygo.checkpoint import restore, tensors_of
-from mygo.gan import Discriminator
-from mygo.layers import convolved
-from mygo.spectral import normalised
+from mygo.memory.gan import Discriminator
+from mygo.networks.layers import convolved
+from mygo.networks.spectral import normalised
+from mygo.training.checkpoint import restore, tensors_of
 
 FORMATS = (torch.contiguous_format, torch.channels_last)
 

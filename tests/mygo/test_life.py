@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from mygo import storage
-from mygo.data import LabelledImages
+from mygo.data.datasets import LabelledImages
+from mygo.data.tasks import Task
 from mygo.errors import InputError
-from mygo.life import SCHEMA, Life, LifeConfig
-from mygo.memory import Quality
-from mygo.storage import MANIFEST, PREVIOUS
-from mygo.stream import Task
+from mygo.learner import storage
+from mygo.learner.life import SCHEMA, Life, LifeConfig
+from mygo.learner.storage import MANIFEST, PREVIOUS
+from mygo.memory.quality import Quality
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def test_a_save_that_is_cut_off_leaves_the_state_before(life: Life, monkeypatch:
     def power_cut(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("mygo.storage.write_manifest", power_cut)
+    monkeypatch.setattr("mygo.learner.storage.write_manifest", power_cut)
     with pytest.raises(KeyboardInterrupt):
         life.save()
     assert Life.open(life.folder).tasks_learned == 1

@@ -2,12 +2,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from mygo.crew import Crew
-from mygo.data import LabelledImages
-from mygo.dreams import OwnDreams
+from mygo.data.datasets import LabelledImages
 from mygo.errors import NonFiniteError
-from mygo.gan import ConvGenerator, Discriminator, GanConfig, Generator, train_gan
-from mygo.memory import (
+from mygo.memory.gan import ConvGenerator, Discriminator, GanConfig, Generator, train_gan
+from mygo.memory.quality import (
     MemoryConfig,
     Quality,
     as_stored,
@@ -16,8 +14,10 @@ from mygo.memory import (
     nearest_neighbour_ratio,
     stored_bytes,
 )
-from mygo.neocortex import NeocortexNet
-from mygo.team import Solo
+from mygo.networks.neocortex import NeocortexNet
+from mygo.replay.dreams import OwnDreams
+from mygo.training.loop import Crew
+from mygo.training.process_group import Solo
 from mygo.wake import quality_in_words
 
 

@@ -1,10 +1,10 @@
 import pytest
 import torch
 
-from mygo.data import LabelledImages
-from mygo.metrics import accuracy_rows, average_accuracy, backward_transfer, forgetting
-from mygo.neocortex import NeocortexNet
-from mygo.team import Solo
+from mygo.data.datasets import LabelledImages
+from mygo.evaluate import accuracy_rows, average_accuracy, backward_transfer, forgetting
+from mygo.networks.neocortex import NeocortexNet
+from mygo.training.process_group import Solo
 
 MATRIX = [[0.9], [0.8, 0.7], [0.5, 0.75, 0.6]]
 

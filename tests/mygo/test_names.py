@@ -11,21 +11,22 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mygo import names, storage
+from mygo.config.settings import change
 from mygo.errors import InputError
-from mygo.experiment import ExperimentConfig
-from mygo.gan import GENERATORS
-from mygo.life import SCHEMA, Life, LifeConfig, SavedLife
-from mygo.neocortex import BACKBONES
-from mygo.settings import change
-from mygo.storage import MANIFEST
-from mygo.teaching import Teaching
+from mygo.jobs.experiment import ExperimentConfig
+from mygo.jobs.lesson import Teaching
+from mygo.learner import storage
+from mygo.learner.life import SCHEMA, Life, LifeConfig, SavedLife
+from mygo.learner.storage import MANIFEST
+from mygo.memory.gan import GENERATORS
+from mygo.networks import names
+from mygo.networks.neocortex import BACKBONES
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 OWN = """
 from pathlib import Path
 from torch import nn
-from mygo.gan import ConvGenerator
+from mygo.memory.gan import ConvGenerator
 
 Path(__file__).with_name("imported").touch()
 
@@ -58,8 +59,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (tmp_path / "work" / "own_nets.py").write_text(OWN)
     monkeypatch.chdir(tmp_path / "work")
     monkeypatch.delenv("PYTHONPATH", raising=False)
-    monkeypatch.setattr("mygo.neocortex.BACKBONES", dict(BACKBONES))
-    monkeypatch.setattr("mygo.gan.GENERATORS", dict(GENERATORS))
+    monkeypatch.setattr("mygo.networks.neocortex.BACKBONES", dict(BACKBONES))
+    monkeypatch.setattr("mygo.memory.gan.GENERATORS", dict(GENERATORS))
     yield tmp_path / "work"
     for module in ("own_nets", "broken"):
         sys.modules.pop(module, None)

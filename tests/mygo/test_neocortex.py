@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from mygo.data import LabelledImages, to_unit_range
+from mygo.data.datasets import LabelledImages, to_unit_range
 from mygo.errors import InputError
-from mygo.neocortex import BACKBONES, Encoder, NeocortexNet, behind, split
+from mygo.networks.neocortex import BACKBONES, Encoder, NeocortexNet, behind, split
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)

@@ -4,7 +4,7 @@ import sys
 import torch
 from torch import nn
 
-from mygo.optimise import Adam, set_rate
+from mygo.training.optimiser import Adam, set_rate
 
 
 def steps(optimiser: torch.optim.Optimizer, module: nn.Module) -> None:
@@ -35,9 +35,9 @@ def test_parameters_that_do_not_learn_are_left_out() -> None:
 def test_a_first_step_imports_neither_pytorchs_compiler_nor_scikit_learn() -> None:
     code = """
 import sys
-from mygo.experiment import Experiment, ExperimentConfig
-from mygo.presets import preset
-from mygo.settings import change
+from mygo.jobs.experiment import Experiment, ExperimentConfig
+from mygo.config.presets import preset
+from mygo.config.settings import change
 
 few = {"memory.gan.steps": 1, "wake.adapt_steps": 1, "memory.fidelity_floor": 0.0, "memory.diversity_floor": 0.0}
 Experiment(ExperimentConfig(num_tasks=1, strategies=("mygo",), life=change(preset("digits"), few))).run()

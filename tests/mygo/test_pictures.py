@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from mygo.pictures import Size, as_picture, as_pixels, fitted, is_stretched, open_picture, size_of, usual_size
-from mygo.sources import Source, read_pictures, read_source
+from mygo.data.images import Size, as_picture, as_pixels, fitted, is_stretched, open_picture, size_of, usual_size
+from mygo.data.sources import Source, read_pictures, read_source
 
 # -- orientation ------------------------------------------------------------------------------------------------------
 

@@ -4,13 +4,13 @@ import pytest
 import torch
 from torch import nn
 
-from mygo import precision
-from mygo.crew import Crew, Losses, Network, train
-from mygo.data import LabelledImages
-from mygo.dreams import OwnDreams
-from mygo.gan import Discriminator, GanConfig, train_gan
-from mygo.precision import Precision, agreed, native_precision, resolved
-from mygo.team import Solo
+from mygo.data.datasets import LabelledImages
+from mygo.memory.gan import Discriminator, GanConfig, train_gan
+from mygo.replay.dreams import OwnDreams
+from mygo.training import precision
+from mygo.training.loop import Crew, Losses, Network, train
+from mygo.training.precision import Precision, agreed, native_precision, resolved
+from mygo.training.process_group import Solo
 
 
 class Spy(nn.Module):

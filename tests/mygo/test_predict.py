@@ -5,11 +5,11 @@ import pytest
 import torch
 from PIL import Image
 
-from mygo.data import LabelledImages
+from mygo.data.datasets import LabelledImages
+from mygo.data.tasks import Task
 from mygo.errors import InputError
-from mygo.life import Life, LifeConfig
-from mygo.memory import Quality
-from mygo.stream import Task
+from mygo.learner.life import Life, LifeConfig
+from mygo.memory.quality import Quality
 
 
 def life_of(config: LifeConfig) -> Life:

@@ -13,15 +13,15 @@ import pytest
 import torch
 from PIL import Image
 
-from mygo.charts import STRATEGY_LOOKS, draw_confusion
+from mygo.baselines.registry import STRATEGIES
 from mygo.errors import InputError, StorageError
-from mygo.experiment import Experiment, ExperimentConfig
-from mygo.journal import Evaluated, Event, PhaseEnded
-from mygo.life import Life, LifeConfig
-from mygo.report import DESCRIPTIONS, write_report
-from mygo.results import read_folder
-from mygo.storage import PREVIOUS
-from mygo.strategies import STRATEGIES
+from mygo.events import Evaluated, Event, PhaseEnded
+from mygo.jobs.experiment import Experiment, ExperimentConfig
+from mygo.learner.life import Life, LifeConfig
+from mygo.learner.storage import PREVIOUS
+from mygo.reporting.plots import STRATEGY_LOOKS, draw_confusion
+from mygo.reporting.report import DESCRIPTIONS, write_report
+from mygo.reporting.results import read_folder
 
 HOSTILE = ["<script>alert(1)</script>", '"><img src=http://evil/x.png>', "$\\frac{", "\ud800\x00", "&amp;", "x" * 300]
 CHROMIUM = shutil.which("chromium")
@@ -262,7 +262,7 @@ def test_a_report_that_cannot_be_written_says_what_to_do(out: Path, tmp_path: Pa
 
 
 def test_nothing_of_a_report_is_imported_before_it_is_asked_for() -> None:
-    code = "import sys, mygo.experiment, mygo.report; sys.exit('matplotlib' in sys.modules)"
+    code = "import sys, mygo.jobs.experiment, mygo.reporting.report; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=120).returncode == 0
 
 

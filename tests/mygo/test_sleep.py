@@ -1,10 +1,10 @@
 import pytest
 import torch
 
-from mygo.dreams import Dreams
-from mygo.neocortex import own_outputs
+from mygo.networks.neocortex import own_outputs
+from mygo.replay.dreams import Dreams
 from mygo.sleep import SleepConfig, distillation_losses, feature_losses
-from mygo.team import Solo
+from mygo.training.process_group import Solo
 
 
 def dreams_of(teacher_logits: list[list[float]], tasks: list[int]) -> Dreams:

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch.utils.data import ConcatDataset, Dataset, Subset, random_split
 
-from mygo import sources
-from mygo.data import LabelledImages
+from mygo.data import sources
+from mygo.data.datasets import LabelledImages
+from mygo.data.images import as_picture, as_pixels, fitted
+from mygo.data.sources import Source, read_source
 from mygo.errors import InputError
-from mygo.pictures import as_picture, as_pixels, fitted
-from mygo.sources import Source, read_source
 
 COLOURS = {"robin": (200, 40, 30), "sparrow": (120, 90, 60), "wren": (90, 60, 20)}
 
@@ -261,7 +261,7 @@ def test_images_get_the_shape_of_the_life(birds: Path) -> None:
 
 
 def test_resizing_is_that_of_torchvision() -> None:
-    from mygo.vision import torchvision
+    from mygo.data.torchvision_shim import torchvision
 
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (50, 40, 3), dtype=np.uint8))
     resized = torchvision.transforms.Resize((8, 12))(noise)
@@ -645,7 +645,7 @@ def test_functions_are_imported_from_the_current_folder(here: Path) -> None:
 
 
 def test_reading_files_imports_nothing_from_the_current_folder(birds: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mygo.piles.importable_here", pytest.fail)
+    monkeypatch.setattr("mygo.data.readers.importable_here", pytest.fail)
     read(birds)
     read(save(birds / "noise.npz", images=IMAGES, labels=LABELS))
 

@@ -3,9 +3,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mygo.data import ImageDataset
+from mygo.data.datasets import ImageDataset
+from mygo.data.tasks import EpochBatches, TaskStream, deal_classes
 from mygo.errors import DataGoneError, InputError
-from mygo.stream import EpochBatches, TaskStream, deal_classes
 
 
 @given(st.integers(1, 30), st.data())

@@ -11,14 +11,14 @@ import pytest
 import torch
 from torch.utils.data import Dataset, TensorDataset
 
-from mygo import precision
+from mygo.config.settings import change
 from mygo.errors import InputError, MemoryQualityError
-from mygo.experiment import Experiment
-from mygo.journal import Event, PhaseEnded
-from mygo.life import Life, LifeConfig
-from mygo.settings import change
-from mygo.storage import locked
-from mygo.teaching import Teaching, forget
+from mygo.events import Event, PhaseEnded
+from mygo.jobs.experiment import Experiment
+from mygo.jobs.lesson import Teaching, forget
+from mygo.learner.life import Life, LifeConfig
+from mygo.learner.storage import locked
+from mygo.training import precision
 
 GREYS = {"night": 20, "dusk": 80, "haze": 140, "noon": 220}
 

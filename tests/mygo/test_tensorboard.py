@@ -12,10 +12,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
-from mygo.experiment import Experiment, ExperimentConfig
-from mygo.journal import Dreamt, Event, Notice, Place, Progress, tee
-from mygo.life import LifeConfig
-from mygo.tensorboard import CELL, LAYOUT, SIDE, TensorBoardJournal, matrix_picture, tile
+from mygo.events import Dreamt, Event, Notice, Place, Progress, tee
+from mygo.jobs.experiment import Experiment, ExperimentConfig
+from mygo.learner.life import LifeConfig
+from mygo.reporting.tensorboard import CELL, LAYOUT, SIDE, TensorBoardJournal, matrix_picture, tile
 
 STRATEGIES = "mygo", "finetune"
 

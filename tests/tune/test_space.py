@@ -1,9 +1,9 @@
 import pytest
 
-from mygo.data import DATASETS
+from mygo.config.presets import preset
+from mygo.config.settings import change
+from mygo.data.datasets import DATASETS
 from mygo.errors import InputError
-from mygo.presets import preset
-from mygo.settings import change
 from tune.space import Choice, Range, search_space, settings_of
 
 

@@ -7,10 +7,10 @@ import ray
 import ray.tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-from distributed.placement import place
+from distributed.cluster.placement import place
 from mygo.errors import InputError
-from mygo.experiment import ExperimentConfig
-from mygo.life import Life, LifeConfig
+from mygo.jobs.experiment import ExperimentConfig
+from mygo.learner.life import Life, LifeConfig
 from tune.trial import Plan, Point, metrics_of, run_trial
 
 

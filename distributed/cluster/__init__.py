@@ -1,0 +1,1 @@
+"""The Ray cluster: the session, who runs where, room, what must be true of every node, and jobs there."""

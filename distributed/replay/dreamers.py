@@ -1,0 +1,124 @@
+"""The replay pool: Ray actors that hold all stored generators and sample dreams in parallel, ahead of the trainers.
+
+A request names the saved life, the block of the night and the rank that asks; what it returns depends on nothing else.
+So any dreamer may answer it, an actor that died and came back answers as before, and the number of dreamers changes
+no bit.
+"""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+import ray
+import torch
+from ray import cloudpickle
+
+from distributed.cluster.capacity import Reservation
+from distributed.replay.actor import DreamerActor
+from distributed.work import what_is_known
+from mygo.learner.life import Life
+from mygo.replay.dreams import Dreamer, Dreams, Night
+from mygo.training.allocation import keep_freed_memory
+from mygo.training.process_group import Team
+
+BLOCKS_AHEAD = 4
+"""Blocks that each dreamer has in flight or waiting for one rank: made, in the making, and being learned from."""
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class BlockRequest:
+    """One rank's share of one block of the night of the life's cycle after ``cycles``."""
+
+    folder: Path
+    cycles: int
+    block: int
+    rank: int
+    size: int
+
+
+class BlockDreamer:
+    """Answers requests from saved lives, without Ray."""
+
+    def __init__(self, threads: int, device: str = "cpu") -> None:
+        """Dream with ``threads`` on ``device``."""
+        torch.set_num_threads(threads)
+        keep_freed_memory()
+        self._device = torch.device(device)
+        self._loaded: tuple[Path, int] | None = None
+        self._dreamer: Dreamer
+        self._night: Night
+
+    def dream(self, request: BlockRequest) -> Arrays:
+        """Return the dreams of ``request`` as arrays, named as the fields of `Dreams`.
+
+        Raises:
+            RuntimeError: the saved life is at another task than the request.
+        """
+        wanted = (request.folder, request.cycles)
+        if self._loaded != wanted:
+            life = Life.open(request.folder)
+            if life.cycles != request.cycles:
+                raise RuntimeError(f"{request.folder} has had {life.cycles} cycles, not {request.cycles}")
+            self._dreamer = life.dreamer(self._device)
+            self._night = life.night()
+            self._loaded = wanted
+        dreams = self._dreamer.dream(self._night.order(request.block, request.rank, request.size))
+        return {field.name: getattr(dreams, field.name).cpu().numpy() for field in fields(Dreams)}
+
+
+def start_dreamers(room: Reservation, mailbox: Any = None) -> list[Any]:
+    """Start the dreamer actors in their ``room``, which come back when they die, where the room is then.
+
+    Those that come back say so in ``mailbox``.
+    """
+    placement = room.placement
+    actor: Any = ray.remote(
+        num_cpus=placement.cpus_per_dreamer,
+        num_gpus=placement.gpus_per_dreamer,
+        max_restarts=-1,
+        max_task_retries=3,
+    )(DreamerActor)
+    device = "cuda" if placement.use_gpu else "cpu"
+    # Ray warns on the console of an actor that may restart and was given a handle as it is.
+    told = None if mailbox is None else cloudpickle.dumps(mailbox)
+    arguments = placement.threads_per_dreamer, device, told, what_is_known()
+    return [
+        actor.options(scheduling_strategy=room.strategy_of_dreamer(index)).remote(*arguments)
+        for index in range(placement.num_dreamers)
+    ]
+
+
+class PooledDreams:
+    """Dreams made by a pool of dreamers while the student trains on earlier ones."""
+
+    def __init__(self, dreamers: Sequence[Any]) -> None:
+        self.dreamers = dreamers
+
+    def dreams(self, life: Life, night: Night, team: Team, first_step: int = 0) -> Iterator[Dreams]:
+        """Return this rank's share of each step's dreams, in order, with a bounded number of blocks in flight.
+
+        Raises:
+            RuntimeError: the life has no folder that dreamers could read it from.
+        """
+        if life.folder is None:
+            raise RuntimeError("dreamers read the life from its folder, and this one has none")
+        return night.steps_of(self._blocks(life.folder, life.cycles, night, team, first_step), first_step)
+
+    def _blocks(self, folder: Path, cycles: int, night: Night, team: Team, first_step: int) -> Iterator[Dreams]:
+        blocks = night.blocks_from(first_step)
+        waiting: deque[ray.ObjectRef[Arrays]] = deque()
+        limit = BLOCKS_AHEAD * len(self.dreamers)
+        for block in blocks:
+            for ahead in range(block + len(waiting), min(block + limit, blocks.stop)):
+                # Ranks start at different dreamers, so that all are busy from the first block on.
+                dreamer = self.dreamers[(ahead + team.rank) % len(self.dreamers)]
+                request = BlockRequest(folder, cycles, ahead, team.rank, team.size)
+                waiting.append(dreamer.dream.remote(request))
+            arrays: Arrays = ray.get(waiting.popleft())
+            # Arrays from the object store are read-only: copy.
+            yield Dreams(**{name: torch.tensor(array) for name, array in arrays.items()})

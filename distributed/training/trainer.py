@@ -1,0 +1,282 @@
+"""Work on Ray: an experiment with all its lives, or a lesson, inside one `TorchTrainer.fit()`.
+
+Starting a worker group takes long, so that there is one.
+"""
+
+import concurrent.futures
+import functools
+import math
+import shutil
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+import torch
+import torch.distributed as dist
+from ray import train
+from ray.train import RunConfig, ScalingConfig
+from ray.train.backend import Backend
+from ray.train.torch import TorchConfig, TorchTrainer, get_device
+
+from distributed.cluster.capacity import Reservation, reserved, wish_for
+from distributed.cluster.interruption import Interruption, interruptible
+from distributed.cluster.placement import Placement
+from distributed.cluster.preflight import check_nodes, use_rays_interface
+from distributed.cluster.session import usable_cores
+from distributed.replay.dreamers import PooledDreams, start_dreamers
+from distributed.training.controller import Trainer
+from distributed.training.relay import RelayedJournal, relay, stop_asked
+from distributed.work import Work, make_known, what_is_known
+from mygo.errors import InputError, MygoError, StoppedError
+from mygo.events import Journal, Notice, Restarted, silent
+from mygo.training.process_group import Ranks
+
+
+@dataclass(frozen=True)
+class WorkerTask:
+    """What every training worker is given."""
+
+    work: Work
+    dreamers: Sequence[Any]
+    mailbox: Any
+    threads: int
+    known: bytes
+    """The networks and strategies that the driver knows by name."""
+
+
+POLL_SECONDS = 0.5
+STOP_SECONDS = 20.0
+"""How long workers may take to save once they were asked to end; then they are left at their last saved point."""
+
+
+class RoomForMoreError(Exception):
+    """Workers ended so that more of them can start."""
+
+
+class WorkersLostError(MygoError):
+    """Training workers failed more often than was allowed."""
+
+
+def run_on_ray(
+    work: Work,
+    most: Placement,
+    journal: Journal = silent,
+    *,
+    fewest: int | None = None,
+    max_failures: int = 0,
+) -> dict[str, Any]:
+    """Do ``work`` on the Ray that this process is connected to, placed as ``most``, and return its results.
+
+    With ``fewest`` workers allowed, it runs with as many as there is room for, at the same global batch, and goes on
+    with more when there is room for them.
+
+    When workers are lost, with a node or otherwise, all start again where the cluster has room, up to ``max_failures``
+    times, and go on from the last saved point. What a worker raises for a person to know ends the run at once: it would
+    only come again. Ray Train's own restarts cannot tell the two apart, and are left off, except those for machines
+    that a cloud announces to take away.
+
+    Raises:
+        WorkersLostError: workers were lost once more than ``max_failures``.
+        MygoError: what a worker raised for a person to know, or the cluster cannot run this work.
+        ray.train.TrainingFailedError: anything else that ended the workers.
+    """
+    smallest = work.learner.smallest_batch
+    if most.num_workers > smallest:
+        raise InputError(f"--num-workers {most.num_workers} cannot share a batch of {smallest}: ask for fewer.")
+    if work.out is None or not work.out.is_absolute():
+        raise ValueError(f"workers need an absolute folder that all of them see, not {work.out}")
+    ray_folder = work.out / "ray"
+    failures = 0
+    fewest = most.num_workers if fewest is None else fewest
+    with relay(journal) as mailbox, removed_at_the_end(ray_folder):
+        while True:
+            lost = failures > 0
+            try:
+                with reserved(most, fewest, journal, lost=lost) as room:
+                    check_nodes(work, room.placement)
+                    with wish_for(most.num_workers - room.placement.num_workers, room.placement.worker) as more:
+                        return fit(work, room, mailbox, ray_folder, more)
+            except RoomForMoreError:
+                text = "There is room for more training workers: they start again, from the step just made."
+                journal(Restarted(text, "workers"))
+            except train.WorkerGroupError as failure:
+                raise_what_is_for_a_person(failure)
+                failures += 1
+                if failures > max_failures:
+                    raise_when_used_up(failure, max_failures, work.how_to_go_on)
+                text = f"{reason(failure)} Restart {failures} of {max_failures}, from the last saved point."
+                journal(Restarted(text, "workers"))
+
+
+@contextmanager
+def removed_at_the_end(folder: Path) -> Iterator[None]:
+    """Remove ``folder`` and what is in it at the end of the block, however that is reached."""
+    try:
+        yield
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def fit(
+    work: Work, room: Reservation, mailbox: Any, ray_folder: Path, room_for_more: Callable[[], bool] | None
+) -> dict[str, Any]:
+    """Start the workers and dreamers in their ``room``, let the workers do ``work`` once, and return their results.
+
+    Raises:
+        RoomForMoreError: there is, and the workers have saved and ended.
+        ray.train.TrainingFailedError: the workers did not come to the end.
+    """
+    placement = room.placement
+    dreamers = start_dreamers(room, mailbox)
+    threads = placement.threads_per_worker
+    task = WorkerTask(work, dreamers, mailbox, threads=threads, known=what_is_known())
+    trainer = Trainer(
+        functools.partial(live_on_worker, task),
+        torch_config=OwnInterface(backend="nccl" if placement.use_gpu else "gloo"),
+        scaling_config=ScalingConfig(
+            num_workers=placement.num_workers,
+            use_gpu=placement.use_gpu,
+            resources_per_worker=placement.worker,
+        ),
+        # Lives resume from their own folders; a fresh name keeps Ray from resuming anything of its own.
+        run_config=RunConfig(name=f"fit-{uuid.uuid4().hex[:8]}", storage_path=str(ray_folder)),
+        room=room,
+    )
+    try:
+        result: Any = fit_until_stopped(trainer, mailbox, room_for_more, work.how_to_go_on)
+    finally:
+        # Not left to reference counting: an exception's traceback would keep them, and their cores.
+        for dreamer in dreamers:
+            ray.kill(dreamer)
+    results: dict[str, Any] = result.return_value
+    return results
+
+
+def fit_until_stopped(
+    trainer: TorchTrainer, mailbox: Any, room_for_more: Callable[[], bool] | None, how_to_go_on: str
+) -> Any:
+    """Return the result of ``trainer.fit()``; ask the workers to save and end at Ctrl-C or SIGTERM, or for more.
+
+    Raises:
+        RoomForMoreError: they ended, since there is room for more of them.
+        StoppedError: the workers ended since they were asked to, or took too long to.
+        KeyboardInterrupt: there was a second signal.
+        ray.train.TrainingFailedError: the workers did not come to the end.
+    """
+    ray.get(mailbox.expect.remote())
+    with interruptible(lambda: ray.get(mailbox.ask_to_stop.remote())) as interruption:
+        fitting: Future[Any] = Future()
+
+        def fit_in_thread() -> None:
+            try:
+                fitting.set_result(trainer.fit())
+            except BaseException as error:
+                fitting.set_exception(error)
+
+        # In a thread, so that the signals come to this one: Ray's own handler would end the workers without a word.
+        threading.Thread(target=fit_in_thread, name="fit", daemon=True).start()
+        deadline, growing = math.inf, False
+        while not fitting.done() and time.monotonic() < deadline:
+            concurrent.futures.wait([fitting], timeout=POLL_SECONDS)
+            if interruption.signal is not None and deadline == math.inf:
+                deadline = time.monotonic() + STOP_SECONDS
+            elif room_for_more is not None and not growing and ray.get(mailbox.begun.remote()) and room_for_more():
+                growing = True
+                ray.get(mailbox.ask_to_stop.remote())
+        saved = fitting.done() and were_stopped(fitting.exception())
+        if interruption.signal is not None:
+            raise stopped(interruption, "Saved" if saved else "Ended at the last saved point", how_to_go_on)
+        if growing and saved:
+            raise RoomForMoreError
+        return fitting.result()
+
+
+def were_stopped(error: BaseException | None) -> bool:
+    """Tell whether ``error`` is that of workers which were asked to save and end, and did."""
+    failures = error.worker_failures.values() if isinstance(error, train.WorkerGroupError) else ()
+    return any(isinstance(failure, StoppedError) for failure in failures)
+
+
+def stopped(interruption: Interruption, how: str, how_to_go_on: str) -> StoppedError:
+    """Return the error that ends a command as the signal asked for."""
+    error = StoppedError(f"{how}: {how_to_go_on}.")
+    error.exit_code = interruption.exit_code
+    return error
+
+
+class OwnInterface(TorchConfig):
+    """Torch's process group, over the network interface that Ray uses."""
+
+    @property
+    def backend_cls(self) -> type[Backend]:
+        """The class that sets the group up."""
+        return OwnInterfaceBackend
+
+
+class OwnInterfaceBackend(TorchConfig().backend_cls):  # type: ignore[misc]
+    """Sets the process group up after its network interface was chosen."""
+
+    def on_start(self, worker_group: Any, backend_config: Any) -> None:
+        """Prepare the workers before the training function runs on them."""
+        worker_group.execute(use_rays_interface)
+        super().on_start(worker_group, backend_config)
+
+
+def raise_what_is_for_a_person(failure: train.WorkerGroupError) -> None:
+    """Raise what a worker raised on purpose, if that is why the group failed."""
+    for error in failure.worker_failures.values():
+        if isinstance(error, MygoError):
+            raise error from failure
+
+
+def raise_when_used_up(failure: train.WorkerGroupError, max_failures: int, how_to_go_on: str) -> None:
+    """End a run whose workers have failed too often; without any restart allowed, as they failed."""
+    if not max_failures:
+        raise failure
+    raise WorkersLostError(
+        f"{reason(failure)} That was failure {max_failures + 1} and --max-failures is {max_failures}: "
+        f"see why, then {how_to_go_on}."
+    ) from failure
+
+
+def reason(failure: train.WorkerGroupError) -> str:
+    """Return a sentence that says which workers failed and how the first of them did."""
+    rank, error = min(failure.worker_failures.items())
+    lines = str(error).strip().splitlines() or [""]
+    return f"Worker {rank} of the training workers failed ({type(error).__name__}: {lines[0][:120]})."
+
+
+def live_on_worker(task: WorkerTask) -> dict[str, Any]:
+    """Do the work as one of the training workers."""
+    make_known(task.known)
+    journal = RelayedJournal(task.mailbox)
+    team = Ranks(get_device())
+    addresses = addresses_of(team)
+    # A node may be smaller than the average one, or hold more workers: never more threads than it has cores.
+    here = addresses[team.rank]
+    torch.set_num_threads(max(1, min(task.threads, usable_cores() // addresses.count(here))))
+    if team.rank == 0 and len(set(addresses)) > 1:
+        journal(Notice(f"Training workers on {', '.join(addresses)}"))
+    if team.rank == 0:
+        task.mailbox.begin.remote()
+        for dreamer in task.dreamers:
+            dreamer.prepare.remote()
+    try:
+        with stop_asked(task.mailbox) if team.rank == 0 else nullcontext(lambda: False) as stop:
+            return task.work.run(team, PooledDreams(task.dreamers), journal, stop)
+    finally:
+        journal.flush()
+
+
+def addresses_of(team: Ranks) -> list[str]:
+    """Return the addresses of all ranks' nodes, in the order of ranks."""
+    addresses: list[str] = [""] * team.size
+    dist.all_gather_object(addresses, ray.util.get_node_ip_address())
+    return addresses

@@ -1,0 +1,1 @@
+"""What MyGO is compared with, and the registry of strategies."""

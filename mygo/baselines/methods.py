@@ -1,0 +1,112 @@
+"""What MyGO is compared with: the same network, heads, number of steps and evaluation, on each task's real data."""
+
+import copy
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from mygo import seeding
+from mygo.data.datasets import LabelledImages, to_unit_range
+from mygo.data.tasks import EpochBatches, Task, repeats_of
+from mygo.training.loop import Crew, Losses, Network, train
+from mygo.training.process_group import batch_mean, share
+from mygo.wake import WakeConfig, fit_head
+
+if TYPE_CHECKING:
+    from mygo.learner.life import Life
+
+LWF_TEMPERATURE = 2.0
+"""Temperature of the distillation of Learning without Forgetting (Li & Hoiem 2016, arXiv:1606.09282)."""
+
+
+def finetune(life: "Life", task: Task, data: LabelledImages, crew: Crew) -> None:
+    """Train features and the new head on the new task, and nothing else: the lower bound."""
+    key = (life.config.seed, "finetune", task.index)
+    fit_head(life.neocortex, task, data, crew, key, life.config.baseline_steps, life.config.wake)
+
+
+def joint(life: "Life", task: Task, data: LabelledImages, crew: Crew) -> None:
+    """Keep all real data and train on all of it: the upper bound."""
+    life.exemplars.append(data)
+    fit_all_heads(life, task, life.exemplars, crew, "joint")
+
+
+def replay(life: "Life", task: Task, data: LabelledImages, crew: Crew) -> None:
+    """Train on the new task and on real images kept of earlier ones, as many bytes a task as a generator takes."""
+    fit_all_heads(life, task, [*life.exemplars, data], crew, "replay", balanced=True)
+    keep = max(1, life.config.memory_bytes_of(len(task.classes), data.image_shape) // data[:1].nbytes)
+    order = torch.randperm(len(data), generator=seeding.stream(life.config.seed, "exemplars", task.index))
+    life.exemplars.append(data[order[:keep]])
+
+
+def learning_without_forgetting(life: "Life", task: Task, data: LabelledImages, crew: Crew) -> None:
+    """Train on the new task while the old heads keep answering on its images as they did before (Li & Hoiem 2016)."""
+    config = life.config.wake
+    if task.index == 0:
+        finetune(life, task, data, crew)
+        return
+    key = (life.config.seed, "lwf", task.index)
+    batches = EpochBatches.of(data.labels, config.batch_size, key, balanced=config.balance_classes)
+    data = data.to(crew.team.device)
+    before = copy.deepcopy(life.neocortex).eval().requires_grad_(False)
+    sizes = life.neocortex.head_sizes
+    old = sum(sizes[:-1])
+
+    def losses_of(network: Network, rows: Tensor) -> Losses:
+        images = to_unit_range(data.images[rows])
+        logits = network(images)
+        errors = F.cross_entropy(logits[:, old:], data.labels[rows], reduction="none")
+        with torch.no_grad():
+            targets = (before(images)[:, :old] / LWF_TEMPERATURE).split(sizes[:-1], dim=1)
+        answers = (logits[:, :old] / LWF_TEMPERATURE).split(sizes[:-1], dim=1)
+        kept = [
+            F.cross_entropy(answer, target.softmax(1), reduction="none")
+            for answer, target in zip(answers, targets, strict=True)
+        ]
+        return {
+            "cross_entropy": batch_mean(errors, config.batch_size, crew.team),
+            "distillation": LWF_TEMPERATURE**2 * batch_mean(torch.stack(kept).sum(0), config.batch_size, crew.team),
+        }
+
+    steps = life.config.baseline_steps
+    train(life.neocortex, losses_of, batches.shares_of(crew.team), steps=steps, lr=config.lr, crew=crew)
+
+
+def fit_all_heads(
+    life: "Life", task: Task, parts: list[LabelledImages], crew: Crew, name: str, *, balanced: bool = False
+) -> None:
+    """Train the whole network with cross-entropy over all heads, on real examples of each task so far (``parts``).
+
+    Batches are drawn from all examples alike or, ``balanced``, from each task alike, however few examples it has; those
+    of rare classes come more often, if the life balances classes.
+    """
+    config = life.config.wake
+    sizes = life.neocortex.head_sizes
+    shifted = [LabelledImages(p.images, p.labels + sum(sizes[:i])) for i, p in enumerate(parts)]
+    data = LabelledImages.concatenate(shifted)
+    weights = torch.cat([shares(p.labels, config) for p in parts]) if balanced else repeats(data.labels, config)
+    data = data.to(crew.team.device)
+
+    def inputs_at(step: int) -> tuple[Tensor]:
+        rng = seeding.stream(life.config.seed, name, task.index, step)
+        drawn = torch.multinomial(weights, config.batch_size, replacement=True, generator=rng)
+        return (drawn[share(config.batch_size, crew.team.rank, crew.team.size)],)
+
+    def losses_of(network: Network, rows: Tensor) -> Losses:
+        errors = F.cross_entropy(network(to_unit_range(data.images[rows])), data.labels[rows], reduction="none")
+        return {"cross_entropy": batch_mean(errors, config.batch_size, crew.team)}
+
+    train(life.neocortex, losses_of, inputs_at, steps=life.config.baseline_steps, lr=config.lr, crew=crew)
+
+
+def repeats(labels: Tensor, config: WakeConfig) -> Tensor:
+    """Return how many times more often than others examples with ``labels`` [N] are to be drawn, [N]."""
+    return repeats_of(labels).float() if config.balance_classes else torch.ones(len(labels))
+
+
+def shares(labels: Tensor, config: WakeConfig) -> Tensor:
+    """Return the share of the draws that each of the examples with ``labels`` [N] is to have, [N]."""
+    drawn = repeats(labels, config)
+    return drawn * (1 / float(drawn.sum()))

@@ -1,0 +1,1 @@
+"""Settings as plain values, and the default learner of each data set."""

@@ -1,0 +1,30 @@
+"""The learner that each data set gets by default."""
+
+from mygo.data.datasets import DatasetName
+from mygo.learner.life import LifeConfig
+from mygo.memory.gan import GanConfig
+from mygo.memory.quality import MemoryConfig
+from mygo.sleep import SleepConfig
+from mygo.wake import WakeConfig
+
+
+def preset(dataset: DatasetName) -> LifeConfig:
+    """Return the default learner for ``dataset``; the README has the times and scores measured with it."""
+    if dataset == "digits":
+        return LifeConfig(
+            precision="float32",  # layers so small are no faster in another
+            wake=WakeConfig(head_steps=50, adapt_steps=100),
+            memory=MemoryConfig(gan=GanConfig(steps=600, discriminator_width=16)),
+            sleep=SleepConfig(
+                steps=200,
+                max_shift=0,
+                own_head_weight=0.07,
+                all_heads_weight=0.3,
+                feature_weight=1.0,
+                temperature=3.0,
+                lr=1.5e-3,
+            ),
+        )
+    if dataset in ("cifar10", "cifar100"):
+        return LifeConfig(backbone="resnet18")
+    return LifeConfig()

@@ -1,0 +1,1 @@
+"""Labelled images and tasks, and the forms in which they come."""

@@ -1,0 +1,80 @@
+"""Continual-learning metrics over a lower-triangular accuracy matrix.
+
+Row i of a matrix holds the test accuracies, as fractions, on tasks 0…i after task i was learned. Task-IL picks among
+the classes of the given task; class-IL is the argmax over all heads' outputs, without the task (van de Ven & Tolias
+2019, arXiv:1904.07734).
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from mygo.data.datasets import LabelledImages, to_unit_range
+from mygo.networks.neocortex import NeocortexNet
+from mygo.training.process_group import Team, share
+
+Matrix = Sequence[Sequence[float]]
+
+
+def average_accuracy(matrix: Matrix) -> float:
+    """Return the mean of the last row (Chaudhry et al. 2018, arXiv:1801.10112, eq. 1)."""
+    return sum(matrix[-1]) / len(matrix[-1])
+
+
+def forgetting(matrix: Matrix) -> float:
+    """Return the mean over earlier tasks of the best past accuracy minus the last (Chaudhry et al. 2018, eq. 3).
+
+    A life of one task has forgotten nothing: 0.
+    """
+    last = len(matrix) - 1
+    drops = [max(matrix[row][task] for row in range(task, last)) - matrix[last][task] for task in range(last)]
+    return sum(drops) / len(drops) if drops else 0.0
+
+
+def backward_transfer(matrix: Matrix) -> float:
+    """Return the mean over earlier tasks of last accuracy minus that just after learning (Lopez-Paz & Ranzato 2017).
+
+    Source: arXiv:1706.08840, eq. 3. A life of one task transfers nothing: 0.
+    """
+    last = len(matrix) - 1
+    changes = [matrix[last][task] - matrix[task][task] for task in range(last)]
+    return sum(changes) / len(changes) if changes else 0.0
+
+
+@torch.no_grad()
+def accuracy_rows(
+    net: NeocortexNet, tests: Sequence[LabelledImages], team: Team
+) -> tuple[list[float], list[float], list[list[int]]]:
+    """Return the (task-IL, class-IL) accuracies on each task's test data, measured in shares over the team's ranks.
+
+    The third value is class-IL's confusion matrix: how many images of each true class (row) were taken for each class
+    (column), in the order of the heads' outputs side by side.
+
+    Raises:
+        ValueError: a task has no test data.
+    """
+    correct = torch.zeros(2, len(tests), dtype=torch.float64)
+    confusion = torch.zeros(sum(net.head_sizes), sum(net.head_sizes), dtype=torch.int64)
+    start = 0
+    net.eval()
+    for task, test in enumerate(tests):
+        if len(test) == 0:
+            raise ValueError(f"task {task + 1} has no test data")
+        stop = start + net.head_sizes[task]
+        mine = test[share(len(test), team.rank, team.size)]
+        for images, labels in zip(mine.images.split(1000), mine.labels.split(1000), strict=True):
+            logits = net(to_unit_range(images.to(team.device))).cpu()
+            correct[0, task] += count_equal(logits[:, start:stop].argmax(1), labels)
+            predictions = logits.argmax(1)
+            correct[1, task] += count_equal(predictions, labels + start)
+            confusion.index_put_((labels + start, predictions), torch.ones_like(labels), accumulate=True)
+        start = stop
+    sizes = torch.tensor([len(test) for test in tests])
+    task_il, class_il = (team.sum(correct) / sizes).tolist()
+    return task_il, class_il, team.sum(confusion).tolist()
+
+
+def count_equal(predictions: Tensor, labels: Tensor) -> int:
+    """Return how many of ``predictions`` [N] equal ``labels`` [N]."""
+    return int((predictions == labels).sum())

@@ -1,0 +1,122 @@
+"""What a life tells about itself while it runs: events, and who listens."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where in which life something happens."""
+
+    strategy: str
+    task: int
+    phase: str
+
+    def __str__(self) -> str:
+        return f"{self.strategy}, task {self.task + 1}, {self.phase}"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A phase finished step number ``step`` (from 0) of ``steps``; ``scalars`` are means over the global batch.
+
+    ``when`` is in seconds since the epoch: events may arrive together that happened one after another.
+    """
+
+    place: Place
+    step: int
+    steps: int
+    scalars: Mapping[str, float]
+    when: float = field(default_factory=time.time, compare=False)
+
+
+@dataclass(frozen=True)
+class PhaseEnded:
+    """A phase took ``seconds``, and the life was saved after it."""
+
+    place: Place
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Dreamt:
+    """A memory was trained: sample dreams uint8 [N, C, H, W], as many per class, and how good they are.
+
+    ``quality`` has the fields of `mygo.memory.quality.Quality`.
+    """
+
+    place: Place
+    images: "Tensor"
+    num_classes: int
+    quality: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """Test accuracies, as fractions, on the tasks so far, and the whole matrices up to this row.
+
+    ``confusion`` is class-IL's confusion matrix after this task, as `mygo.evaluate.accuracy_rows` returns it.
+    """
+
+    strategy: str
+    task: int
+    task_il: list[list[float]]
+    class_il: list[list[float]]
+    confusion: list[list[int]]
+
+
+@dataclass(frozen=True)
+class Notice:
+    """A sentence that a person should see."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Restarted(Notice):
+    """Processes were lost, or there is room for more of them, and ``who`` starts again."""
+
+    who: str
+
+
+Event = Progress | PhaseEnded | Dreamt | Evaluated | Notice
+Journal = Callable[[Event], None]
+
+
+def silent(event: Event) -> None:
+    """Listen to nothing."""
+
+
+def tee(*journals: Journal) -> Journal:
+    """Return a journal that passes every event on to each of ``journals``."""
+
+    def tell(event: Event) -> None:
+        for journal in journals:
+            journal(event)
+
+    return tell
+
+
+class Pace:
+    """Tells from `Progress`, in the order in which it happened, how fast it goes."""
+
+    def __init__(self) -> None:
+        self._first: Progress | None = None
+        self._last: Progress | None = None
+
+    def follow(self, event: Progress) -> tuple[int, float]:
+        """Return the steps since the last event, and the mean steps per second since the phase began.
+
+        At the first event of a phase, or of its part since it began again, these are 1 and 0.
+        """
+        first, last, self._last = self._first, self._last, event
+        if first is None or last is None or last.place != event.place or event.step <= last.step:
+            self._first = event
+            return 1, 0.0
+        seconds = event.when - first.when
+        return event.step - last.step, (event.step - first.step) / seconds if seconds > 0 else 0.0

@@ -1,0 +1,354 @@
+"""The experiment: lives of several strategies on one stream of tasks. It runs here or, the same object, on Ray."""
+
+import platform
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict, dataclass, field, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import mygo
+from mygo.baselines.registry import STRATEGIES, Strategy
+from mygo.data.datasets import DATASETS, DatasetName, LabelledImages, load_dataset, with_validation
+from mygo.data.tasks import Task, TaskStream, deal_classes
+from mygo.errors import InputError
+from mygo.evaluate import accuracy_rows, average_accuracy, backward_transfer, forgetting
+from mygo.events import Evaluated, Journal, Notice, PhaseEnded, Place, silent
+from mygo.learner.life import Life, LifeConfig
+from mygo.learner.storage import check_writable, locked, write_json
+from mygo.memory.cache import MemoryCache
+from mygo.replay.dreams import DreamSource, OwnDreams
+from mygo.training.allocation import keep_freed_memory
+from mygo.training.checkpoint import PhaseKeeper
+from mygo.training.loop import Crew
+from mygo.training.precision import resolved
+from mygo.training.process_group import Solo, Team
+
+RESULTS_SCHEMA = 1
+SAVE_EVERY = 60.0
+LAST_BREATH_SECONDS = 30.0
+"""How long a run waits for one that is being ended to let go of its folder."""
+NUM_CLASSES = {"digits": 10, "fashion-mnist": 10, "mnist": 10, "kmnist": 10, "cifar10": 10, "cifar100": 100}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExperimentConfig:
+    """Which strategies live through which stream of tasks."""
+
+    dataset: DatasetName = "digits"
+    """The data set."""
+    num_tasks: int = 5
+    """Number of tasks that the classes are dealt into."""
+    class_order: tuple[int, ...] | None = None
+    """Order in which classes are dealt; label order by default."""
+    strategies: tuple[str, ...] = ("mygo", "finetune", "joint")
+    """Names of the strategies, which run one after another."""
+    data_root: Path = Path("data")
+    """Folder of the data sets."""
+    validation_share: float = 0.0
+    """Share of each class's training images to evaluate on, instead of the test set. To choose settings, never look at
+    the test set; to report what they are worth, leave this 0."""
+    life: LifeConfig = field(default_factory=LifeConfig)
+    """The learner."""
+
+    def __post_init__(self) -> None:
+        if self.dataset not in DATASETS:
+            raise InputError(f"--dataset {self.dataset} is not known: choose from {', '.join(DATASETS)}.")
+        for name in self.strategies:
+            if name not in STRATEGIES:
+                raise InputError(f"--strategies names {name!r}, which is not one of {', '.join(STRATEGIES)}.")
+        if not self.strategies or len(set(self.strategies)) != len(self.strategies):
+            raise InputError("--strategies must name at least one strategy, and each once.")
+        if not 0 <= self.validation_share < 1:
+            raise InputError(f"--validation-share must be at least 0 and below 1, not {self.validation_share}.")
+        self.life.check_networks()
+        self.tasks()
+
+    def tasks(self) -> list[Task]:
+        """Return the stream's tasks."""
+        return deal_classes(NUM_CLASSES[self.dataset], self.num_tasks, self.class_order)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """An experiment and the folder of its lives and results."""
+
+    config: ExperimentConfig
+    out: Path | None = None
+    log_every: int = 20
+    """Steps between two journal entries of a phase's progress."""
+    memory_cache: Path | None = None
+    """Folder in which memories are found that were trained before, and in which new ones are left."""
+    save_every: float = SAVE_EVERY
+    """Seconds between two points within a phase from which an interrupted life goes on."""
+
+    def run(
+        self,
+        team: Team | None = None,
+        dreams: DreamSource | None = None,
+        journal: Journal = silent,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> dict[str, Any]:
+        """Live every strategy to its end, going on with lives that are saved in `out`, and return the results.
+
+        With an `out` rank 0 also writes them to its ``results.json``. Where ``stop`` returns True, the training step is
+        finished and saved, and the run ends.
+
+        Raises:
+            StoppedError: it was stopped.
+        """
+        cache = None if self.memory_cache is None else MemoryCache(self.memory_cache)
+        crew = Crew(
+            team or Solo(),
+            dreams or OwnDreams(),
+            journal,
+            self.log_every,
+            cache=cache,
+            save_every=self.save_every,
+            stop=stop,
+        )
+        keep_freed_memory()
+        with ExitStack() as stack:
+            for folder in self.folders if crew.team.rank == 0 else ():
+                stack.enter_context(locked(folder, LAST_BREATH_SECONDS))
+            return self._live(crew)
+
+    def _live(self, crew: Crew) -> dict[str, Any]:
+        lives = []
+        precision = self.config.life.precision
+        for name in self.config.strategies:
+            stream = self.open_stream()
+            life = self.open_life(name, stream.image_shape, lambda text: crew.tell(Notice(text)))
+            if life.precision == "auto":  # lives that are compared begin in the same
+                life.precision = precision
+            live(life, STRATEGIES[name], stream, crew)
+            precision = life.precision
+            lives.append(life)
+        results = self.results(lives, stream.class_names)
+        if self.out is not None and crew.team.rank == 0:
+            write_json(self.out / "results.json", results)
+        return results
+
+    @property
+    def stream(self) -> str:
+        """The stream of tasks in words, such as ``digits: 0,1 2,3``; a life belongs to one."""
+        tasks = " ".join(",".join(map(str, task.classes)) for task in self.config.tasks())
+        held_out = f" less {self.config.validation_share} for validation" if self.config.validation_share else ""
+        return f"{self.config.dataset}{held_out}: {tasks}"
+
+    @property
+    def learner(self) -> LifeConfig:
+        """The settings that are lived with."""
+        return self.config.life
+
+    @property
+    def how_to_go_on(self) -> str:
+        """What a person does to go on when it was interrupted."""
+        return "run again with the same flags, --out and --resume to go on"
+
+    def check_data(self) -> None:
+        """Make sure that the data set is there and whole.
+
+        Raises:
+            InputError: it is not.
+        """
+        load_dataset(self.config.dataset, self.config.data_root)
+
+    def check_out(self, *, resume: bool) -> None:
+        """Make sure that `out` can be written to and holds no life, or, to ``resume``, lives that fit; writes nothing.
+
+        Raises:
+            InputError: `out` cannot be written to, or what it holds is not what ``resume`` says.
+        """
+        if self.out is None:
+            return
+        lives = [name for name in STRATEGIES if Life.exists(self.out / "life" / name)]
+        if lives and not resume:
+            raise InputError(
+                f"{self.out} already holds a life: pass --resume to go on with it, or another --out to start afresh."
+            )
+        if resume and not lives:
+            raise InputError(f"{self.out} holds no life to resume: leave out --resume to start one.")
+        for name in set(lives) & set(self.config.strategies):
+            self.open_life(name, (0, 0, 0))
+        check_writable(self.out)
+        for folder in self.folders:
+            if folder.exists():
+                with locked(folder, 0):
+                    pass
+
+    @property
+    def folders(self) -> list[Path]:
+        """The folders that this run writes into: `out` and those of its lives."""
+        return [] if self.out is None else [self.out, *(self.out / "life" / name for name in self.config.strategies)]
+
+    def open_stream(self) -> TaskStream:
+        """Return the stream of tasks, the only holder of the data set's training images."""
+        dataset = load_dataset(self.config.dataset, self.config.data_root)
+        if self.config.validation_share:
+            dataset = with_validation(dataset, self.config.validation_share)
+        return TaskStream(dataset, self.config.tasks())
+
+    def open_life(
+        self, strategy: str, image_shape: tuple[int, int, int], tell: Callable[[str], None] = lambda text: None
+    ) -> Life:
+        """Return the saved life of ``strategy``, or a new one for images of ``image_shape``.
+
+        ``tell`` is told where its newest state is damaged and the one before is used.
+
+        Raises:
+            InputError: the saved life has another configuration or belongs to another stream.
+        """
+        folder = None if self.out is None else self.out / "life" / strategy
+        if folder is None or not Life.exists(folder):
+            return Life(strategy, self.config.life, image_shape, folder, self.stream)
+        life = Life.open(folder, tell)
+        wanted = self.config.life
+        if life.config.identity != wanted.identity or life.stream != self.stream:
+            raise InputError(
+                f"{folder} was begun with other settings: go on with the same flags, or choose another --out."
+            )
+        if "auto" not in (life.precision, wanted.precision) and life.precision != wanted.precision:
+            raise InputError(
+                f"{folder} was begun in {life.precision}: leave out --precision {wanted.precision} to go on in that, "
+                "or choose another --out."
+            )
+        life.config = wanted
+        return life
+
+    def results(self, lives: Sequence[Life], class_names: Sequence[str]) -> dict[str, Any]:
+        """Return what ``results.json`` holds; the README describes it."""
+        config = asdict(self.config)
+        config["data_root"] = str(self.config.data_root)
+        return {
+            "schema": RESULTS_SCHEMA,
+            "config": config,
+            "class_names": list(class_names),
+            "evaluated_on": "validation" if self.config.validation_share else "test",
+            "versions": versions(),
+            "strategies": {life.strategy: summary(life) for life in lives},
+        }
+
+
+def settled(life: Life, crew: Crew) -> Crew:
+    """Return ``crew`` as it computes ``life``: in the precision that it was begun with, or that it now begins with."""
+    life.settle(crew.team)
+    return replace(crew, precision=resolved(life.precision, crew.team.device), eager=life.config.eager)
+
+
+def live(life: Life, strategy: Strategy, stream: TaskStream, crew: Crew) -> None:
+    """Learn every task of ``stream`` that ``life`` has not learned yet: wake, sleep, evaluate."""
+    life.to(crew.team.device)
+    crew = settled(life, crew)
+    if crew.team.rank == 0 and not life.saved:
+        life.save()
+    for task in stream.skip(life.tasks_learned):
+        life.begin(task)
+        wake(life, strategy, task, stream, crew)
+        sleep(life, strategy, task, crew)
+        evaluate(life, task, stream.test[: task.index + 1], crew)
+
+
+def wake(life: Life, strategy: Strategy, task: Task, stream: TaskStream, crew: Crew) -> None:
+    """Run the phases that need the task's real data, which is gone when this returns."""
+    if all(name in life.phases_done for name in strategy.wake):
+        return
+    data = stream.hand_out(task)
+    if not life.phases_done:
+        life.count(task, data)
+    data = life.beside_recalled(task, data)
+    for name, phase in strategy.wake.items():
+        if name not in life.phases_done:
+            with saved_phase(life, task, name, crew) as here:
+                phase(life, task, data, here)
+
+
+def sleep(life: Life, strategy: Strategy, task: Task, crew: Crew) -> None:
+    """Run the phases that need no real data."""
+    for name, phase in strategy.sleep.items():
+        if name not in life.phases_done:
+            with saved_phase(life, task, name, crew) as here:
+                phase(life, task, here)
+
+
+def evaluate(life: Life, task: Task, tests: Sequence[LabelledImages], crew: Crew) -> None:
+    """Measure accuracy on held-out data of all tasks so far, and end the cycle."""
+    with saved_phase(life, task, "evaluate", crew):
+        perceived = [life.perceived(test) for test in tests]
+        task_il, class_il, life.record.confusion = accuracy_rows(life.neocortex, perceived, crew.team)
+        life.record.task_il.append(task_il)
+        life.record.class_il.append(class_il)
+        for lesson, within, among in zip(life.lessons, task_il, class_il, strict=True):
+            lesson.task_il, lesson.class_il = within, among
+        life.finish_cycle()
+    record = life.record
+    crew.tell(Evaluated(life.strategy, task.index, record.task_il, record.class_il, record.confusion))
+
+
+@contextmanager
+def saved_phase(life: Life, task: Task, name: str, crew: Crew) -> Iterator[Crew]:
+    """Time a phase, note that it is done and save the life; yields the crew at this place."""
+    place = Place(life.strategy, task.index, name)
+    keep = life.keep_checkpoint if crew.team.rank == 0 else None
+    keeper = PhaseKeeper(name, life.checkpoint, keep, crew.save_every)
+    here = replace(crew.at(place), keeper=keeper)
+    started = time.perf_counter()
+    yield here
+    seconds = keeper.seconds_before + time.perf_counter() - started
+    life.record.seconds[name] = life.record.seconds.get(name, 0.0) + seconds
+    waits = life.record.waits.setdefault(name, {})
+    for what, waited in here.waits.items():
+        waits[what] = waits.get(what, 0.0) + waited
+    if life.current is not None:  # unless this phase ended the cycle
+        life.phases_done.append(name)
+    if crew.team.rank == 0:
+        life.save()
+    crew.team.barrier()
+    crew.tell(PhaseEnded(place, seconds))
+
+
+def summary(life: Life) -> dict[str, Any]:
+    """Return one strategy's entry of ``results.json``."""
+    matrices = {"task_il": life.record.task_il, "class_il": life.record.class_il}
+    return {
+        "accuracy_matrix": matrices,
+        "confusion_matrix": life.record.confusion,
+        "average_accuracy": {kind: average_accuracy(matrix) for kind, matrix in matrices.items()},
+        "forgetting": {kind: forgetting(matrix) for kind, matrix in matrices.items()},
+        "backward_transfer": {kind: backward_transfer(matrix) for kind, matrix in matrices.items()},
+        **costs(life),
+    }
+
+
+def costs(life: Life) -> dict[str, Any]:
+    """Return the part of `summary` that every life has: what it took, what it keeps, and how good its memories are."""
+    strategy, record = STRATEGIES[life.strategy], life.record
+    return {
+        "seconds": {
+            "wake": sum(record.seconds.get(name, 0.0) for name in strategy.wake),
+            "sleep": sum(record.seconds.get(name, 0.0) for name in strategy.sleep),
+            "total": sum(record.seconds.values()),
+            "phases": record.seconds,
+            "waits": record.waits,
+        },
+        "computed": record.computed,
+        "memory_bytes": life.memory_bytes,
+        "replaced_data_bytes": record.replaced_data_bytes,
+        "label_fidelity": record.label_fidelity,
+        "diversity": record.diversity,
+        "frechet_distance": record.frechet_distance,
+        "nearest_neighbour_ratio": record.nearest_neighbour_ratio,
+        "label_fidelity_per_class": record.label_fidelity_per_class,
+        "diversity_per_class": record.diversity_per_class,
+    }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what the result depends on."""
+    found = {"mygo": mygo.__version__, "python": platform.python_version()}
+    for package in ("torch", "torchvision", "numpy", "ray"):
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found

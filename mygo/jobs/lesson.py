@@ -1,0 +1,417 @@
+"""One more lesson for a life, on a person's own images, and a class that it is to forget."""
+
+import copy
+import os
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from mygo.baselines.registry import STRATEGIES
+from mygo.data.datasets import ImageDataset, LabelledImages
+from mygo.data.sources import Source, read_source
+from mygo.data.spelling import composed
+from mygo.data.tasks import Task, TaskStream
+from mygo.errors import MOST_STEPS, InputError, check_ranges, check_share
+from mygo.evaluate import accuracy_rows
+from mygo.events import Journal, Notice, Place, silent
+from mygo.jobs.experiment import LAST_BREATH_SECONDS, SAVE_EVERY, saved_phase, settled, sleep, wake
+from mygo.learner.life import Life, LifeConfig, SavedLife
+from mygo.learner.storage import check_writable, locked
+from mygo.memory.cache import MemoryCache
+from mygo.memory.quality import recall
+from mygo.replay.dreams import DreamSource, OwnDreams
+from mygo.sleep import consolidate
+from mygo.training.allocation import keep_freed_memory
+from mygo.training.loop import Crew
+from mygo.training.process_group import Solo, Team
+from mygo.wake import faithful_memory
+
+if TYPE_CHECKING:
+    from mygo.data.readers import Data
+
+STRATEGY = "mygo"
+"""The strategy of lives that are taught."""
+RECALLED = 200
+"""Dreams of each class that recall is measured on."""
+LEAST_RECALLED = 500
+"""Dreams of each class, at the least, that a memory is trained on when another class is taken out of it."""
+
+
+@dataclass(frozen=True)
+class Teaching:
+    """A lesson for the life in ``folder``, which is begun if it is not there.
+
+    It runs here or, the same object, on Ray, and goes on where an interrupted one stopped.
+    """
+
+    folder: Path
+    data: str | os.PathLike[str] | None = None
+    """Where the images are (see `mygo.data.sources.read_source`). None only to finish a lesson whose images are gone,
+    which must be awake no more."""
+    name: str | None = None
+    """What the lesson is called; by default as its data."""
+    update: bool = False
+    """Teach classes again that the life knows, beside dreams of what they were."""
+    held_out: float = 0.1
+    """Share of each class's images to measure accuracy on, where the source has no test images of its own."""
+    config: LifeConfig | None = None
+    """Settings from this lesson on; by default those that the life has."""
+    log_every: int = 20
+    save_every: float = SAVE_EVERY
+    memory_cache: Path | None = None
+
+    def __post_init__(self) -> None:
+        check_share(self.held_out, "held-out")
+        check_ranges(self, "", save_every=(0.0, MOST_STEPS), log_every=(1, MOST_STEPS))
+
+    @property
+    def out(self) -> Path:
+        """The folder that is written to."""
+        return self.folder
+
+    @property
+    def learner(self) -> LifeConfig:
+        """The settings that are lived with."""
+        return self.config or (SavedLife.open(self.folder).config if Life.exists(self.folder) else LifeConfig())
+
+    @property
+    def how_to_go_on(self) -> str:
+        """What a person does to go on when it was interrupted."""
+        return "run the same command again to go on"
+
+    def check(self) -> Source | None:
+        """Make sure that this lesson can be taught, and return what its data is; writes nothing.
+
+        Raises:
+            InputError: as `check_data`; or the folder cannot be written to, or is in use.
+        """
+        check_apart(self.folder, self.data)
+        check_writable(self.folder, "choose another --life")
+        if self.folder.exists():
+            with locked(self.folder, 0):
+                pass
+        return self.check_data()
+
+    def check_data(self) -> Source | None:
+        """Make sure that the data is there and fits the life, and return what it is.
+
+        Raises:
+            InputError: the data, the life or its settings do not fit; or the life learns something else at the moment.
+        """
+        source = self.read()
+        lessons(self.open_life(source), source, self.name, update=self.update)
+        return source
+
+    def run(
+        self,
+        team: Team | None = None,
+        dreams: DreamSource | None = None,
+        journal: Journal = silent,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> dict[str, Any]:
+        """Teach the lesson and return what the life says of it: its lessons by name, and its memories' bytes.
+
+        Where ``stop`` returns True, the training step is finished and saved, and the run ends.
+
+        Raises:
+            InputError: as `check`.
+            StoppedError: it was stopped.
+        """
+        crew = Crew(
+            team or Solo(),
+            dreams or OwnDreams(),
+            journal,
+            self.log_every,
+            cache=None if self.memory_cache is None else MemoryCache(self.memory_cache),
+            save_every=self.save_every,
+            stop=stop,
+        )
+        keep_freed_memory()
+        if crew.team.rank > 0:
+            return self._teach(crew)
+        with locked(self.folder, LAST_BREATH_SECONDS):
+            return self._teach(crew)
+
+    def _teach(self, crew: Crew) -> dict[str, Any]:
+        source = self.read()
+        life = self.open_life(source, lambda text: crew.tell(Notice(text)))
+        for stream, name in lessons(life, source, self.name, update=self.update):
+            teach(life, stream, name, crew)
+        return {
+            "lessons": {lesson.name: asdict(lesson) for lesson in life.lessons},
+            "memory_bytes": life.memory_bytes,
+            "replaced_data_bytes": life.record.replaced_data_bytes,
+        }
+
+    def read(self) -> Source | None:
+        """Return the data, in the form that the life sees.
+
+        Raises:
+            InputError: as `mygo.data.sources.read_source`, or as `check_apart`.
+        """
+        if self.data is None:
+            return None
+        check_apart(self.folder, self.data)
+        if Life.exists(self.folder):
+            return read_for(Life.open(self.folder), self.data, self.held_out, update=self.update)
+        if self.update:
+            raise InputError(f"{self.folder} holds no life that could be taught again: leave out --update.")
+        return read_source(self.data, None, held_out=self.held_out)
+
+    def open_life(self, source: Source | None, tell: Callable[[str], None] = lambda text: None) -> Life:
+        """Return the life in the folder, or a new one that sees what ``source`` holds.
+
+        Raises:
+            InputError: it cannot be taught, or not with these settings.
+        """
+        if not Life.exists(self.folder):
+            if source is None:
+                raise InputError(f"{self.folder} holds no life yet: pass --data with images for it to learn.")
+            return Life(STRATEGY, self.config or LifeConfig(), source.dataset.image_shape, self.folder)
+        life = Life.open(self.folder, tell)
+        if life.strategy != STRATEGY:
+            raise InputError(f"{self.folder} is a life of the baseline {life.strategy}, which cannot be taught.")
+        if self.config is not None:
+            other_precision = self.config.precision not in ("auto", life.precision)
+            self.config.check_networks()
+            if life.current is not None and (self.config.identity != life.config.identity or other_precision):
+                raise InputError(
+                    f"{self.folder} is in the middle of a lesson with other settings: give the same flags."
+                )
+            if what := born_with(life.config) - born_with(self.config):
+                setting, value = min(what)
+                raise InputError(f"This life has --{setting} {value} for good: leave the flag out, or begin a new one.")
+            life.config = self.config
+            if other_precision:
+                life.precision = self.config.precision
+        return life
+
+
+def learn(
+    life: Life,
+    data: "Data",
+    name: str | None = None,
+    *,
+    update: bool = False,
+    held_out: float = 0.1,
+    team: Team | None = None,
+    journal: Journal = silent,
+) -> None:
+    """Teach ``life`` a lesson in this process; the arguments are those of `Teaching` and of `read_source`.
+
+    Raises:
+        InputError: they do not fit the life, or it is in use.
+    """
+    crew = crew_here(team, journal)
+    check_apart(life.folder, data)
+    source = read_for(life, data, held_out, update=update)
+    for text in (*source.notes, *(f"Not read: {entry}" for entry in source.unreadable)):
+        journal(Notice(text))
+    keep_freed_memory()
+    with nullcontext() if life.folder is None else locked(life.folder, 0):
+        life.check_newest()
+        for stream, title in lessons(life, source, name, update=update):
+            teach(life, stream, title, crew)
+
+
+def crew_here(team: Team | None, journal: Journal) -> Crew:
+    """Return the crew that works on a life in this process."""
+    return Crew(team or Solo(), OwnDreams(), journal, save_every=SAVE_EVERY)
+
+
+def check_apart(folder: Path | None, data: object) -> None:
+    """Make sure that the ``folder`` of a life and the one that ``data`` names, if it does, are not in one another.
+
+    Otherwise the files of the life would lie among the images, or the images among files that the life deletes.
+
+    Raises:
+        InputError: they are, or are the same.
+    """
+    if folder is None or not isinstance(data, str | os.PathLike) or not os.path.isdir(data):  # noqa: PTH112
+        return
+    life, images = folder.resolve(), Path(os.fsdecode(data)).resolve()
+    if life == images or life in images.parents or images in life.parents:
+        raise InputError(f"The life {folder} is in, around or at its images in {images}: keep them in folders apart.")
+
+
+def read_for(life: Life, data: "Data", held_out: float, *, update: bool) -> Source:
+    """Return ``data`` in the form that ``life`` sees.
+
+    Raises:
+        InputError: as `mygo.data.sources.read_source`; unless it is an ``update``, a class is known.
+    """
+    check_share(held_out, "held-out")
+    finished = life.lessons[: life.tasks_learned]
+    known = () if update else [name for lesson in finished for name in lesson.classes]
+    return read_source(data, life.image_shape, known=known, held_out=held_out)
+
+
+def lessons(life: Life, source: Source | None, name: str | None, *, update: bool) -> list[tuple[TaskStream, str]]:
+    """Return what ``life`` is to be taught: for each lesson a stream of its one task, and its name.
+
+    Raises:
+        InputError: the classes are not those of a lesson that can begin or go on.
+    """
+    begun = None if life.current is None else life.lessons[life.current]
+    if source is None:
+        if life.current is None or begun is None:
+            raise InputError("This life has no lesson to finish: pass --data with images for it to learn.")
+        if any(phase not in life.phases_done for phase in STRATEGIES[STRATEGY].wake):
+            raise InputError(f"The lesson {begun.name!r} still needs its images: pass --data as before.")
+        return [(stream_of(nothing(life), life.current, begun.classes), begun.name)]
+    dataset = source.dataset
+    if update:
+        if unknown := sorted(set(dataset.class_names) - set(life.class_names)):
+            raise InputError(f"This life does not know class {unknown[0]}: leave out --update to teach it.")
+        plan = [
+            (index, lesson.classes, lesson.name)
+            for index, lesson in enumerate(life.lessons)
+            if not set(lesson.classes).isdisjoint(dataset.class_names)
+        ]
+    else:
+        if not isinstance(name, str | None):
+            raise InputError(f"The name of a lesson must be text, not {name!r}.")
+        plan = [(life.tasks_learned, dataset.class_names, composed(name or dataset.name))]
+    if life.current is not None and begun is not None:
+        plan = [entry for entry in plan if entry[0] >= life.current]  # those before were taught again already
+        again = life.current < life.tasks_learned
+        if plan[:1] != [(life.current, begun.classes, begun.name)] or update != again:
+            raise InputError(
+                f"This life is in the middle of the lesson {begun.name!r} ({', '.join(begun.classes)}): finish it "
+                "first, with the command that began it."
+            )
+    elif not update and any(lesson.name == plan[0][2] for lesson in life.lessons):
+        raise InputError(f"This life had a lesson {plan[0][2]!r} already: give another --name.")
+    return [(stream_of(dataset, index, classes), title) for index, classes, title in plan]
+
+
+def born_with(config: LifeConfig) -> set[tuple[str, object]]:
+    """Return the settings that stay as they are for all of a life, since its networks are made after them."""
+    gan = config.memory.gan
+    return {
+        ("backbone", config.backbone),
+        ("dream-level", config.dream_level),
+        ("memory.gan.generator", gan.generator),
+        ("memory.gan.latent-dim", gan.latent_dim),
+        ("memory.gan.generator-width", gan.generator_width),
+    }
+
+
+def nothing(life: Life) -> ImageDataset:
+    """Return a data set without images, of those that ``life`` sees."""
+    empty = LabelledImages(torch.empty(0, *life.image_shape, dtype=torch.uint8), torch.empty(0, dtype=torch.int64))
+    return ImageDataset("nothing", empty, empty, ())
+
+
+def stream_of(dataset: ImageDataset, index: int, classes: Sequence[str]) -> TaskStream:
+    """Return a stream of the one task number ``index``, with those images of ``dataset`` that show its ``classes``."""
+    position = {name: place for place, name in enumerate(classes)}
+    places = torch.tensor([position.get(name, -1) for name in dataset.class_names], dtype=torch.int64)
+
+    def own(part: LabelledImages) -> LabelledImages:
+        moved = LabelledImages(part.images, places[part.labels])
+        return moved[moved.labels >= 0]
+
+    own_images = replace(dataset, train=own(dataset.train), test=own(dataset.test), class_names=tuple(classes))
+    return TaskStream(own_images, [Task(index, tuple(range(len(classes))))])
+
+
+def teach(life: Life, stream: TaskStream, name: str, crew: Crew) -> None:
+    """Let ``life`` learn the one task of ``stream``, or learn it again: wake, sleep, examine."""
+    (task,) = stream.tasks
+    life.to(crew.team.device)
+    crew = settled(life, crew)
+    if task.index == len(life.lessons):
+        life.stream = "; ".join(part for part in (life.stream, name) if part)
+    begun = life.current is not None
+    life.begin(task, name)
+    if crew.team.rank == 0 and not begun:
+        life.save()  # so that another lesson is not taken for this one, once it was interrupted
+    wake(life, STRATEGIES[STRATEGY], task, stream, crew)
+    sleep(life, STRATEGIES[STRATEGY], task, crew)
+    examine(life, task, stream.test[0], crew)
+
+
+def examine(life: Life, task: Task, held_out: LabelledImages, crew: Crew) -> None:
+    """Measure how well ``task`` was learned, and all tasks are recalled, and end the cycle.
+
+    Of ``task`` there are images ``held_out``; of the others there is nothing but dreams.
+    """
+    with saved_phase(life, task, "evaluate", crew):
+        recalled = measure_recall(life, crew.team)
+        if len(held_out):
+            lesson = life.lessons[task.index]
+            tests = [*recalled[: task.index], life.perceived(held_out)]
+            within, among, _ = accuracy_rows(life.neocortex, tests, crew.team)
+            lesson.task_il, lesson.class_il = within[-1], among[-1]
+        life.finish_cycle()
+
+
+def measure_recall(life: Life, team: Team) -> list[LabelledImages]:
+    """Measure which share of each memory's dreams the network gives their class, and return the dreams."""
+    sizes = life.neocortex.head_sizes
+    recalled = [
+        recall(memory, [RECALLED] * size, (*life.key("recall"), task))
+        for task, (memory, size) in enumerate(zip(life.memories, sizes, strict=True))
+    ]
+    _, shares, _ = accuracy_rows(life.neocortex, recalled, team)
+    for lesson, share in zip(life.lessons, shares, strict=True):
+        lesson.recall = share
+    return recalled
+
+
+def forget(life: Life, class_name: str, journal: Journal = silent, team: Team | None = None) -> None:
+    """Let ``life`` forget a class for good: its outputs and the memory that dreams it go, and a sleep follows.
+
+    The other classes of its lesson get a memory of their own, trained from random weights on what the old one dreams
+    of them. What was measured of the network before is dropped too. All of that happens, and is saved, or nothing.
+
+    Raises:
+        InputError: it does not know the class, knows no other, has no memories or is in the middle of a lesson; or its
+            folder is in use or was changed.
+        MemoryQualityError: the new memory stayed below the floor.
+    """
+    class_name = life.known_class(class_name)
+    if life.current is not None:
+        raise InputError(f"This life is in the middle of the lesson {life.lessons[life.current].name!r}: finish it.")
+    if len(life.class_names) == 1:
+        raise InputError(f"{class_name!r} is all that this life knows: delete its folder instead.")
+    if len(life.memories) < len(life.lessons):
+        raise InputError(f"This life is one of the baseline {life.strategy}, without memories: begin another instead.")
+    crew = crew_here(team, journal)
+    keep_freed_memory()
+    with nullcontext() if life.folder is None else locked(life.folder, 0):
+        life.check_newest()
+        changed = copy.deepcopy(life)
+        changed.folder = None  # until all of it has happened
+        changed.to(crew.team.device)
+        take_out(changed, class_name, settled(changed, crew))
+        changed.folder = life.folder
+        changed.save()
+        changed.save()  # the state before this one, which is kept beside it, must not remember either
+        vars(life).update(vars(changed))
+
+
+def take_out(life: Life, class_name: str, crew: Crew) -> None:
+    """Take a class out of ``life``, which knows others, and sleep."""
+    index = next(index for index, lesson in enumerate(life.lessons) if class_name in lesson.classes)
+    lesson, memory = life.lessons[index], life.memories[index]
+    kept = [place for place, name in enumerate(lesson.classes) if name != class_name]
+    life.drop_outputs(index, kept)
+    life.current, life.fast_learner = min(index, len(life.lessons) - 1), copy.deepcopy(life.neocortex)
+    if kept:
+        counts = [max(count, LEAST_RECALLED) if place in kept else 0 for place, count in enumerate(lesson.images)]
+        old = recall(memory, counts, life.key("forget"))
+        data = LabelledImages(old.images, torch.tensor([kept.index(label) for label in old.labels.tolist()]))
+        here = crew.at(Place(life.strategy, index, "memorise"))
+        life.keep_memory(index, *faithful_memory(life, index, data, None, here))
+        lesson.classes = tuple(lesson.classes[place] for place in kept)
+        lesson.images = tuple(lesson.images[place] for place in kept)
+    task = Task(life.current, tuple(range(len(life.lessons[life.current].classes))))
+    consolidate(life, task, crew.at(Place(life.strategy, task.index, "consolidate")))
+    measure_recall(life, crew.team)
+    life.end_cycle()

@@ -1,0 +1,163 @@
+"""Memories that were trained before: a store that runs can share, so that each memory is trained once.
+
+A generator depends on its task's data, on the GAN's settings, on the seed, on the memory that it started from, on the
+number of workers and on the code, and on nothing else: not on sleep, nor on the network. The hash of all that is its
+address in the store.
+
+The code is in it twice. `VERSION` is raised by whoever changes what a memory becomes; a golden test (in
+tests/mygo/test_cache.py) fails until it is. And what the modules in `CODE` do, comments and docstrings aside, is hashed
+too, so that a change that nobody has tested yet finds nothing that other code trained.
+"""
+
+import ast
+import functools
+import hashlib
+import importlib
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from filelock import FileLock
+from torch import Tensor
+
+from mygo import seeding
+from mygo.data.datasets import LabelledImages
+from mygo.errors import InputError
+from mygo.events import Journal, Notice
+from mygo.learner import storage
+from mygo.memory.gan import ConvGenerator, GanConfig, Generator, generator_named
+from mygo.memory.quality import stored_tensors
+from mygo.training.precision import Precision
+from mygo.training.process_group import Team
+
+VERSION = 1
+"""Of what memories become: raise it with every change of code, of any package, after which they become others."""
+CODE = (
+    *(
+        "mygo.training.checkpoint",
+        "mygo.training.loop",
+        "mygo.data.datasets",
+        "mygo.training.exchange",
+        "mygo.memory.gan",
+        "mygo.training.graphs",
+        "mygo.networks.layers",
+    ),
+    *(
+        "mygo.memory.quality",
+        "mygo.training.optimiser",
+        "mygo.training.precision",
+        "mygo.seeding",
+        "mygo.networks.spectral",
+        "mygo.data.tasks",
+        "mygo.training.process_group",
+    ),
+)
+"""The modules that take part in training a memory."""
+
+
+@dataclass(frozen=True)
+class MemoryCache:
+    """A folder of trained generators, which processes and hosts may share."""
+
+    folder: Path
+
+    def address(
+        self,
+        images: LabelledImages,
+        config: GanConfig,
+        key: seeding.Key,
+        team: Team,
+        start: Generator | None,
+        precision: Precision,
+    ) -> str:
+        """Return where the generator that `train_gan` makes of these arguments is kept.
+
+        Of a generator of one's own the source of its class or function counts, but not of what that calls.
+
+        Raises:
+            InputError: that source cannot be had.
+        """
+        parts = (images.fingerprint, asdict(config), key, team.size, team.device.type, precision, torch.__version__)
+        digest = hashlib.sha256(repr((VERSION, parts)).encode())
+        for code in (*map(code_of, CODE), source_of(config.generator)):
+            digest.update(code.encode())
+        if start is not None:
+            for name, tensor in start.state_dict().items():
+                digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()[:32]
+
+    def recall_or_train(
+        self, address: str, blank: Generator, train: Callable[[], Generator], team: Team, journal: Journal
+    ) -> Generator:
+        """Return the generator at ``address``, after training and keeping it if nobody did.
+
+        Whoever comes while it is being trained waits for it. ``blank`` is an untrained generator of its sizes, and
+        ``train`` returns one whose weights are rounded as they are stored. All ranks of ``team`` must call this.
+        """
+        with self._locked(address, team):
+            found = self._read(address, journal) if team.rank == 0 else None
+            if float(team.sum(torch.tensor([float(found is not None)]))) > 0:
+                blank.load_state_dict(found or self._read(address, journal) or {})
+                return blank.to(team.device)
+            generator = train()
+            if team.rank == 0:
+                storage.write_tensors(self.folder, address, stored_tensors(generator))
+            team.barrier()
+            return generator
+
+    @contextmanager
+    def _locked(self, address: str, team: Team) -> Iterator[None]:
+        if team.rank > 0:  # rank 0 holds the lock for its team, which waits for its word
+            yield
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        # The operating system frees the lock of a process that dies.
+        with FileLock(self.folder / f"{address}.lock"):
+            yield
+
+    def _read(self, address: str, journal: Journal) -> dict[str, Tensor] | None:
+        path = next(self.folder.glob(f"{address}-*.safetensors"), None)
+        if path is None:
+            return None
+        try:
+            return storage.read_tensors(self.folder, path.name)
+        except InputError as error:
+            journal(Notice(f"A memory is trained again, since the one in the cache cannot be used: {error}"))
+            return None
+
+
+@functools.cache
+def code_of(module: str) -> str:
+    """Return what the source of ``module`` does, which comments, docstrings and line breaks do not change."""
+    tree = ast.parse(inspect.getsource(importlib.import_module(module)))
+    for node in ast.walk(tree):
+        for field, value in ast.iter_fields(node):
+            if isinstance(value, list):
+                setattr(node, field, [item for item in value if not is_text(item)])
+    return ast.dump(tree)
+
+
+def is_text(node: object) -> bool:
+    """Tell whether ``node`` is a statement that is nothing but a text."""
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+def source_of(generator: str) -> str:
+    """Return the source of what makes the ``generator`` of that name; nothing for those that come with MyGO.
+
+    Raises:
+        InputError: there is none, as for a class that was typed into an interpreter.
+    """
+    build = generator_named(generator)
+    if build is ConvGenerator:
+        return ""
+    try:
+        return inspect.getsource(build)
+    except (OSError, TypeError) as error:
+        raise InputError(
+            f"The source of the generator {generator!r} cannot be read, so its memories cannot be told from others: "
+            "define its class in a file, or leave out --memory-cache."
+        ) from error

@@ -1,0 +1,211 @@
+"""A generator as a memory: how good its dreams are, and the form in which it is kept."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from mygo import seeding
+from mygo.data.datasets import LabelledImages, to_pixels, to_unit_range
+from mygo.errors import LARGEST_WEIGHT, MOST_PROCESSES, check_ranges
+from mygo.memory.gan import GanConfig, Generator
+from mygo.networks.neocortex import NeocortexNet
+from mygo.training.process_group import Team
+
+RECALLED_TOGETHER = 256
+"""Dreams that one call of a generator makes."""
+QUALITY_SAMPLES = 500
+"""Dreams per class that the quality of a memory is measured on."""
+MEANS = ("label_fidelity", "diversity", "frechet_distance", "nearest_neighbour_ratio")
+"""The fields of `Quality` that are numbers, over all classes of a memory."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryConfig:
+    """The generative memory of a task and what it must reach."""
+
+    gan: GanConfig = field(default_factory=GanConfig)
+    """The conditional GAN."""
+    fidelity_floor: float = 0.7
+    """Least share of each class's dreams whose label a judge trained on the task's real data confirms."""
+    diversity_floor: float = 0.2
+    """Least variance of each class's dreams against that of its real images, in the judge's features."""
+    attempts: int = 2
+    """How often a memory is trained, each time with another seed, before a run ends for its quality."""
+
+    def __post_init__(self) -> None:
+        floors = {"fidelity_floor": (0.0, 1.0), "diversity_floor": (0.0, LARGEST_WEIGHT)}
+        check_ranges(self, "memory", **floors, attempts=(1, MOST_PROCESSES))
+
+
+@dataclass(frozen=True)
+class Quality:
+    """How good dreams are, as seen by a judge that learned the task's real images."""
+
+    label_fidelity: float
+    """Share of dreams that the judge gives their conditioning label."""
+    diversity: float
+    """Mean over classes of the total variance of the dreams' features, divided by that of the real images'."""
+    frechet_distance: float = 0.0
+    """Fréchet distance between the features of dreams and of real images, in units of the real ones' total variance, so
+    that judges can be compared; 0 is as good as real."""
+    nearest_neighbour_ratio: float = 1.0
+    """Median distance, in pixels, of a dream to the nearest training image of its class, divided by that of a training
+    image to the nearest other one. Clearly below 1, the memory repeats what it was trained on."""
+    label_fidelity_per_class: tuple[float, ...] = ()
+    """The label fidelity of each class's dreams; `label_fidelity` is their mean. Empty where it was not measured."""
+    diversity_per_class: tuple[float, ...] = ()
+    """The diversity of each class's dreams; `diversity` is their mean. Empty where it was not measured."""
+
+    @property
+    def means(self) -> dict[str, float]:
+        """The measures of the memory as a whole, by name."""
+        return {name: getattr(self, name) for name in MEANS}
+
+    def reaches(self, floor: MemoryConfig) -> bool:
+        """Tell whether both measures are at or above the floor, as a whole and for each class."""
+        whole = self.label_fidelity >= floor.fidelity_floor and self.diversity >= floor.diversity_floor
+        return whole and not self.classes_below(floor)
+
+    def classes_below(self, floor: MemoryConfig) -> list[int]:
+        """Return which classes are below the floor in one measure at least."""
+        pairs = zip(self.label_fidelity_per_class, self.diversity_per_class, strict=True)
+        return [
+            label
+            for label, (fidelity, diversity) in enumerate(pairs)
+            if fidelity < floor.fidelity_floor or diversity < floor.diversity_floor
+        ]
+
+    def of_class(self, label: int) -> "Quality":
+        """Return the measures that there are of one class alone."""
+        return Quality(self.label_fidelity_per_class[label], self.diversity_per_class[label])
+
+    def __str__(self) -> str:
+        return f"label fidelity {self.label_fidelity:.3f}, diversity {self.diversity:.3f}"
+
+
+@torch.no_grad()
+def measure_quality(
+    generator: Generator, judge: NeocortexNet, task: int, data: LabelledImages, key: seeding.Key, team: Team
+) -> Quality:
+    """Return the quality of ``generator``'s dreams according to ``judge``, which was trained on the real ``data``.
+
+    Of every class, `QUALITY_SAMPLES` dreams are compared with as many real images. Every rank gets the same numbers, so
+    that all decide alike.
+    """
+    device = team.device
+    judge.eval()
+    labels = torch.arange(generator.num_classes, device=device).repeat_interleave(QUALITY_SAMPLES)
+    noise = torch.randn(len(labels), generator.latent_dim, generator=seeding.stream(*key, "quality")).to(device)
+    confirmed: list[int] = []
+    spreads, distances = [], []
+    features: dict[str, list[Tensor]] = {"dreamt": [], "real": []}
+    for label in range(generator.num_classes):
+        rows = (labels == label).nonzero().squeeze(1)
+        # As they will be dreamt: through pixels.
+        dreams = to_unit_range(to_pixels(generator(noise[rows], labels[rows])))
+        dreamt = judge.features(dreams)
+        confirmed.append(int((judge.classifiers[task](dreamt).argmax(1) == label).sum()))
+        images = to_unit_range(data.images[data.labels == label].to(device))
+        real = judge.features(images[:QUALITY_SAMPLES])
+        spread = real.var(0, correction=0).sum().clamp_min(1e-12)
+        spreads.append(float(dreamt.var(0, correction=0).sum() / spread))
+        distances.append(nearest_neighbour_ratio(dreams, images))
+        features["dreamt"].append(dreamt)
+        features["real"].append(real)
+    measured = [
+        sum(confirmed) / len(labels),
+        sum(spreads) / len(spreads),
+        frechet_distance(torch.cat(features["dreamt"]), torch.cat(features["real"])),
+        sum(distances) / len(distances),
+        *(count / QUALITY_SAMPLES for count in confirmed),
+        *spreads,
+    ]
+    agreed = (team.sum(torch.tensor(measured, dtype=torch.float64)) / team.size).tolist()
+    whole, each = agreed[: len(MEANS)], agreed[len(MEANS) :]
+    return Quality(
+        **dict(zip(MEANS, whole, strict=True)),
+        label_fidelity_per_class=tuple(each[: generator.num_classes]),
+        diversity_per_class=tuple(each[generator.num_classes :]),
+    )
+
+
+def frechet_distance(some: Tensor, real: Tensor) -> float:
+    """Return the Fréchet distance between ``some`` features [N, F] and ``real`` ones [M, F].
+
+    Heusel et al. 2017, arXiv:1706.08500, eq. 6, divided by the real features' total variance.
+    """
+    (mean, covariance), (real_mean, real_covariance) = (moments(features.double()) for features in (some, real))
+    values, vectors = torch.linalg.eigh(real_covariance)
+    root = vectors * values.clamp_min(0).sqrt() @ vectors.T
+    crossed = torch.linalg.eigvalsh(root @ covariance @ root).clamp_min(0).sqrt().sum()
+    total = real_covariance.trace()
+    distance = (mean - real_mean).square().sum() + covariance.trace() + total - 2 * crossed
+    return float(distance.clamp_min(0) / total.clamp_min(1e-12))
+
+
+def moments(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the mean [F] and the covariance [F, F] of ``features`` [N, F]."""
+    mean = features.mean(0)
+    centred = features - mean
+    return mean, centred.T @ centred / len(features)
+
+
+def nearest_neighbour_ratio(dreams: Tensor, images: Tensor) -> float:
+    """Return how far ``dreams`` [N, C, H, W] are from the nearest of ``images`` [M, C, H, W], against the images' own.
+
+    What an image that was not trained on would have is estimated by leaving one out: the distance of each of the first
+    N images to the nearest other one. A single image has no other; its ratio counts as 1.
+    """
+    if len(images) < 2:
+        return 1.0
+    flat = images.flatten(1)
+    of_dreams = torch.cdist(dreams.flatten(1), flat).amin(1)
+    among_images = torch.cdist(flat[: len(dreams)], flat)
+    among_images.fill_diagonal_(torch.inf)
+    return float(of_dreams.median() / among_images.amin(1).median().clamp_min(1e-12))
+
+
+@torch.no_grad()
+def recall(memory: Generator, counts: Sequence[int], key: seeding.Key) -> LabelledImages:
+    """Return dreams of ``memory``, ``counts`` of each of its classes, class after class; the same for the same key."""
+    labels = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
+    noise = torch.randn(len(labels), memory.latent_dim, generator=seeding.stream(*key))
+    parts = zip(noise.split(RECALLED_TOGETHER), labels.split(RECALLED_TOGETHER), strict=True)
+    return LabelledImages(torch.cat([to_pixels(memory(*part)) for part in parts]), labels)
+
+
+@torch.no_grad()
+def sample_grid(generator: Generator, key: seeding.Key, device: torch.device, columns: int = 10) -> Tensor:
+    """Return dreams to look at, uint8 [classes * columns, C, H, W], class after class.
+
+    Of feature maps, which have neither one nor three channels, it is the mean over channels.
+    """
+    labels = torch.arange(generator.num_classes, device=device).repeat_interleave(columns)
+    noise = torch.randn(len(labels), generator.latent_dim, generator=seeding.stream(*key, "grid")).to(device)
+    dreams = generator(noise, labels)
+    if dreams.shape[1] not in (1, 3):
+        dreams = dreams.mean(1, keepdim=True)
+    return to_pixels(dreams).cpu()
+
+
+@torch.no_grad()
+def as_stored(module: nn.Module) -> None:
+    """Round the weights of ``module`` to the half precision in which memories are kept, in place.
+
+    A memory is used as it is stored, so a life that goes on in memory and one read back from disk are the same.
+    """
+    for tensor in module.state_dict().values():
+        if tensor.is_floating_point():
+            tensor.copy_(tensor.half())
+
+
+def stored_tensors(module: nn.Module) -> dict[str, Tensor]:
+    """Return the weights of a memory in the form in which they are kept."""
+    return {name: t.half() if t.is_floating_point() else t for name, t in module.state_dict().items()}
+
+
+def stored_bytes(module: nn.Module) -> int:
+    """Return the bytes of the weights of a memory as they are kept."""
+    return sum(t.nbytes for t in stored_tensors(module).values())

@@ -1,0 +1,1 @@
+"""Backbones, the neocortex and the layers that networks are made of."""

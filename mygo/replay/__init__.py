@@ -1,0 +1,1 @@
+"""Replay: which dreams a sleep learns from, and who dreams them."""

@@ -1,0 +1,1 @@
+"""What a person sees: the terminal, TensorBoard, results, plots and the report."""
