@@ -1,7 +1,7 @@
 """A life of Avalanche's GenerativeReplay on Split Fashion-MNIST; `benchmarks/peers.py` runs it, with its own Python.
 
 An MLP of 2×400 units, Adam 1e-3, batches of 128 and as many replayed (the protocol of van de Ven & Tolias 2019,
-arXiv:1904.07734), with Avalanche's default generator, a VAE. It needs avalanche-lib and what `mygo.data.datasets` needs.
+arXiv:1904.07734), with Avalanche's default generator, a VAE. It needs avalanche-lib beside what MyGO needs.
 The last line that it prints is JSON: seconds, data and evaluation included and imports not, and class-IL accuracy.
 """
 

@@ -88,9 +88,9 @@ def read_source(
 
     All images are resized to the life's shape (see `mygo.data.images.as_pixels`). A new life's is the usual size (see
     `mygo.data.images.usual_size`), with sides from 8 to 32 that are multiples of 4, and it sees in grey if all images
-    are grey. A life that sees in colour takes grey images too. Where the source has no test images, ``held_out`` of each
-    class, at least one image, takes their place, the same each time. Labels are positions in the sorted class names,
-    whose letters are composed (see `mygo.data.spelling`).
+    are grey. A life that sees in colour takes grey images too. Where the source has no test images, ``held_out`` of
+    each class, at least one image, takes their place, the same each time. Labels are positions in the sorted class
+    names, whose letters are composed (see `mygo.data.spelling`).
 
     Raises:
         InputError: there is no such source or it is of another form, a class is ``known`` or has fewer than ``least``

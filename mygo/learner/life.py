@@ -200,8 +200,8 @@ class Record:
     seconds: dict[str, float] = field(default_factory=dict)
     """Wall seconds per phase name, over all tasks."""
     waits: dict[str, dict[str, float]] = field(default_factory=dict)
-    """Per phase name, the part of its seconds that the first worker waited, by reason (`mygo.training.loop.WAITS`), since
-    it was interrupted last; in the rest it worked."""
+    """Per phase name, the part of its seconds that the first worker waited, by reason (`mygo.training.loop.WAITS`),
+    since it was interrupted last; in the rest it worked."""
     label_fidelity: list[float] = field(default_factory=list)
     diversity: list[float] = field(default_factory=list)
     frechet_distance: list[float] = field(default_factory=list)
