@@ -38,9 +38,9 @@ from mygo.baselines import registry as strategies  # noqa: E402
 from mygo.config.presets import preset  # noqa: E402
 from mygo.config.settings import change  # noqa: E402
 from mygo.data.datasets import DatasetName  # noqa: E402
+from mygo.files import read_json, write_json  # noqa: E402
 from mygo.jobs.experiment import Experiment, ExperimentConfig  # noqa: E402
-from mygo.learner.life import Life  # noqa: E402
-from mygo.learner.storage import read_json, write_json  # noqa: E402
+from mygo.jobs.life import Life  # noqa: E402
 from mygo.memory import cache  # noqa: E402
 from mygo.networks import neocortex  # noqa: E402
 from mygo.replay import dreams  # noqa: E402

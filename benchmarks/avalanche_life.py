@@ -17,7 +17,8 @@ import torch
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path[0] = str(REPOSITORY)
 
-from mygo.data.datasets import LabelledImages, load_dataset  # noqa: E402
+from mygo.data.datasets import load_dataset  # noqa: E402
+from mygo.data.examples import LabelledImages  # noqa: E402
 from mygo.data.tasks import Task, deal_classes  # noqa: E402
 from mygo.data.torchvision_shim import torchvision  # noqa: E402, F401  now it can be imported beside a CPU build of torch
 

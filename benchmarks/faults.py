@@ -33,7 +33,7 @@ from distributed.run import parse  # noqa: E402
 from mygo.config.presets import preset  # noqa: E402
 from mygo.config.settings import change  # noqa: E402
 from mygo.jobs.experiment import Experiment, ExperimentConfig  # noqa: E402
-from mygo.learner.life import Life  # noqa: E402
+from mygo.jobs.life import Life  # noqa: E402
 
 NUM_TASKS = 3
 OVER = "its end"

@@ -36,11 +36,11 @@ from benchmarks.lives import (  # noqa: E402
     with_steps,
 )
 from benchmarks.report import table, write_report  # noqa: E402
+from mygo.config.learner import LifeConfig  # noqa: E402
 from mygo.config.presets import preset  # noqa: E402
 from mygo.config.settings import change  # noqa: E402
 from mygo.data.datasets import DatasetName  # noqa: E402
 from mygo.jobs.experiment import Experiment, ExperimentConfig  # noqa: E402
-from mygo.learner.life import LifeConfig  # noqa: E402
 from mygo.replay.dreams import OwnDreams  # noqa: E402
 from mygo.training.process_group import Ranks  # noqa: E402
 

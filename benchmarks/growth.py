@@ -39,12 +39,13 @@ from benchmarks.lives import (  # noqa: E402
 )
 from benchmarks.report import table, write_report  # noqa: E402
 from mygo.baselines.registry import STRATEGIES  # noqa: E402
+from mygo.config.learner import LifeConfig  # noqa: E402
 from mygo.config.presets import preset  # noqa: E402
+from mygo.cycle import settled, sleep  # noqa: E402
 from mygo.data.tasks import Task  # noqa: E402
 from mygo.evaluate import accuracy_rows  # noqa: E402
-from mygo.jobs.experiment import settled, sleep  # noqa: E402
-from mygo.learner.life import Life, LifeConfig  # noqa: E402
-from mygo.replay.dreams import OwnDreams  # noqa: E402
+from mygo.jobs.life import Life  # noqa: E402
+from mygo.replay.dreams import OwnDreams, schedule_of  # noqa: E402
 from mygo.sleep import consolidate  # noqa: E402
 from mygo.training.loop import Crew  # noqa: E402
 from mygo.training.process_group import Solo  # noqa: E402
@@ -86,7 +87,7 @@ def seconds_of_parts(saved: Saved) -> dict[str, Callable[[], float]]:
     """Return what measures each part of a sleep, by its name with its unit."""
     life, task = saved.make(), saved.task
     crew = settled(life, Crew(Solo(), OwnDreams()))
-    dreamer, night = life.dreamer(torch.device("cpu")), life.night()
+    dreamer, night = life.dreamer(torch.device("cpu")), schedule_of(life)
     dreams = SameDreams(dreams_of_a_step(life))
     tests = [data_of(TEST_IMAGES, CLASSES, saved.shape)] * saved.memories
 

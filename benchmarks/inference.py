@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mygo.data.datasets import LabelledImages, to_unit_range
-from mygo.learner.life import Life
+from mygo.data.examples import LabelledImages, to_unit_range
+from mygo.jobs.life import Life
 from mygo.memory.quality import recall
 from mygo.networks.neocortex import NeocortexNet
 

@@ -14,13 +14,15 @@ from typing import TypeVar
 import torch
 
 from mygo import sleep, wake
+from mygo.config.learner import LifeConfig
 from mygo.config.settings import change
-from mygo.data.datasets import LabelledImages
+from mygo.data.examples import LabelledImages
 from mygo.data.tasks import Task
-from mygo.learner.life import Life, LifeConfig
+from mygo.jobs.life import Life
 from mygo.memory.gan import train_gan
 from mygo.memory.quality import Quality
-from mygo.replay.dreams import Dreams, Night, OwnDreams
+from mygo.networks.generator import build_generator
+from mygo.replay.dreams import Dreams, Night, OwnDreams, schedule_of
 from mygo.training.allocation import keep_freed_memory
 from mygo.training.checkpoint import Parts
 from mygo.training.graphs import WARM_UP
@@ -170,7 +172,7 @@ def life_of(config: LifeConfig, memories: int, classes: int, shape: SHAPE, folde
     life = Life("mygo", config, shape, folder)
     for index in range(memories):
         life.begin(Task(index, tuple(range(index * classes, (index + 1) * classes))))
-        life.keep_memory(index, config.build_generator(classes, shape), Quality(1.0, 1.0))
+        life.keep_memory(index, build_generator(config.memory.gan, classes, shape), Quality(1.0, 1.0))
     life.fast_learner = Life("mygo", config, shape).neocortex
     for _ in range(memories):
         life.fast_learner.add_task_head(classes)
@@ -190,7 +192,7 @@ def with_batch(config: LifeConfig, batch: int, steps: int) -> LifeConfig:
 
 def dreams_of_a_step(life: Life) -> Dreams:
     """Return what one step of the newest task's sleep learns from."""
-    night = replace(life.night(), steps_per_block=1)
+    night = replace(schedule_of(life), steps_per_block=1)
     return next(OwnDreams().dreams(life, night, Solo()))
 
 

@@ -42,12 +42,12 @@ from benchmarks.lives import (  # noqa: E402
     with_steps,
 )
 from benchmarks.report import table, write_report  # noqa: E402
+from mygo.config.learner import LifeConfig, Precision  # noqa: E402
 from mygo.config.presets import preset  # noqa: E402
 from mygo.config.settings import change  # noqa: E402
-from mygo.learner.life import LifeConfig  # noqa: E402
-from mygo.replay.dreams import OwnDreams  # noqa: E402
+from mygo.replay.dreams import OwnDreams, dreamer_of, schedule_of  # noqa: E402
 from mygo.training.graphs import recordable  # noqa: E402
-from mygo.training.precision import Precision, resolved  # noqa: E402
+from mygo.training.precision import resolved  # noqa: E402
 from mygo.training.process_group import Solo  # noqa: E402
 
 Around = Callable[[int], AbstractContextManager[object]]
@@ -140,7 +140,7 @@ def parts_of(config: LifeConfig, shape: SHAPE, device: torch.device) -> list[Par
 def dreaming(config: LifeConfig, shape: SHAPE, device: torch.device) -> Callable[[int, Around], float]:
     """Return what dreams block after block, as a sleep does, and returns the seconds for each step's share."""
     life = life_of(config, MEMORIES, 2, shape)
-    dreamer, night = life.dreamer(device), life.night()
+    dreamer, night = dreamer_of(life, device), schedule_of(life)
 
     def run(steps: int, around: Around) -> float:
         blocks = max(1, steps // night.steps_per_block)

@@ -47,10 +47,10 @@ from distributed.cluster.capacity import Reservation  # noqa: E402
 from distributed.cluster.placement import place  # noqa: E402
 from distributed.cluster.session import ray_session  # noqa: E402
 from distributed.replay.dreamers import BlockRequest, start_dreamers  # noqa: E402
+from mygo.config.learner import LifeConfig  # noqa: E402
 from mygo.config.presets import preset  # noqa: E402
 from mygo.config.settings import change  # noqa: E402
-from mygo.learner.life import LifeConfig  # noqa: E402
-from mygo.replay.dreams import OwnDreams  # noqa: E402
+from mygo.replay.dreams import OwnDreams, schedule_of  # noqa: E402
 from mygo.training.loop import WAITS  # noqa: E402
 from mygo.training.precision import resolved  # noqa: E402
 from mygo.training.process_group import Ranks, Solo  # noqa: E402
@@ -133,7 +133,7 @@ def measure_dreamers(config: LifeConfig, shape: SHAPE, repeats: int, blocks: int
     with tempfile.TemporaryDirectory() as folder, ray_session(num_cpus=2):
         life = life_of(config, 5, 2, shape, Path(folder) / "life")
         life.save()
-        night = life.night()
+        night = schedule_of(life)
         dreams = sum(night.steps_in(block) for block in range(blocks)) * night.batch_size
         assert blocks <= night.blocks
         assert life.folder is not None

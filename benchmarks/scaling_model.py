@@ -28,15 +28,21 @@ sys.path[0] = str(REPOSITORY)
 
 from benchmarks.lives import PHASES, SHAPE, data_of, life_of, prepare_process, run_phase, seconds_of, with_batch  # noqa: E402
 from benchmarks.report import table, write_report  # noqa: E402
+from mygo.config.learner import LifeConfig  # noqa: E402
 from mygo.config.presets import preset  # noqa: E402
 from mygo.config.settings import change  # noqa: E402
 from mygo.evaluate import accuracy_rows  # noqa: E402
 from mygo.events import Event, PhaseEnded, Progress  # noqa: E402
 from mygo.jobs.experiment import Experiment, ExperimentConfig  # noqa: E402
-from mygo.learner.life import Life, LifeConfig  # noqa: E402
-from mygo.memory.gan import Discriminator  # noqa: E402
+from mygo.jobs.life import Life  # noqa: E402
+from mygo.networks.discriminator import Discriminator  # noqa: E402
+from mygo.networks.generator import build_generator  # noqa: E402
 from mygo.networks.neocortex import NeocortexNet  # noqa: E402
-from mygo.replay.dreams import Dreamer, Dreams  # noqa: E402
+from mygo.replay.dreams import (  # noqa: E402
+    Dreamer,
+    Dreams,
+    schedule_of,
+)
 from mygo.training.process_group import Ranks, Solo  # noqa: E402
 
 PARTS_OF_A_LIFE = (
@@ -232,7 +238,7 @@ def count_step(name: str, config: LifeConfig, shape: SHAPE, fixed: float, per_ex
         "head": [head],
         "fit": [net],
         "sleep": [net],
-        "gan": [config.build_generator(2, shape), Discriminator(2, shape, width=gan.discriminator_width)],
+        "gan": [build_generator(config.memory.gan, 2, shape), Discriminator(2, shape, width=gan.discriminator_width)],
     }[name]
     gradient_bytes = sum(4 * p.numel() for module in modules for p in module.parameters())
     return Step(fixed, per_example, (flops(3) - flops(1)) / 2 / 32, gradient_bytes, len(modules))
@@ -292,7 +298,7 @@ def measure_parts(config: LifeConfig, shape: SHAPE, start: float, start_worker: 
     dreamer = dreamer_of(life)
 
     def dream(count: int) -> float:
-        order = replace(life.night(), steps=1, batch_size=count).order(0)
+        order = replace(schedule_of(life), steps=1, batch_size=count).order(0)
         order = replace(order, tasks=torch.zeros_like(order.tasks))
         return seconds_of(lambda: dreamer.dream(order))
 
@@ -307,7 +313,7 @@ def measure_parts(config: LifeConfig, shape: SHAPE, start: float, start_worker: 
             each.save()
         read = [seconds_of(lambda folder=each.folder: Life.open(folder)) for each in lives]
         saved = [seconds_of(each.save) for each in lives]
-    one = dreamer.dream(replace(life.night(), batch_size=1, steps_per_block=1).order(0))
+    one = dreamer.dream(replace(schedule_of(life), batch_size=1, steps_per_block=1).order(0))
     return Parts(
         steps={name: measure_step(name, config, shape) for name in PHASES},
         latency=latency,
@@ -341,7 +347,7 @@ def dreamer_of(life: Life) -> Dreamer:
 
 def count_dream(life: Life) -> float:
     """Return the operations of one dream."""
-    order = replace(life.night(), steps=1, batch_size=32).order(0)
+    order = replace(schedule_of(life), steps=1, batch_size=32).order(0)
     with FlopCounterMode(display=False) as counter:
         dreamer_of(life).dream(order)
     return counter.get_total_flops() / 32

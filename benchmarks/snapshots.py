@@ -20,13 +20,14 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path[0] = str(REPOSITORY)
 
 from benchmarks.report import table, write_report  # noqa: E402
+from mygo.config.learner import LifeConfig  # noqa: E402
 from mygo.config.presets import preset  # noqa: E402
-from mygo.data.datasets import LabelledImages  # noqa: E402
+from mygo.data.examples import LabelledImages  # noqa: E402
 from mygo.data.tasks import Task  # noqa: E402
 from mygo.jobs.experiment import Experiment, ExperimentConfig  # noqa: E402
-from mygo.learner.life import LifeConfig  # noqa: E402
-from mygo.memory.gan import Generator, train_gan  # noqa: E402
+from mygo.memory.gan import train_gan  # noqa: E402
 from mygo.memory.quality import Quality, measure_quality  # noqa: E402
+from mygo.networks.generator import Generator  # noqa: E402
 from mygo.networks.neocortex import NeocortexNet  # noqa: E402
 from mygo.replay.dreams import OwnDreams  # noqa: E402
 from mygo.training.checkpoint import Forgetful, Parts  # noqa: E402

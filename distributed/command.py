@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from mygo.cli.flags import OptionalText
-from mygo.errors import MOST_PROCESSES, MOST_STEPS, InputError, check_ranges
+from mygo.config.ranges import MOST_PROCESSES, MOST_STEPS, check_ranges
+from mygo.errors import InputError
 from mygo.jobs.experiment import SAVE_EVERY
 from mygo.reporting.terminal import printable
 

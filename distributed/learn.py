@@ -15,9 +15,11 @@ from rich.console import Console
 from distributed.command import SMALL_SIDE, OnRay, glance, work_on_ray
 from mygo.cli.commands import Show
 from mygo.cli.flags import OptionalText, parse_flags
-from mygo.errors import check_share
+from mygo.config.learner import LifeConfig
+from mygo.config.ranges import check_share
 from mygo.jobs.lesson import Teaching
-from mygo.learner.life import Life, LifeConfig, SavedLife
+from mygo.jobs.life import Life
+from mygo.learner.saved import SavedLife
 from mygo.reporting.console import plain
 
 SHOWN = 10

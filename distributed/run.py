@@ -20,13 +20,13 @@ from rich.console import Console
 
 from distributed.command import OnRay, glance, work_on_ray
 from mygo.cli.flags import OptionalPath, OptionalText, parse_flags
+from mygo.config.learner import LifeConfig
 from mygo.config.presets import preset
 from mygo.config.settings import overlay
 from mygo.data.datasets import DATASETS, DatasetName, load_dataset
 from mygo.errors import InputError
+from mygo.files import read_json
 from mygo.jobs.experiment import Experiment, ExperimentConfig
-from mygo.learner.life import LifeConfig
-from mygo.learner.storage import read_json
 from mygo.reporting.console import new_console, plain
 from mygo.reporting.terminal import exit_code_of
 

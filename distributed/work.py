@@ -7,10 +7,10 @@ from typing import Any, Protocol
 from ray import cloudpickle
 
 from mygo.baselines.registry import STRATEGIES
+from mygo.config.learner import LifeConfig
 from mygo.errors import InputError
 from mygo.events import Journal
-from mygo.learner.life import LifeConfig
-from mygo.memory.gan import GENERATORS
+from mygo.networks.generator import GENERATORS
 from mygo.networks.neocortex import BACKBONES
 from mygo.replay.dreams import DreamSource
 from mygo.training.process_group import Team

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import mygo
-from mygo.memory.gan import Generator
+from mygo.networks.generator import Generator
 
 
 class PlainGenerator(Generator):

@@ -6,9 +6,9 @@ python examples/own_strategy.py
 import torch
 
 import mygo
-from mygo.data.datasets import LabelledImages
+from mygo.data.examples import LabelledImages
 from mygo.data.tasks import Task
-from mygo.learner.life import Life
+from mygo.jobs.life import Life
 from mygo.training.loop import Crew
 from mygo.wake import learn
 

@@ -4,11 +4,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mygo.baselines.registry import use_strategy
+    from mygo.config.learner import LifeConfig
     from mygo.config.presets import preset
     from mygo.config.settings import change
     from mygo.jobs.experiment import Experiment, ExperimentConfig
-    from mygo.learner.life import Life, LifeConfig
-    from mygo.memory.gan import use_generator
+    from mygo.jobs.life import Life
+    from mygo.networks.generator import use_generator
     from mygo.networks.neocortex import use_backbone
 
 __version__ = "0.1.0"
@@ -28,7 +29,8 @@ __all__ = [
 _MODULES = {
     "mygo.jobs.experiment": ("Experiment", "ExperimentConfig"),
     "mygo.memory.gan": ("use_generator",),
-    "mygo.learner.life": ("Life", "LifeConfig"),
+    "mygo.config.learner": ("LifeConfig",),
+    "mygo.jobs.life": ("Life",),
     "mygo.networks.neocortex": ("use_backbone",),
     "mygo.config.presets": ("preset",),
     "mygo.config.settings": ("change",),

@@ -10,7 +10,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from mygo.data.datasets import LabelledImages, to_unit_range
+from mygo.data.examples import LabelledImages, to_unit_range
+from mygo.learner.learner import Learner
+from mygo.memory.quality import recall
 from mygo.networks.neocortex import NeocortexNet
 from mygo.training.process_group import Team, share
 
@@ -78,3 +80,20 @@ def accuracy_rows(
 def count_equal(predictions: Tensor, labels: Tensor) -> int:
     """Return how many of ``predictions`` [N] equal ``labels`` [N]."""
     return int((predictions == labels).sum())
+
+
+RECALLED = 200
+"""Dreams of each class that recall is measured on."""
+
+
+def measure_recall(life: Learner, team: Team) -> list[LabelledImages]:
+    """Measure which share of each memory's dreams the network gives their class, and return the dreams."""
+    sizes = life.neocortex.head_sizes
+    recalled = [
+        recall(memory, [RECALLED] * size, (*life.key("recall"), task))
+        for task, (memory, size) in enumerate(zip(life.memories, sizes, strict=True))
+    ]
+    _, shares, _ = accuracy_rows(life.neocortex, recalled, team)
+    for lesson, recalled_share in zip(life.lessons, shares, strict=True):
+        lesson.recall = recalled_share
+    return recalled

@@ -1,58 +1,19 @@
 """Sleep: distil old and new knowledge into the neocortex, from dreams alone. There is no real data here."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor, nn
 
-from mygo.data.datasets import to_unit_range
-from mygo.data.images import LARGEST
+from mygo.config.learner import SleepConfig
+from mygo.data.examples import to_unit_range
 from mygo.data.tasks import Task
-from mygo.errors import LARGEST_RATE, LARGEST_WEIGHT, MOST_AT_ONCE, MOST_STEPS, SMALLEST_RATE, check_ranges
+from mygo.learner.learner import Learner
 from mygo.networks.neocortex import NeocortexNet, OwnOutputs, hand_back, own_outputs, stacked_heads
-from mygo.replay.dreams import Dreams
+from mygo.replay.dreams import Dreams, schedule_of
 from mygo.training.loop import Crew, Losses, Network, train
 from mygo.training.process_group import Team, batch_mean
 
-if TYPE_CHECKING:
-    from mygo.learner.life import Life
 
-
-@dataclass(frozen=True, kw_only=True)
-class SleepConfig:
-    """How much is dreamt and how it is distilled."""
-
-    steps: int = 1200
-    """Steps of each sleep."""
-    batch_size: int = 128
-    """Dreams per step, over all workers."""
-    steps_per_block: int = 8
-    """Steps whose dreams are made together, in one call of a dreamer; more with dozens of memories."""
-    max_shift: int = 1
-    """Most pixels by which a dream is moved before teacher and student see it."""
-    current_share: float | None = None
-    """Share of the newest task's dreams; by default every class has the same share."""
-    own_head_weight: float = 0.1
-    """Weight of the MSE between the student's and the teacher's centred logits of a dream's own task."""
-    all_heads_weight: float = 1.0
-    """Weight of the cross-entropy over all heads side by side, which makes them comparable."""
-    feature_weight: float = 0.0
-    """Weight of the MSE between the student's and the teacher's features; at 0 they are not computed at all."""
-    temperature: float = 1.0
-    """Temperature of the teacher's probabilities within a dream's own task, and of the student's over all heads."""
-    lr: float = 1e-3
-    """Adam's learning rate at the start; it falls to 0 along a cosine."""
-
-    def __post_init__(self) -> None:
-        sizes = {"steps": MOST_STEPS, "batch_size": MOST_AT_ONCE, "steps_per_block": MOST_AT_ONCE}
-        check_ranges(self, "sleep", **{name: (1, most) for name, most in sizes.items()}, max_shift=(0, LARGEST))
-        weights = dict.fromkeys(("own_head_weight", "all_heads_weight", "feature_weight"), (0.0, LARGEST_WEIGHT))
-        check_ranges(self, "sleep", **weights, lr=(SMALLEST_RATE, LARGEST_RATE))
-        check_ranges(self, "sleep", current_share=(0.0, 1.0), temperature=(1e-3, 1e3))
-
-
-def consolidate(life: "Life", task: Task, crew: Crew) -> None:
+def consolidate(life: Learner, task: Task, crew: Crew) -> None:
     """Train the neocortex on dreams of all tasks to answer as the teacher does.
 
     With one head only it is skipped: there is nothing to reconcile.
@@ -60,7 +21,7 @@ def consolidate(life: "Life", task: Task, crew: Crew) -> None:
     if len(life.lessons) == 1:
         return
     config = life.config.sleep
-    night = life.night()
+    night = schedule_of(life)
     outputs = own_outputs(life.neocortex.head_sizes, crew.team.device)
     dreams_by_step = crew.dreams.dreams(life, night, crew.team, crew.keeper.steps_done(crew.attempt))
 

@@ -2,47 +2,25 @@
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mygo import seeding
-from mygo.data.datasets import LabelledImages, to_unit_range
+from mygo.config.learner import MemoryConfig, WakeConfig
+from mygo.data.examples import LabelledImages, to_unit_range
 from mygo.data.tasks import EpochBatches, Task
-from mygo.errors import LARGEST_RATE, MOST_AT_ONCE, MOST_STEPS, SMALLEST_RATE, MemoryQualityError, check_ranges
+from mygo.errors import MemoryQualityError
 from mygo.events import Dreamt, Notice
-from mygo.memory.gan import Generator, train_gan
-from mygo.memory.quality import MemoryConfig, Quality, as_stored, measure_quality, sample_grid
+from mygo.learner.learner import Learner
+from mygo.memory.gan import train_gan
+from mygo.memory.quality import Quality, as_stored, measure_quality, sample_grid
+from mygo.networks.generator import Generator, build_generator
 from mygo.networks.neocortex import NeocortexNet
 from mygo.training.loop import Crew, Losses, Network, train
 from mygo.training.process_group import batch_mean
-
-if TYPE_CHECKING:
-    from mygo.learner.life import Life
-
-
-@dataclass(frozen=True, kw_only=True)
-class WakeConfig:
-    """How the new task is learned, apart from its memory."""
-
-    head_steps: int = 200
-    """Steps for the new head on frozen features."""
-    adapt_steps: int = 600
-    """Steps for the fast learner, features included (the first task trains the neocortex itself for as many)."""
-    batch_size: int = 128
-    """Real images per step, over all workers."""
-    lr: float = 1e-3
-    """Adam's learning rate at the start; it falls to 0 along a cosine."""
-    balance_classes: bool = True
-    """Draw the images of a class that has at most half as many as the largest that many times more often
-    (class-balanced sampling)."""
-
-    def __post_init__(self) -> None:
-        steps = dict.fromkeys(("head_steps", "adapt_steps"), (1, MOST_STEPS))
-        check_ranges(self, "wake", **steps, batch_size=(1, MOST_AT_ONCE), lr=(SMALLEST_RATE, LARGEST_RATE))
 
 
 class OneHead(nn.Module):
@@ -59,7 +37,7 @@ class OneHead(nn.Module):
         return logits
 
 
-def learn(life: "Life", task: Task, data: LabelledImages, crew: Crew) -> None:
+def learn(life: Learner, task: Task, data: LabelledImages, crew: Crew) -> None:
     """Train the task's head on the neocortex's features.
 
     A first task has nothing to protect and trains the features too. From then on they stay as they are, and every
@@ -84,7 +62,7 @@ def learn(life: "Life", task: Task, data: LabelledImages, crew: Crew) -> None:
     train(head, losses_of, batches.shares_of(crew.team), steps=config.head_steps, lr=config.lr, crew=crew)
 
 
-def adapt(life: "Life", task: Task, data: LabelledImages, crew: Crew) -> None:
+def adapt(life: Learner, task: Task, data: LabelledImages, crew: Crew) -> None:
     """Train the fast learner, a full copy of the network, on the new task; it is the newest task's teacher in sleep.
 
     The first task was learned with its features, so there the neocortex is its own fast learner.
@@ -96,7 +74,7 @@ def adapt(life: "Life", task: Task, data: LabelledImages, crew: Crew) -> None:
         fit_head(life.fast_learner, task, data, crew, life.key("adapt"), config.adapt_steps, config)
 
 
-def memorise(life: "Life", task: Task, data: LabelledImages, crew: Crew) -> None:
+def memorise(life: Learner, task: Task, data: LabelledImages, crew: Crew) -> None:
     """Train the task's conditional GAN and keep its generator, which begins as the memory of it, or the one before.
 
     Raises:
@@ -108,7 +86,7 @@ def memorise(life: "Life", task: Task, data: LabelledImages, crew: Crew) -> None
 
 
 def faithful_memory(
-    life: "Life", task: int, data: LabelledImages, start: Generator | None, crew: Crew
+    life: Learner, task: int, data: LabelledImages, start: Generator | None, crew: Crew
 ) -> tuple[Generator, Quality]:
     """Return a generator trained on ``data`` whose dreams are faithful and diverse enough, and how good they are.
 
@@ -146,13 +124,13 @@ def quality_in_words(quality: Quality, floor: MemoryConfig, class_names: Sequenc
     return f"{quality}; of class {'; '.join(below)}" if below else str(quality)
 
 
-def memory_key(life: "Life", attempt: int = 0) -> seeding.Key:
+def memory_key(life: Learner, attempt: int = 0) -> seeding.Key:
     """Return what the draws of one attempt at this cycle's memory are named by."""
     return *life.key("memorise"), attempt
 
 
 def trained_memory(
-    life: "Life", num_classes: int, data: LabelledImages, key: seeding.Key, start: Generator | None, crew: Crew
+    life: Learner, num_classes: int, data: LabelledImages, key: seeding.Key, start: Generator | None, crew: Crew
 ) -> Generator:
     """Return a generator that was trained on ``data``, now or by an earlier run that left it in the crew's cache.
 
@@ -168,7 +146,7 @@ def trained_memory(
     if crew.cache is None:
         return train_now()
     address = crew.cache.address(data, gan, key, crew.team, start, crew.precision)
-    blank = life.config.build_generator(num_classes, data.image_shape)
+    blank = build_generator(gan, num_classes, data.image_shape)
     return crew.cache.recall_or_train(address, blank, train_now, crew.team, crew.tell)
 
 

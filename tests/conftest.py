@@ -4,13 +4,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from mygo.data.datasets import ImageDataset, LabelledImages
+from mygo.config.learner import GanConfig, LifeConfig, MemoryConfig, SleepConfig, WakeConfig
+from mygo.data.examples import ImageDataset, LabelledImages
 from mygo.jobs.experiment import Experiment, ExperimentConfig
-from mygo.learner.life import LifeConfig
-from mygo.memory.gan import GanConfig
-from mygo.memory.quality import MemoryConfig
-from mygo.sleep import SleepConfig
-from mygo.wake import WakeConfig
 
 torch.set_num_threads(1)
 

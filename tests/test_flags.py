@@ -22,8 +22,8 @@ import distributed.learn
 import distributed.run
 import mygo.__main__
 import tune.sweep
+from mygo.config.learner import LifeConfig
 from mygo.errors import InputError
-from mygo.learner.life import LifeConfig
 from mygo.reporting.terminal import exit_code_of
 
 

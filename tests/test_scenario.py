@@ -14,8 +14,9 @@ import pytest
 import torch
 from PIL import Image
 
-from mygo.data.datasets import LabelledImages, load_dataset
-from mygo.learner.life import Life
+from mygo.data.datasets import load_dataset
+from mygo.data.examples import LabelledImages
+from mygo.jobs.life import Life
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 NAMES = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker")

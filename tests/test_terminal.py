@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from mygo.data.datasets import LabelledImages
-from mygo.learner.life import Life, LifeConfig
+from mygo.config.learner import LifeConfig
+from mygo.data.examples import LabelledImages
+from mygo.jobs.life import Life
 from mygo.reporting.console import new_console, plain
 from mygo.reporting.terminal import CLOSED_PIPE, Sink, printable
 

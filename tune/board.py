@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.table import Table
 from torch.utils.tensorboard import SummaryWriter
 
-from mygo.learner.storage import read_json, write_json
+from mygo.files import read_json, write_json
 from mygo.reporting.tensorboard import add_row
 from tune.trial import Plan, Point
 

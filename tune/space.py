@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 import ray.tune
 
+from mygo.config.learner import LifeConfig
 from mygo.config.settings import look_up
 from mygo.errors import InputError
-from mygo.learner.life import LifeConfig
 
 SpaceName = Literal["sleep", "all"]
 

@@ -18,7 +18,7 @@ from rich.console import Console
 
 from distributed.cluster.capacity import is_free, waiting_for
 from mygo.errors import MygoError
-from mygo.learner.storage import read_json
+from mygo.files import read_json
 from mygo.reporting.console import plain
 from tune.board import TrialBoard, TrialRecord
 from tune.space import Space, settings_of

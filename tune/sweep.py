@@ -19,13 +19,14 @@ from rich.console import Console
 
 from distributed.run import class_order, dataset_named
 from mygo.cli.flags import OptionalPath, OptionalText, parse_flags
+from mygo.config.learner import LifeConfig
 from mygo.config.presets import preset
+from mygo.config.ranges import LARGEST_SEED, MOST_PROCESSES, MOST_STEPS, check_ranges, check_share
 from mygo.config.settings import change
 from mygo.data.datasets import DatasetName, load_dataset
-from mygo.errors import LARGEST_SEED, MOST_PROCESSES, MOST_STEPS, InputError, check_ranges, check_share
+from mygo.errors import InputError
+from mygo.files import check_writable, read_json, write_json
 from mygo.jobs.experiment import Experiment, ExperimentConfig, versions
-from mygo.learner.life import LifeConfig
-from mygo.learner.storage import check_writable, read_json, write_json
 from mygo.reporting.console import new_console, plain
 from mygo.reporting.terminal import exit_code_of
 from tune.space import Space, search_space

@@ -18,11 +18,12 @@ from distributed.cluster.placement import Placement
 from distributed.training.trainer import run_on_ray
 from distributed.work import make_known
 from mygo.config.settings import change
+from mygo.cycle import settled
 from mygo.errors import InputError, MygoError
 from mygo.events import Evaluated, Event, tee
-from mygo.jobs.experiment import Experiment, ExperimentConfig, settled
-from mygo.learner.life import Life
-from mygo.learner.storage import read_json, write_json
+from mygo.files import read_json, write_json
+from mygo.jobs.experiment import Experiment, ExperimentConfig
+from mygo.jobs.life import Life
 from mygo.memory.cache import MemoryCache
 from mygo.replay.dreams import OwnDreams
 from mygo.reporting.tensorboard import TensorBoardJournal

@@ -19,8 +19,8 @@ from ray import cloudpickle
 from distributed.cluster.capacity import Reservation
 from distributed.replay.actor import DreamerActor
 from distributed.work import what_is_known
-from mygo.learner.life import Life
-from mygo.replay.dreams import Dreamer, Dreams, Night
+from mygo.learner.learner import Learner
+from mygo.replay.dreams import Dreamer, Dreams, Night, dreamer_of, schedule_of
 from mygo.training.allocation import keep_freed_memory
 from mygo.training.process_group import Team
 
@@ -61,11 +61,11 @@ class BlockDreamer:
         """
         wanted = (request.folder, request.cycles)
         if self._loaded != wanted:
-            life = Life.open(request.folder)
+            life = Learner.open(request.folder)
             if life.cycles != request.cycles:
                 raise RuntimeError(f"{request.folder} has had {life.cycles} cycles, not {request.cycles}")
-            self._dreamer = life.dreamer(self._device)
-            self._night = life.night()
+            self._dreamer = dreamer_of(life, self._device)
+            self._night = schedule_of(life)
             self._loaded = wanted
         dreams = self._dreamer.dream(self._night.order(request.block, request.rank, request.size))
         return {field.name: getattr(dreams, field.name).cpu().numpy() for field in fields(Dreams)}
@@ -99,7 +99,7 @@ class PooledDreams:
     def __init__(self, dreamers: Sequence[Any]) -> None:
         self.dreamers = dreamers
 
-    def dreams(self, life: Life, night: Night, team: Team, first_step: int = 0) -> Iterator[Dreams]:
+    def dreams(self, life: Learner, night: Night, team: Team, first_step: int = 0) -> Iterator[Dreams]:
         """Return this rank's share of each step's dreams, in order, with a bounded number of blocks in flight.
 
         Raises:

@@ -1,47 +1,46 @@
 """What MyGO is compared with: the same network, heads, number of steps and evaluation, on each task's real data."""
 
 import copy
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from mygo import seeding
-from mygo.data.datasets import LabelledImages, to_unit_range
+from mygo.config.learner import WakeConfig
+from mygo.data.examples import LabelledImages, to_unit_range
 from mygo.data.tasks import EpochBatches, Task, repeats_of
+from mygo.learner.learner import Learner
+from mygo.memory.quality import memory_bytes_of
 from mygo.training.loop import Crew, Losses, Network, train
 from mygo.training.process_group import batch_mean, share
-from mygo.wake import WakeConfig, fit_head
-
-if TYPE_CHECKING:
-    from mygo.learner.life import Life
+from mygo.wake import fit_head
 
 LWF_TEMPERATURE = 2.0
 """Temperature of the distillation of Learning without Forgetting (Li & Hoiem 2016, arXiv:1606.09282)."""
 
 
-def finetune(life: "Life", task: Task, data: LabelledImages, crew: Crew) -> None:
+def finetune(life: Learner, task: Task, data: LabelledImages, crew: Crew) -> None:
     """Train features and the new head on the new task, and nothing else: the lower bound."""
     key = (life.config.seed, "finetune", task.index)
     fit_head(life.neocortex, task, data, crew, key, life.config.baseline_steps, life.config.wake)
 
 
-def joint(life: "Life", task: Task, data: LabelledImages, crew: Crew) -> None:
+def joint(life: Learner, task: Task, data: LabelledImages, crew: Crew) -> None:
     """Keep all real data and train on all of it: the upper bound."""
     life.exemplars.append(data)
     fit_all_heads(life, task, life.exemplars, crew, "joint")
 
 
-def replay(life: "Life", task: Task, data: LabelledImages, crew: Crew) -> None:
+def replay(life: Learner, task: Task, data: LabelledImages, crew: Crew) -> None:
     """Train on the new task and on real images kept of earlier ones, as many bytes a task as a generator takes."""
     fit_all_heads(life, task, [*life.exemplars, data], crew, "replay", balanced=True)
-    keep = max(1, life.config.memory_bytes_of(len(task.classes), data.image_shape) // data[:1].nbytes)
+    keep = max(1, memory_bytes_of(life.config.memory.gan, len(task.classes), data.image_shape) // data[:1].nbytes)
     order = torch.randperm(len(data), generator=seeding.stream(life.config.seed, "exemplars", task.index))
     life.exemplars.append(data[order[:keep]])
 
 
-def learning_without_forgetting(life: "Life", task: Task, data: LabelledImages, crew: Crew) -> None:
+def learning_without_forgetting(life: Learner, task: Task, data: LabelledImages, crew: Crew) -> None:
     """Train on the new task while the old heads keep answering on its images as they did before (Li & Hoiem 2016)."""
     config = life.config.wake
     if task.index == 0:
@@ -75,7 +74,7 @@ def learning_without_forgetting(life: "Life", task: Task, data: LabelledImages, 
 
 
 def fit_all_heads(
-    life: "Life", task: Task, parts: list[LabelledImages], crew: Crew, name: str, *, balanced: bool = False
+    life: Learner, task: Task, parts: list[LabelledImages], crew: Crew, name: str, *, balanced: bool = False
 ) -> None:
     """Train the whole network with cross-entropy over all heads, on real examples of each task so far (``parts``).
 

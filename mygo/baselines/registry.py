@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 from mygo import sleep, wake
 from mygo.baselines import methods as baselines
-from mygo.data.datasets import LabelledImages
+from mygo.data.examples import LabelledImages
 from mygo.data.tasks import Task
-from mygo.learner.life import Life
+from mygo.learner.learner import Learner
 from mygo.training.loop import Crew
 
-WakePhase = Callable[[Life, Task, LabelledImages, Crew], None]
-SleepPhase = Callable[[Life, Task, Crew], None]
+WakePhase = Callable[[Learner, Task, LabelledImages, Crew], None]
+SleepPhase = Callable[[Learner, Task, Crew], None]
 
 
 @dataclass(frozen=True)

@@ -16,15 +16,17 @@ from rich.console import Console
 from rich.table import Table
 
 from mygo.cli.flags import OptionalText
-from mygo.errors import LARGEST_SEED, InputError, check_ranges
+from mygo.config.ranges import LARGEST_SEED, check_ranges
+from mygo.errors import InputError
 from mygo.reporting.console import new_table, plain
 from mygo.reporting.terminal import printable
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from mygo.learner.life import Life, SavedLife
+    from mygo.jobs.life import Life
     from mygo.learner.predict import Predictions
+    from mygo.learner.saved import SavedLife
 
 UNKNOWN = "unknown"
 """What an image is called whose class the life is not sure enough of."""
@@ -95,7 +97,7 @@ class Show:
 
     def run(self, console: Console) -> None:
         """Print the tasks of the life and what it is as a whole."""
-        from mygo.learner.life import SavedLife
+        from mygo.learner.saved import SavedLife
 
         facts = facts_of(SavedLife.open(life_folder(self.life), tell))
         if self.as_json:
@@ -128,7 +130,7 @@ class Dream:
 
     def run(self, console: Console) -> None:
         """Write the picture."""
-        from mygo.learner.storage import check_target, write_atomically
+        from mygo.files import check_target, write_atomically
 
         check_target(self.out, ".png")
         dreams = open_life(self.life).dream(self.class_name, self.count, self.seed)
@@ -146,8 +148,8 @@ class Export:
 
     def run(self, console: Console) -> None:
         """Write the file."""
+        from mygo.files import check_target
         from mygo.learner.export import export_onnx, export_program
-        from mygo.learner.storage import check_target
 
         check_target(self.out, ".onnx", ".pt2")
         life = open_life(self.life)
@@ -169,9 +171,9 @@ class Forget:
 
     def run(self, console: Console) -> None:
         """Let the life forget, and show what it knows then."""
-        from mygo.jobs.lesson import forget
-        from mygo.learner.life import Life
-        from mygo.learner.storage import check_writable
+        from mygo.files import check_writable
+        from mygo.jobs.forget import forget
+        from mygo.jobs.life import Life
         from mygo.reporting.console import ConsoleJournal
 
         folder = life_folder(self.life)
@@ -189,7 +191,7 @@ class Report:
 
     def run(self, console: Console) -> None:
         """Write the report."""
-        from mygo.learner.storage import check_writable
+        from mygo.files import check_writable
         from mygo.reporting.report import write_report
 
         folder = run_or_life(self.life)
@@ -206,7 +208,7 @@ def life_folder(folder: Path) -> Path:
     Raises:
         InputError: it is neither; the message names the lives that there are to choose from.
     """
-    from mygo.learner.life import Life
+    from mygo.jobs.life import Life
 
     try:
         for meant in (folder, folder / "life" / "mygo"):
@@ -236,7 +238,7 @@ def open_life(folder: Path) -> "Life":
     Raises:
         InputError: there is none, or it is damaged or of another version.
     """
-    from mygo.learner.life import Life
+    from mygo.jobs.life import Life
 
     return Life.open(life_folder(folder), tell)
 

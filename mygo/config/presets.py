@@ -1,11 +1,7 @@
 """The learner that each data set gets by default."""
 
+from mygo.config.learner import GanConfig, LifeConfig, MemoryConfig, SleepConfig, WakeConfig
 from mygo.data.datasets import DatasetName
-from mygo.learner.life import LifeConfig
-from mygo.memory.gan import GanConfig
-from mygo.memory.quality import MemoryConfig
-from mygo.sleep import SleepConfig
-from mygo.wake import WakeConfig
 
 
 def preset(dataset: DatasetName) -> LifeConfig:

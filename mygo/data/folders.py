@@ -12,7 +12,7 @@ from PIL import Image
 from mygo.data.images import SUFFIXES, Size, open_picture, size_of
 from mygo.data.spelling import composed
 from mygo.errors import InputError
-from mygo.learner.storage import LOCK, MANIFEST
+from mygo.files import LOCK, MANIFEST
 
 SYSTEMS_FOLDERS = (
     *("__macosx", "@eadir", "@tmp", "@recycle", "#recycle", "#snapshot", "$recycle.bin", "system volume information"),

@@ -16,9 +16,12 @@ import numpy.typing as npt
 from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 from torch import Tensor
 
+from mygo.config.ranges import LARGEST, SMALLEST
+
 Pixels = npt.NDArray[np.uint8]
 Size = tuple[int, int]
 """Height and width in pixels."""
+
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM", "AVIF")
 """What is opened, whatever a file is called. Others that PIL knows start programs or need files of their own."""
@@ -29,8 +32,6 @@ SUFFIXES = (
 )
 """Files that are meant as pictures; HEIC, which PIL cannot read, is among them so that it is not overlooked."""
 
-SMALLEST, LARGEST = 8, 32
-"""The sides of images that MyGO learns, in pixels."""
 STEP = 4
 """The sides are multiples of this, which the backbone conv needs."""
 

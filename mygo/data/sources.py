@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mygo.data.datasets import ImageDataset, LabelledImages, with_held_out
+from mygo.data.examples import ImageDataset, LabelledImages, with_held_out
 from mygo.data.folders import Folder, picture_files
 from mygo.data.images import (
     REMARKS,

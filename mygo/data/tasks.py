@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mygo import seeding
-from mygo.data.datasets import ImageDataset, LabelledImages
+from mygo.data.examples import ImageDataset, LabelledImages
 from mygo.errors import DataGoneError, InputError
 from mygo.training.process_group import Team, share
 

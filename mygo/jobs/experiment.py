@@ -1,29 +1,30 @@
 """The experiment: lives of several strategies on one stream of tasks. It runs here or, the same object, on Ray."""
 
 import platform
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import mygo
-from mygo.baselines.registry import STRATEGIES, Strategy
-from mygo.data.datasets import DATASETS, DatasetName, LabelledImages, load_dataset, with_validation
+from mygo.baselines.registry import STRATEGIES
+from mygo.config.learner import LifeConfig
+from mygo.cycle import live
+from mygo.data.datasets import DATASETS, DatasetName, load_dataset
+from mygo.data.examples import with_validation
 from mygo.data.tasks import Task, TaskStream, deal_classes
 from mygo.errors import InputError
-from mygo.evaluate import accuracy_rows, average_accuracy, backward_transfer, forgetting
-from mygo.events import Evaluated, Journal, Notice, PhaseEnded, Place, silent
-from mygo.learner.life import Life, LifeConfig
-from mygo.learner.storage import check_writable, locked, write_json
+from mygo.evaluate import average_accuracy, backward_transfer, forgetting
+from mygo.events import Journal, Notice, silent
+from mygo.files import check_writable, locked, write_json
+from mygo.learner.learner import Learner
+from mygo.learner.state import check_networks
 from mygo.memory.cache import MemoryCache
 from mygo.replay.dreams import DreamSource, OwnDreams
 from mygo.training.allocation import keep_freed_memory
-from mygo.training.checkpoint import PhaseKeeper
 from mygo.training.loop import Crew
-from mygo.training.precision import resolved
 from mygo.training.process_group import Solo, Team
 
 RESULTS_SCHEMA = 1
@@ -63,7 +64,7 @@ class ExperimentConfig:
             raise InputError("--strategies must name at least one strategy, and each once.")
         if not 0 <= self.validation_share < 1:
             raise InputError(f"--validation-share must be at least 0 and below 1, not {self.validation_share}.")
-        self.life.check_networks()
+        check_networks(self.life)
         self.tasks()
 
     def tasks(self) -> list[Task]:
@@ -164,7 +165,7 @@ class Experiment:
         """
         if self.out is None:
             return
-        lives = [name for name in STRATEGIES if Life.exists(self.out / "life" / name)]
+        lives = [name for name in STRATEGIES if Learner.exists(self.out / "life" / name)]
         if lives and not resume:
             raise InputError(
                 f"{self.out} already holds a life: pass --resume to go on with it, or another --out to start afresh."
@@ -193,7 +194,7 @@ class Experiment:
 
     def open_life(
         self, strategy: str, image_shape: tuple[int, int, int], tell: Callable[[str], None] = lambda text: None
-    ) -> Life:
+    ) -> Learner:
         """Return the saved life of ``strategy``, or a new one for images of ``image_shape``.
 
         ``tell`` is told where its newest state is damaged and the one before is used.
@@ -202,9 +203,9 @@ class Experiment:
             InputError: the saved life has another configuration or belongs to another stream.
         """
         folder = None if self.out is None else self.out / "life" / strategy
-        if folder is None or not Life.exists(folder):
-            return Life(strategy, self.config.life, image_shape, folder, self.stream)
-        life = Life.open(folder, tell)
+        if folder is None or not Learner.exists(folder):
+            return Learner(strategy, self.config.life, image_shape, folder, self.stream)
+        life = Learner.open(folder, tell)
         wanted = self.config.life
         if life.config.identity != wanted.identity or life.stream != self.stream:
             raise InputError(
@@ -218,7 +219,7 @@ class Experiment:
         life.config = wanted
         return life
 
-    def results(self, lives: Sequence[Life], class_names: Sequence[str]) -> dict[str, Any]:
+    def results(self, lives: Sequence[Learner], class_names: Sequence[str]) -> dict[str, Any]:
         """Return what ``results.json`` holds; the README describes it."""
         config = asdict(self.config)
         config["data_root"] = str(self.config.data_root)
@@ -232,84 +233,7 @@ class Experiment:
         }
 
 
-def settled(life: Life, crew: Crew) -> Crew:
-    """Return ``crew`` as it computes ``life``: in the precision that it was begun with, or that it now begins with."""
-    life.settle(crew.team)
-    return replace(crew, precision=resolved(life.precision, crew.team.device), eager=life.config.eager)
-
-
-def live(life: Life, strategy: Strategy, stream: TaskStream, crew: Crew) -> None:
-    """Learn every task of ``stream`` that ``life`` has not learned yet: wake, sleep, evaluate."""
-    life.to(crew.team.device)
-    crew = settled(life, crew)
-    if crew.team.rank == 0 and not life.saved:
-        life.save()
-    for task in stream.skip(life.tasks_learned):
-        life.begin(task)
-        wake(life, strategy, task, stream, crew)
-        sleep(life, strategy, task, crew)
-        evaluate(life, task, stream.test[: task.index + 1], crew)
-
-
-def wake(life: Life, strategy: Strategy, task: Task, stream: TaskStream, crew: Crew) -> None:
-    """Run the phases that need the task's real data, which is gone when this returns."""
-    if all(name in life.phases_done for name in strategy.wake):
-        return
-    data = stream.hand_out(task)
-    if not life.phases_done:
-        life.count(task, data)
-    data = life.beside_recalled(task, data)
-    for name, phase in strategy.wake.items():
-        if name not in life.phases_done:
-            with saved_phase(life, task, name, crew) as here:
-                phase(life, task, data, here)
-
-
-def sleep(life: Life, strategy: Strategy, task: Task, crew: Crew) -> None:
-    """Run the phases that need no real data."""
-    for name, phase in strategy.sleep.items():
-        if name not in life.phases_done:
-            with saved_phase(life, task, name, crew) as here:
-                phase(life, task, here)
-
-
-def evaluate(life: Life, task: Task, tests: Sequence[LabelledImages], crew: Crew) -> None:
-    """Measure accuracy on held-out data of all tasks so far, and end the cycle."""
-    with saved_phase(life, task, "evaluate", crew):
-        perceived = [life.perceived(test) for test in tests]
-        task_il, class_il, life.record.confusion = accuracy_rows(life.neocortex, perceived, crew.team)
-        life.record.task_il.append(task_il)
-        life.record.class_il.append(class_il)
-        for lesson, within, among in zip(life.lessons, task_il, class_il, strict=True):
-            lesson.task_il, lesson.class_il = within, among
-        life.finish_cycle()
-    record = life.record
-    crew.tell(Evaluated(life.strategy, task.index, record.task_il, record.class_il, record.confusion))
-
-
-@contextmanager
-def saved_phase(life: Life, task: Task, name: str, crew: Crew) -> Iterator[Crew]:
-    """Time a phase, note that it is done and save the life; yields the crew at this place."""
-    place = Place(life.strategy, task.index, name)
-    keep = life.keep_checkpoint if crew.team.rank == 0 else None
-    keeper = PhaseKeeper(name, life.checkpoint, keep, crew.save_every)
-    here = replace(crew.at(place), keeper=keeper)
-    started = time.perf_counter()
-    yield here
-    seconds = keeper.seconds_before + time.perf_counter() - started
-    life.record.seconds[name] = life.record.seconds.get(name, 0.0) + seconds
-    waits = life.record.waits.setdefault(name, {})
-    for what, waited in here.waits.items():
-        waits[what] = waits.get(what, 0.0) + waited
-    if life.current is not None:  # unless this phase ended the cycle
-        life.phases_done.append(name)
-    if crew.team.rank == 0:
-        life.save()
-    crew.team.barrier()
-    crew.tell(PhaseEnded(place, seconds))
-
-
-def summary(life: Life) -> dict[str, Any]:
+def summary(life: Learner) -> dict[str, Any]:
     """Return one strategy's entry of ``results.json``."""
     matrices = {"task_il": life.record.task_il, "class_il": life.record.class_il}
     return {
@@ -322,7 +246,7 @@ def summary(life: Life) -> dict[str, Any]:
     }
 
 
-def costs(life: Life) -> dict[str, Any]:
+def costs(life: Learner) -> dict[str, Any]:
     """Return the part of `summary` that every life has: what it took, what it keeps, and how good its memories are."""
     strategy, record = STRATEGIES[life.strategy], life.record
     return {

@@ -1,6 +1,5 @@
 """One more lesson for a life, on a person's own images, and a class that it is to forget."""
 
-import copy
 import os
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -11,34 +10,34 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from mygo.baselines.registry import STRATEGIES
-from mygo.data.datasets import ImageDataset, LabelledImages
+from mygo.config.learner import LifeConfig
+from mygo.config.ranges import MOST_STEPS, check_ranges, check_share
+from mygo.cycle import saved_phase, settled, sleep, wake
+from mygo.data.examples import ImageDataset, LabelledImages
 from mygo.data.sources import Source, read_source
 from mygo.data.spelling import composed
 from mygo.data.tasks import Task, TaskStream
-from mygo.errors import MOST_STEPS, InputError, check_ranges, check_share
+from mygo.errors import InputError
 from mygo.evaluate import accuracy_rows
-from mygo.events import Journal, Notice, Place, silent
-from mygo.jobs.experiment import LAST_BREATH_SECONDS, SAVE_EVERY, saved_phase, settled, sleep, wake
-from mygo.learner.life import Life, LifeConfig, SavedLife
-from mygo.learner.storage import check_writable, locked
+from mygo.events import Journal, Notice, silent
+from mygo.files import check_writable, locked
+from mygo.jobs.experiment import LAST_BREATH_SECONDS, SAVE_EVERY
+from mygo.learner.learner import Learner
+from mygo.learner.saved import SavedLife
+from mygo.learner.state import check_networks
 from mygo.memory.cache import MemoryCache
-from mygo.memory.quality import recall
 from mygo.replay.dreams import DreamSource, OwnDreams
-from mygo.sleep import consolidate
 from mygo.training.allocation import keep_freed_memory
 from mygo.training.loop import Crew
 from mygo.training.process_group import Solo, Team
-from mygo.wake import faithful_memory
 
 if TYPE_CHECKING:
     from mygo.data.readers import Data
 
+from mygo.evaluate import measure_recall
+
 STRATEGY = "mygo"
 """The strategy of lives that are taught."""
-RECALLED = 200
-"""Dreams of each class that recall is measured on."""
-LEAST_RECALLED = 500
-"""Dreams of each class, at the least, that a memory is trained on when another class is taken out of it."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,7 @@ class Teaching:
     @property
     def learner(self) -> LifeConfig:
         """The settings that are lived with."""
-        return self.config or (SavedLife.open(self.folder).config if Life.exists(self.folder) else LifeConfig())
+        return self.config or (SavedLife.open(self.folder).config if Learner.exists(self.folder) else LifeConfig())
 
     @property
     def how_to_go_on(self) -> str:
@@ -156,28 +155,28 @@ class Teaching:
         if self.data is None:
             return None
         check_apart(self.folder, self.data)
-        if Life.exists(self.folder):
-            return read_for(Life.open(self.folder), self.data, self.held_out, update=self.update)
+        if Learner.exists(self.folder):
+            return read_for(Learner.open(self.folder), self.data, self.held_out, update=self.update)
         if self.update:
             raise InputError(f"{self.folder} holds no life that could be taught again: leave out --update.")
         return read_source(self.data, None, held_out=self.held_out)
 
-    def open_life(self, source: Source | None, tell: Callable[[str], None] = lambda text: None) -> Life:
+    def open_life(self, source: Source | None, tell: Callable[[str], None] = lambda text: None) -> Learner:
         """Return the life in the folder, or a new one that sees what ``source`` holds.
 
         Raises:
             InputError: it cannot be taught, or not with these settings.
         """
-        if not Life.exists(self.folder):
+        if not Learner.exists(self.folder):
             if source is None:
                 raise InputError(f"{self.folder} holds no life yet: pass --data with images for it to learn.")
-            return Life(STRATEGY, self.config or LifeConfig(), source.dataset.image_shape, self.folder)
-        life = Life.open(self.folder, tell)
+            return Learner(STRATEGY, self.config or LifeConfig(), source.dataset.image_shape, self.folder)
+        life = Learner.open(self.folder, tell)
         if life.strategy != STRATEGY:
             raise InputError(f"{self.folder} is a life of the baseline {life.strategy}, which cannot be taught.")
         if self.config is not None:
             other_precision = self.config.precision not in ("auto", life.precision)
-            self.config.check_networks()
+            check_networks(self.config)
             if life.current is not None and (self.config.identity != life.config.identity or other_precision):
                 raise InputError(
                     f"{self.folder} is in the middle of a lesson with other settings: give the same flags."
@@ -192,7 +191,7 @@ class Teaching:
 
 
 def learn(
-    life: Life,
+    life: Learner,
     data: "Data",
     name: str | None = None,
     *,
@@ -238,7 +237,7 @@ def check_apart(folder: Path | None, data: object) -> None:
         raise InputError(f"The life {folder} is in, around or at its images in {images}: keep them in folders apart.")
 
 
-def read_for(life: Life, data: "Data", held_out: float, *, update: bool) -> Source:
+def read_for(life: Learner, data: "Data", held_out: float, *, update: bool) -> Source:
     """Return ``data`` in the form that ``life`` sees.
 
     Raises:
@@ -250,7 +249,7 @@ def read_for(life: Life, data: "Data", held_out: float, *, update: bool) -> Sour
     return read_source(data, life.image_shape, known=known, held_out=held_out)
 
 
-def lessons(life: Life, source: Source | None, name: str | None, *, update: bool) -> list[tuple[TaskStream, str]]:
+def lessons(life: Learner, source: Source | None, name: str | None, *, update: bool) -> list[tuple[TaskStream, str]]:
     """Return what ``life`` is to be taught: for each lesson a stream of its one task, and its name.
 
     Raises:
@@ -301,7 +300,7 @@ def born_with(config: LifeConfig) -> set[tuple[str, object]]:
     }
 
 
-def nothing(life: Life) -> ImageDataset:
+def nothing(life: Learner) -> ImageDataset:
     """Return a data set without images, of those that ``life`` sees."""
     empty = LabelledImages(torch.empty(0, *life.image_shape, dtype=torch.uint8), torch.empty(0, dtype=torch.int64))
     return ImageDataset("nothing", empty, empty, ())
@@ -320,7 +319,7 @@ def stream_of(dataset: ImageDataset, index: int, classes: Sequence[str]) -> Task
     return TaskStream(own_images, [Task(index, tuple(range(len(classes))))])
 
 
-def teach(life: Life, stream: TaskStream, name: str, crew: Crew) -> None:
+def teach(life: Learner, stream: TaskStream, name: str, crew: Crew) -> None:
     """Let ``life`` learn the one task of ``stream``, or learn it again: wake, sleep, examine."""
     (task,) = stream.tasks
     life.to(crew.team.device)
@@ -336,7 +335,7 @@ def teach(life: Life, stream: TaskStream, name: str, crew: Crew) -> None:
     examine(life, task, stream.test[0], crew)
 
 
-def examine(life: Life, task: Task, held_out: LabelledImages, crew: Crew) -> None:
+def examine(life: Learner, task: Task, held_out: LabelledImages, crew: Crew) -> None:
     """Measure how well ``task`` was learned, and all tasks are recalled, and end the cycle.
 
     Of ``task`` there are images ``held_out``; of the others there is nothing but dreams.
@@ -349,69 +348,3 @@ def examine(life: Life, task: Task, held_out: LabelledImages, crew: Crew) -> Non
             within, among, _ = accuracy_rows(life.neocortex, tests, crew.team)
             lesson.task_il, lesson.class_il = within[-1], among[-1]
         life.finish_cycle()
-
-
-def measure_recall(life: Life, team: Team) -> list[LabelledImages]:
-    """Measure which share of each memory's dreams the network gives their class, and return the dreams."""
-    sizes = life.neocortex.head_sizes
-    recalled = [
-        recall(memory, [RECALLED] * size, (*life.key("recall"), task))
-        for task, (memory, size) in enumerate(zip(life.memories, sizes, strict=True))
-    ]
-    _, shares, _ = accuracy_rows(life.neocortex, recalled, team)
-    for lesson, share in zip(life.lessons, shares, strict=True):
-        lesson.recall = share
-    return recalled
-
-
-def forget(life: Life, class_name: str, journal: Journal = silent, team: Team | None = None) -> None:
-    """Let ``life`` forget a class for good: its outputs and the memory that dreams it go, and a sleep follows.
-
-    The other classes of its lesson get a memory of their own, trained from random weights on what the old one dreams
-    of them. What was measured of the network before is dropped too. All of that happens, and is saved, or nothing.
-
-    Raises:
-        InputError: it does not know the class, knows no other, has no memories or is in the middle of a lesson; or its
-            folder is in use or was changed.
-        MemoryQualityError: the new memory stayed below the floor.
-    """
-    class_name = life.known_class(class_name)
-    if life.current is not None:
-        raise InputError(f"This life is in the middle of the lesson {life.lessons[life.current].name!r}: finish it.")
-    if len(life.class_names) == 1:
-        raise InputError(f"{class_name!r} is all that this life knows: delete its folder instead.")
-    if len(life.memories) < len(life.lessons):
-        raise InputError(f"This life is one of the baseline {life.strategy}, without memories: begin another instead.")
-    crew = crew_here(team, journal)
-    keep_freed_memory()
-    with nullcontext() if life.folder is None else locked(life.folder, 0):
-        life.check_newest()
-        changed = copy.deepcopy(life)
-        changed.folder = None  # until all of it has happened
-        changed.to(crew.team.device)
-        take_out(changed, class_name, settled(changed, crew))
-        changed.folder = life.folder
-        changed.save()
-        changed.save()  # the state before this one, which is kept beside it, must not remember either
-        vars(life).update(vars(changed))
-
-
-def take_out(life: Life, class_name: str, crew: Crew) -> None:
-    """Take a class out of ``life``, which knows others, and sleep."""
-    index = next(index for index, lesson in enumerate(life.lessons) if class_name in lesson.classes)
-    lesson, memory = life.lessons[index], life.memories[index]
-    kept = [place for place, name in enumerate(lesson.classes) if name != class_name]
-    life.drop_outputs(index, kept)
-    life.current, life.fast_learner = min(index, len(life.lessons) - 1), copy.deepcopy(life.neocortex)
-    if kept:
-        counts = [max(count, LEAST_RECALLED) if place in kept else 0 for place, count in enumerate(lesson.images)]
-        old = recall(memory, counts, life.key("forget"))
-        data = LabelledImages(old.images, torch.tensor([kept.index(label) for label in old.labels.tolist()]))
-        here = crew.at(Place(life.strategy, index, "memorise"))
-        life.keep_memory(index, *faithful_memory(life, index, data, None, here))
-        lesson.classes = tuple(lesson.classes[place] for place in kept)
-        lesson.images = tuple(lesson.images[place] for place in kept)
-    task = Task(life.current, tuple(range(len(life.lessons[life.current].classes))))
-    consolidate(life, task, crew.at(Place(life.strategy, task.index, "consolidate")))
-    measure_recall(life, crew.team)
-    life.end_cycle()

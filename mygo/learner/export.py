@@ -12,9 +12,9 @@ import torch
 from torch.export import Dim, ExportedProgram
 
 from mygo.errors import InputError
-from mygo.learner.life import Life
+from mygo.files import write_atomically
+from mygo.learner.learner import Learner
 from mygo.learner.predict import Classifier
-from mygo.learner.storage import write_atomically
 
 CLASS_NAMES = "class_names"
 """Under this name a file carries the names of its classes, as a JSON list in the order of the logits."""
@@ -26,7 +26,7 @@ ADVICE = "what was there is whole; make room or export to another folder"
 """What to do when the file cannot be written."""
 
 
-def export_onnx(life: Life, path: Path, class_names: Sequence[str] = ()) -> Path:
+def export_onnx(life: Learner, path: Path, class_names: Sequence[str] = ()) -> Path:
     """Write ``life`` as an ONNX model to ``path``, which is replaced once all of it is written, and return ``path``.
 
     Its input ``images`` is uint8 [N, C, H, W] of the life's image shape, for any N from 1; its output ``logits`` is
@@ -52,7 +52,7 @@ def export_onnx(life: Life, path: Path, class_names: Sequence[str] = ()) -> Path
     return path
 
 
-def export_program(life: Life, path: Path, class_names: Sequence[str] = ()) -> Path:
+def export_program(life: Learner, path: Path, class_names: Sequence[str] = ()) -> Path:
     """Write ``life`` for `torch.export.load` to ``path``, which is replaced once all of it is written, and return it.
 
     The program takes and returns what that of `export_onnx` does. ``class_names`` [K] are kept in the extra file
@@ -69,7 +69,7 @@ def export_program(life: Life, path: Path, class_names: Sequence[str] = ()) -> P
     return path
 
 
-def _traced(life: Life, class_names: Sequence[str]) -> ExportedProgram:
+def _traced(life: Learner, class_names: Sequence[str]) -> ExportedProgram:
     """Return the `Classifier` of ``life`` as a graph for batches of any size from 1."""
     classifier = Classifier(life)
     if class_names and len(class_names) != (classes := sum(life.neocortex.head_sizes)):

@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -11,15 +11,12 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from mygo.data.datasets import ImageShape, to_unit_range
+from mygo.data.examples import ImageShape, to_unit_range
 from mygo.data.images import as_picture, as_pixels, is_image_shape, reason, with_channels
 from mygo.data.spelling import composed
 from mygo.errors import InputError
-
-if TYPE_CHECKING:
-    from mygo.learner.life import Life
-
-NOTHING_LEARNED = "This life has learned no class yet: let it learn a task first."
+from mygo.learner.learner import Learner
+from mygo.learner.state import NOTHING_LEARNED
 
 SEEN_TOGETHER = 500
 """Images that go through the network at once."""
@@ -50,7 +47,7 @@ class Predictions:
 class Classifier(nn.Module):
     """What a life knows, from pixels to logits: its frozen front, if it has one, and its neocortex."""
 
-    def __init__(self, life: "Life") -> None:
+    def __init__(self, life: Learner) -> None:
         """Copy the networks of ``life`` to the CPU.
 
         Raises:
@@ -72,7 +69,7 @@ class Classifier(nn.Module):
 
 
 @torch.no_grad()
-def predict(life: "Life", images: Images, lesson: str | None = None) -> Predictions:
+def predict(life: Learner, images: Images, lesson: str | None = None) -> Predictions:
     """Return how probable ``life`` finds each class for ``images``, in any of the forms that `as_seen` takes.
 
     With the name of a ``lesson`` it picks among that lesson's classes alone (task-IL), else among all (class-IL).

@@ -24,13 +24,13 @@ from filelock import FileLock
 from torch import Tensor
 
 from mygo import seeding
-from mygo.data.datasets import LabelledImages
+from mygo.config.learner import GanConfig, Precision
+from mygo.data.examples import LabelledImages
 from mygo.errors import InputError
 from mygo.events import Journal, Notice
-from mygo.learner import storage
-from mygo.memory.gan import ConvGenerator, GanConfig, Generator, generator_named
 from mygo.memory.quality import stored_tensors
-from mygo.training.precision import Precision
+from mygo.networks.generator import ConvGenerator, Generator, generator_named
+from mygo.networks.weights import read_tensors, write_tensors
 from mygo.training.process_group import Team
 
 VERSION = 1
@@ -104,7 +104,7 @@ class MemoryCache:
                 return blank.to(team.device)
             generator = train()
             if team.rank == 0:
-                storage.write_tensors(self.folder, address, stored_tensors(generator))
+                write_tensors(self.folder, address, stored_tensors(generator))
             team.barrier()
             return generator
 
@@ -123,7 +123,7 @@ class MemoryCache:
         if path is None:
             return None
         try:
-            return storage.read_tensors(self.folder, path.name)
+            return read_tensors(self.folder, path.name)
         except InputError as error:
             journal(Notice(f"A memory is trained again, since the one in the cache cannot be used: {error}"))
             return None

@@ -1,15 +1,15 @@
 """A generator as a memory: how good its dreams are, and the form in which it is kept."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from mygo import seeding
-from mygo.data.datasets import LabelledImages, to_pixels, to_unit_range
-from mygo.errors import LARGEST_WEIGHT, MOST_PROCESSES, check_ranges
-from mygo.memory.gan import GanConfig, Generator
+from mygo.config.learner import GanConfig, MemoryConfig
+from mygo.data.examples import ImageShape, LabelledImages, to_pixels, to_unit_range
+from mygo.networks.generator import Generator, build_generator
 from mygo.networks.neocortex import NeocortexNet
 from mygo.training.process_group import Team
 
@@ -19,24 +19,6 @@ QUALITY_SAMPLES = 500
 """Dreams per class that the quality of a memory is measured on."""
 MEANS = ("label_fidelity", "diversity", "frechet_distance", "nearest_neighbour_ratio")
 """The fields of `Quality` that are numbers, over all classes of a memory."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class MemoryConfig:
-    """The generative memory of a task and what it must reach."""
-
-    gan: GanConfig = field(default_factory=GanConfig)
-    """The conditional GAN."""
-    fidelity_floor: float = 0.7
-    """Least share of each class's dreams whose label a judge trained on the task's real data confirms."""
-    diversity_floor: float = 0.2
-    """Least variance of each class's dreams against that of its real images, in the judge's features."""
-    attempts: int = 2
-    """How often a memory is trained, each time with another seed, before a run ends for its quality."""
-
-    def __post_init__(self) -> None:
-        floors = {"fidelity_floor": (0.0, 1.0), "diversity_floor": (0.0, LARGEST_WEIGHT)}
-        check_ranges(self, "memory", **floors, attempts=(1, MOST_PROCESSES))
 
 
 @dataclass(frozen=True)
@@ -209,3 +191,8 @@ def stored_tensors(module: nn.Module) -> dict[str, Tensor]:
 def stored_bytes(module: nn.Module) -> int:
     """Return the bytes of the weights of a memory as they are kept."""
     return sum(t.nbytes for t in stored_tensors(module).values())
+
+
+def memory_bytes_of(config: GanConfig, num_classes: int, image_shape: ImageShape) -> int:
+    """Return the bytes that the memory of a task of ``num_classes`` takes as it is kept."""
+    return stored_bytes(build_generator(config, num_classes, image_shape))

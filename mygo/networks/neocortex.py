@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from mygo.data.datasets import ImageShape, LabelledImages, to_unit_range
+from mygo.data.examples import ImageShape, LabelledImages, to_unit_range
 from mygo.errors import InputError
-from mygo.learner.storage import fill
 from mygo.networks import names
 from mygo.networks.layers import group_norm
+from mygo.networks.weights import fill
 
 ENCODED_TOGETHER = 500
 """Images that go through a front at once."""

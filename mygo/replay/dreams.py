@@ -5,25 +5,27 @@ import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from mygo import seeding
-from mygo.data.datasets import to_pixels, to_unit_range
-from mygo.memory.gan import Generator
+from mygo.config.learner import Precision
+from mygo.data.examples import to_pixels, to_unit_range
+from mygo.learner.learner import Learner
+from mygo.learner.state import LearnerState
+from mygo.networks.generator import Generator
 from mygo.networks.neocortex import NeocortexNet, own_outputs, stacked_heads
 from mygo.training.graphs import Recorded, recordable
-from mygo.training.precision import Precision, multiplying, with_weights_in
+from mygo.training.precision import multiplying, resolved, with_weights_in
 from mygo.training.process_group import Team, share
-
-if TYPE_CHECKING:
-    from mygo.learner.life import Life
 
 M = TypeVar("M", bound=torch.nn.Module)
 
+ROWS_OF_A_MEMORY = 100
+"""Dreams that a memory makes at least of one block, on average: with fewer, calls take longer than what they do."""
 DREAM_CHUNK = 128
 """Most images that one call of a network makes or sees while dreaming on a CPU: more do not fit into a core's cache."""
 DEVIATIONS = 8
@@ -280,10 +282,52 @@ def shifted(images: Tensor, shifts: Tensor) -> Tensor:
     return images.flatten(2).gather(2, places).view_as(images)
 
 
+def schedule_of(learner: LearnerState) -> Night:
+    """Return what the sleep of the current cycle of ``learner`` dreams.
+
+    Raises:
+        RuntimeError: there is none.
+    """
+    if learner.current is None:
+        raise RuntimeError("there is no cycle to sleep in")
+    config = learner.config.sleep
+    return Night(
+        key=learner.key("sleep"),
+        current=learner.current,
+        head_sizes=tuple(learner.neocortex.head_sizes),
+        noise_dim=max(memory.latent_dim for memory in learner.memories),
+        steps=config.steps,
+        batch_size=config.batch_size,
+        steps_per_block=max(config.steps_per_block, -(-ROWS_OF_A_MEMORY * len(learner.memories) // config.batch_size)),
+        max_shift=config.max_shift if learner.encoder is None else 0,
+        current_share=config.current_share,
+    )
+
+
+def dreamer_of(learner: LearnerState, device: torch.device) -> Dreamer:
+    """Return a dreamer of all memories, taught by the networks of ``learner`` as they are now.
+
+    Raises:
+        RuntimeError: there is no fast learner, so this is not between waking and sleeping.
+    """
+    if learner.fast_learner is None or learner.current is None:
+        raise RuntimeError("a dreamer needs the fast learner of the current task: adapt first")
+    return Dreamer(
+        learner.memories,
+        learner.neocortex,
+        learner.fast_learner,
+        device,
+        current=learner.current,
+        with_features=learner.config.sleep.feature_weight > 0,
+        precision=resolved(learner.precision, device),
+        eager=learner.config.eager,
+    )
+
+
 class DreamSource(Protocol):
     """Where a sleeping worker gets its dreams from."""
 
-    def dreams(self, life: "Life", night: Night, team: Team, first_step: int = 0) -> Iterator[Dreams]:
+    def dreams(self, life: Learner, night: Night, team: Team, first_step: int = 0) -> Iterator[Dreams]:
         """Return, for each step of ``night`` from ``first_step`` on, this rank's share of the global batch of dreams.
 
         The teacher is ``life`` as it is when this is called.
@@ -293,9 +337,9 @@ class DreamSource(Protocol):
 class OwnDreams:
     """Dreams in the process that sleeps."""
 
-    def dreams(self, life: "Life", night: Night, team: Team, first_step: int = 0) -> Iterator[Dreams]:
+    def dreams(self, life: Learner, night: Night, team: Team, first_step: int = 0) -> Iterator[Dreams]:
         """Return this rank's share of each step's dreams."""
-        dreamer = life.dreamer(team.device)  # now, not at the first dream, when the student may have learned
+        dreamer = dreamer_of(life, team.device)  # now, not at the first dream, when the student may have learned
         blocks = (dreamer.dream(night.order(block, team.rank, team.size)) for block in night.blocks_from(first_step))
         return night.steps_of(blocks, first_step)
 

@@ -15,7 +15,7 @@ from rich import filesize
 from torch.nn import functional as F
 
 from mygo.evaluate import Matrix, average_accuracy
-from mygo.learner.life import Life
+from mygo.learner.learner import Learner
 from mygo.memory.quality import sample_grid
 from mygo.reporting.labels import labels_for
 from mygo.reporting.results import KINDS, QUALITIES, RunResults, StrategyResults
@@ -151,7 +151,7 @@ def draw_confusion(
     return figure
 
 
-def draw_dreams(life: Life, task: int, labels: Sequence[str]) -> Figure:
+def draw_dreams(life: Learner, task: int, labels: Sequence[str]) -> Figure:
     """Draw what the memory of ``task`` dreams, a row for each class beside its label, and nothing else."""
     memory = life.memories[task]
     key = (life.config.seed, "report", task)

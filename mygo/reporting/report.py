@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mygo.config.settings import flat
-from mygo.learner.storage import write_atomically
+from mygo.files import write_atomically
 from mygo.reporting.page import Html, details, element, figure, gallery, joined, page, section, table
 from mygo.reporting.results import KINDS, QUALITIES, RunResults, read_folder
 from mygo.reporting.terminal import printable

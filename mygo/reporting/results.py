@@ -11,9 +11,9 @@ from mygo.baselines.registry import STRATEGIES
 from mygo.data.tasks import Task, deal_classes
 from mygo.errors import InputError
 from mygo.evaluate import Matrix
+from mygo.files import MANIFEST, read_json
 from mygo.jobs.experiment import NUM_CLASSES, RESULTS_SCHEMA, costs, summary
-from mygo.learner.life import Life
-from mygo.learner.storage import MANIFEST, read_json
+from mygo.learner.learner import Learner
 from mygo.reporting.terminal import printable
 
 KINDS = {"class_il": "class-IL", "task_il": "task-IL"}
@@ -64,7 +64,7 @@ class RunResults:
     versions: Mapping[str, str]
     when: datetime
     strategies: Mapping[str, StrategyResults]
-    lives: Mapping[str, Life]
+    lives: Mapping[str, Learner]
     """Lives whose memories can be asked to dream."""
     notices: Sequence[str]
     """Sentences on what is missing or was damaged."""
@@ -92,7 +92,7 @@ def read_folder(folder: Path) -> RunResults:
     """
     if (folder / "results.json").exists():
         return _read_run(folder)
-    if Life.exists(folder):
+    if Learner.exists(folder):
         return _read_life(folder)
     raise InputError(
         f"{folder} holds neither results.json nor {MANIFEST}: name the --out of a run that has ended, or a life in it."
@@ -104,7 +104,7 @@ def _read_run(folder: Path) -> RunResults:
     content = read_json(path)
     if content.get("schema") != RESULTS_SCHEMA:
         raise InputError(f"{path} is not of schema {RESULTS_SCHEMA}: read it with the version of MyGO that wrote it.")
-    lives: dict[str, Life] = {}
+    lives: dict[str, Learner] = {}
     notices: list[str] = []
 
     def check() -> RunResults:
@@ -121,17 +121,17 @@ def _read_run(folder: Path) -> RunResults:
     for name in results.strategies:
         if "memorise" not in STRATEGIES[name].wake:
             continue
-        if not Life.exists(folder / "life" / name):
+        if not Learner.exists(folder / "life" / name):
             notices.append(f"The life of {name} is not in this folder, so its dreams cannot be shown.")
             continue
-        lives[name] = Life.open(folder / "life" / name, notices.append)
+        lives[name] = Learner.open(folder / "life" / name, notices.append)
         _check_memories(folder / "life" / name, lives[name], results.tasks)
     return results
 
 
 def _read_life(folder: Path) -> RunResults:
     notices: list[str] = []
-    life = Life.open(folder, notices.append)
+    life = Learner.open(folder, notices.append)
     path = folder / MANIFEST
     if not life.tasks_learned:
         raise InputError(f"{folder} holds a life that has not finished its first task: come back when it has.")
@@ -154,7 +154,7 @@ def _read_life(folder: Path) -> RunResults:
     return results
 
 
-def was_measured(life: Life) -> bool:
+def was_measured(life: Learner) -> bool:
     """Tell whether ``life`` lived through a stream of tasks and nothing else: it was measured on test images of all."""
     return len(life.record.class_il) == life.tasks_learned
 
@@ -167,7 +167,7 @@ def _checked(path: Path, check: Callable[[], RunResults]) -> RunResults:
         raise InputError(f"{path} is damaged: it does not hold the results of a run ({detail}).") from error
 
 
-def _check_memories(folder: Path, life: Life, tasks: Sequence[Task]) -> None:
+def _check_memories(folder: Path, life: Learner, tasks: Sequence[Task]) -> None:
     """Make sure that the memories of ``life`` are of ``tasks``.
 
     Raises:
@@ -184,7 +184,7 @@ def _results(
     dataset: str,
     tasks: Sequence[Task],
     class_names: Sequence[object],
-    lives: Mapping[str, Life],
+    lives: Mapping[str, Learner],
     notices: Sequence[str],
 ) -> RunResults:
     strategies = {known(name): _strategy(entry, tasks) for name, entry in content["strategies"].items()}

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mygo.config.learner import Precision
 from mygo.errors import NonFiniteError, StoppedError
 from mygo.events import Event, Journal, Place, Progress, silent
 from mygo.memory.cache import MemoryCache
@@ -17,7 +18,7 @@ from mygo.replay.dreams import DreamSource
 from mygo.training.checkpoint import Forgetful, Keeper, Parts
 from mygo.training.graphs import WARM_UP, Inputs, Recorded, recordable
 from mygo.training.optimiser import Adam, cosine, set_rate
-from mygo.training.precision import Precision, multiplying
+from mygo.training.precision import multiplying
 from mygo.training.process_group import Team, global_mean
 
 WAITS = ("dreams", "exchange", "saving")

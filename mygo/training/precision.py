@@ -1,15 +1,12 @@
 """In which numbers networks multiply while they train and dream; weights, losses and all evaluation are float32."""
 
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import nn
 
+from mygo.config.learner import AnyPrecision, Precision
 from mygo.training.process_group import Team
-
-Precision = Literal["float32", "bfloat16"]
-AnyPrecision = Literal["auto", "float32", "bfloat16"]
-"""What a setting may say; auto is for the device that a life begins on to decide."""
 
 M = TypeVar("M", bound=nn.Module)
 

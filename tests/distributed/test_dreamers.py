@@ -14,9 +14,10 @@ from distributed.replay.dreamers import BlockDreamer, BlockRequest, PooledDreams
 from mygo.config.settings import change
 from mygo.data.tasks import Task
 from mygo.jobs.experiment import Experiment
-from mygo.learner.life import Life
+from mygo.jobs.life import Life
 from mygo.memory.quality import Quality
-from mygo.replay.dreams import Dreams, OwnDreams
+from mygo.networks.generator import build_generator
+from mygo.replay.dreams import Dreams, OwnDreams, schedule_of
 from mygo.training.process_group import Solo
 
 
@@ -35,7 +36,7 @@ def asleep(tiny_experiment: Experiment, tmp_path: Path) -> Life:
     for task in (Task(0, (0, 1)), Task(1, (2, 3))):
         life.begin(task)
         torch.manual_seed(task.index)
-        life.keep_memory(task.index, config.build_generator(2, (1, 8, 8)), Quality(1.0, 1.0))
+        life.keep_memory(task.index, build_generator(config.memory.gan, 2, (1, 8, 8)), Quality(1.0, 1.0))
     life.fast_learner = Life("mygo", config, (1, 8, 8)).neocortex
     for _ in range(2):
         life.fast_learner.add_task_head(2)
@@ -63,7 +64,7 @@ def pools(ray_cluster: None) -> Iterator[dict[int, PooledDreams]]:
 def test_one_two_and_four_dreamers_dream_the_same_bits_as_the_process_itself(
     asleep: Life, pools: dict[int, PooledDreams]
 ) -> None:
-    night = asleep.night()
+    night = schedule_of(asleep)
     own = list(OwnDreams().dreams(asleep, night, Solo()))
     assert len(own) == night.steps
     for pool in pools.values():
@@ -73,7 +74,7 @@ def test_one_two_and_four_dreamers_dream_the_same_bits_as_the_process_itself(
 def test_a_dreamer_that_dies_comes_back_and_dreams_the_same(asleep: Life, ray_cluster: None) -> None:
     actor = ray.remote(PidDreamer).options(num_cpus=0, max_restarts=-1, max_task_retries=3)
     dreamers = [actor.remote(1) for _ in range(2)]
-    night = asleep.night()
+    night = schedule_of(asleep)
     own = list(OwnDreams().dreams(asleep, night, Solo()))
     dreams = PooledDreams(dreamers).dreams(asleep, night, Solo())
     found = [next(dreams)]
@@ -102,7 +103,7 @@ def test_a_bounded_number_of_blocks_is_in_flight(asleep: Life, ray_cluster: None
     dreamer = CountingDreamer()
     asleep.config = change(asleep.config, {"sleep.steps": 56})
     asleep.save()
-    night = asleep.night()
+    night = schedule_of(asleep)
     assert night.blocks == 7
     dreams = PooledDreams([dreamer]).dreams(asleep, night, Solo())
     assert dreamer.asked == 0
@@ -122,4 +123,4 @@ def test_a_request_for_another_task_than_the_saved_one_is_refused(asleep: Life) 
 def test_a_life_without_a_folder_cannot_use_a_pool(asleep: Life) -> None:
     asleep.folder = None
     with pytest.raises(RuntimeError, match="has none"):
-        next(PooledDreams([None]).dreams(asleep, asleep.night(), Solo()))
+        next(PooledDreams([None]).dreams(asleep, schedule_of(asleep), Solo()))

@@ -11,8 +11,9 @@ from distributed.cluster.placement import place
 from distributed.learn import parse
 from distributed.run import main
 from distributed.training.trainer import run_on_ray
+from mygo.config.learner import LifeConfig
 from mygo.jobs.lesson import Teaching
-from mygo.learner.life import Life, LifeConfig
+from mygo.jobs.life import Life
 
 
 def write(path: Path, *classes: str) -> str:

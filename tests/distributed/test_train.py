@@ -14,14 +14,13 @@ from distributed.training import trainer as train
 from distributed.training.trainer import WorkersLostError, run_on_ray
 from distributed.work import REGISTRIES
 from mygo.baselines.registry import STRATEGIES, use_strategy
+from mygo.config.learner import LifeConfig, MemoryConfig
 from mygo.config.presets import preset
 from mygo.config.settings import change
 from mygo.errors import InputError, MemoryQualityError
 from mygo.events import Dreamt, Evaluated, Event, Notice, PhaseEnded, Progress
 from mygo.jobs.experiment import Experiment, ExperimentConfig
-from mygo.learner.life import LifeConfig
-from mygo.memory.gan import ConvGenerator, use_generator
-from mygo.memory.quality import MemoryConfig
+from mygo.networks.generator import ConvGenerator, use_generator
 from mygo.networks.neocortex import use_backbone
 
 Losses = dict[tuple[str, int, int], dict[str, float]]

@@ -20,7 +20,7 @@ from distributed.cluster.session import ray_session  # noqa: E402
 from distributed.training import trainer as train  # noqa: E402
 from mygo.events import Event, Notice, Progress  # noqa: E402
 from mygo.jobs.experiment import Experiment, ExperimentConfig  # noqa: E402
-from mygo.learner.life import Life  # noqa: E402
+from mygo.jobs.life import Life  # noqa: E402
 
 AT_STEP = 100
 

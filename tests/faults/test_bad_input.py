@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from distributed.command import OnRay
 from distributed.run import class_order
 from mygo.config.settings import change, look_up
-from mygo.data.datasets import ImageDataset, LabelledImages
+from mygo.data.examples import ImageDataset, LabelledImages
 from mygo.data.tasks import TaskStream, deal_classes
 from mygo.errors import InputError
 from mygo.jobs.experiment import NUM_CLASSES, ExperimentConfig

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from mygo.config.learner import LifeConfig
 from mygo.config.settings import change
 from mygo.events import Event, PhaseEnded, Progress
 from mygo.jobs.experiment import Experiment, ExperimentConfig
-from mygo.learner.life import LifeConfig
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 STEPS = 500

@@ -12,7 +12,7 @@ import pytest
 from mygo.errors import StorageError
 from mygo.events import Event, PhaseEnded
 from mygo.jobs.experiment import Experiment
-from mygo.learner.life import Life
+from mygo.jobs.life import Life
 
 
 @pytest.fixture

@@ -14,13 +14,16 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from mygo.config.learner import LifeConfig
 from mygo.data.tasks import Task
 from mygo.errors import InputError
+from mygo.files import MANIFEST, write_json
 from mygo.jobs.experiment import Experiment, ExperimentConfig
-from mygo.learner import storage
-from mygo.learner.life import SCHEMA, Life, LifeConfig
-from mygo.learner.storage import MANIFEST
+from mygo.jobs.life import Life
+from mygo.learner.saved import SCHEMA
+from mygo.learner.storage import checksum, read_manifest
 from mygo.memory.quality import Quality
+from mygo.networks.generator import build_generator
 from mygo.reporting.results import read_folder
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
@@ -30,7 +33,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent.parent
 def life(tiny_life: LifeConfig, tmp_path_factory: pytest.TempPathFactory) -> Life:
     life = Life("mygo", tiny_life, (1, 8, 8), tmp_path_factory.mktemp("hostile") / "life")
     life.begin(Task(0, (4, 7)))
-    life.keep_memory(0, tiny_life.build_generator(2, (1, 8, 8)), Quality(0.9, 0.8))
+    life.keep_memory(0, build_generator(tiny_life.memory.gan, 2, (1, 8, 8)), Quality(0.9, 0.8))
     life.record.task_il.append([1.0])
     life.save()
     return life
@@ -38,7 +41,7 @@ def life(tiny_life: LifeConfig, tmp_path_factory: pytest.TempPathFactory) -> Lif
 
 def manifest_of(life: Life) -> dict[str, Any]:
     assert life.folder is not None
-    return storage.read_manifest(life.folder / MANIFEST, SCHEMA)
+    return read_manifest(life.folder / MANIFEST, SCHEMA)
 
 
 def folder_with(life: Life, folder: Path, manifest: dict[str, Any], extra: dict[str, bytes] | None = None) -> Path:
@@ -49,7 +52,7 @@ def folder_with(life: Life, folder: Path, manifest: dict[str, Any], extra: dict[
         (folder / file.name).write_bytes(file.read_bytes())
     for name, content in (extra or {}).items():
         (folder / name).write_bytes(content)
-    storage.write_json(folder / MANIFEST, {**manifest, "checksum": storage.checksum(manifest)})
+    write_json(folder / MANIFEST, {**manifest, "checksum": checksum(manifest)})
     return folder
 
 
@@ -167,7 +170,7 @@ def test_results_with_anything_anywhere_are_read_or_refused(
 ) -> None:
     harmed = copy.deepcopy(results)
     put_anywhere(harmed, data)
-    storage.write_json(tmp_path / "results.json", harmed)
+    write_json(tmp_path / "results.json", harmed)
     try:
         run = read_folder(tmp_path)
     except InputError:

@@ -11,10 +11,10 @@ import pytest
 from benchmarks.processes import processes_of
 from distributed.cluster.placement import place
 from distributed.training.trainer import run_on_ray
+from mygo.config.learner import LifeConfig
 from mygo.config.settings import change
 from mygo.events import Event, Notice, Progress
 from mygo.jobs.experiment import Experiment
-from mygo.learner.life import LifeConfig
 
 WHAT_COUNTS = ("accuracy_matrix", "label_fidelity", "frechet_distance", "memory_bytes")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from benchmarks.processes import processes_of, start_run
 from distributed.run import parse
 from mygo.jobs.experiment import Experiment, ExperimentConfig
-from mygo.learner.life import Life
+from mygo.jobs.life import Life
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 SETTINGS = {

@@ -8,14 +8,15 @@ import pytest
 import torch
 
 from mygo import wake
-from mygo.data.datasets import LabelledImages
+from mygo.config.learner import GanConfig
+from mygo.data.examples import LabelledImages
 from mygo.errors import InputError
 from mygo.events import Event, Notice, Progress, silent
 from mygo.jobs.experiment import Experiment
 from mygo.memory import gan
 from mygo.memory.cache import CODE, VERSION, MemoryCache, code_of
-from mygo.memory.gan import ConvGenerator, GanConfig, Generator
 from mygo.memory.quality import as_stored, recall
+from mygo.networks.generator import ConvGenerator, Generator
 from mygo.replay.dreams import OwnDreams
 from mygo.training.loop import Crew
 from mygo.training.process_group import Solo

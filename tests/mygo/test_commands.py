@@ -17,13 +17,14 @@ from torch import Tensor
 import mygo
 from mygo.__main__ import COMMANDS, main
 from mygo.cli.commands import life_folder
+from mygo.config.learner import LifeConfig
 from mygo.data.datasets import load_digits
 from mygo.data.images import with_channels
 from mygo.data.tasks import Task
 from mygo.errors import InputError
+from mygo.files import MANIFEST
 from mygo.jobs.experiment import Experiment, ExperimentConfig
-from mygo.learner.life import Life, LifeConfig
-from mygo.learner.storage import MANIFEST
+from mygo.jobs.life import Life
 from mygo.training.checkpoint import Checkpoint
 
 MANY = "x" * 300

@@ -9,17 +9,8 @@ import pytest
 import torch
 
 from mygo.data import datasets as data
-from mygo.data.datasets import (
-    DEBIAN_CLASSES,
-    TORCHVISION_CLASSES,
-    ImageDataset,
-    LabelledImages,
-    load_dataset,
-    load_digits,
-    to_pixels,
-    to_unit_range,
-    with_validation,
-)
+from mygo.data.datasets import DEBIAN_CLASSES, TORCHVISION_CLASSES, load_dataset, load_digits
+from mygo.data.examples import ImageDataset, LabelledImages, to_pixels, to_unit_range, with_validation
 from mygo.errors import InputError
 
 

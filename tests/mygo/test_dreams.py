@@ -3,8 +3,8 @@ import dataclasses
 import pytest
 import torch
 
-from mygo.data.datasets import to_unit_range
-from mygo.memory.gan import ConvGenerator
+from mygo.data.examples import to_unit_range
+from mygo.networks.generator import ConvGenerator
 from mygo.networks.neocortex import NeocortexNet
 from mygo.replay.dreams import DREAM_CHUNK, Dreamer, Dreams, Night, by_step, in_chunks, shifted
 

@@ -12,17 +12,20 @@ from torch import Tensor
 
 from mygo import sleep, wake
 from mygo.baselines.registry import STRATEGIES, Strategy
-from mygo.data.datasets import LabelledImages, load_dataset
+from mygo.config.learner import DreamLevel, LifeConfig, MemoryConfig, Precision
+from mygo.data.datasets import load_dataset
+from mygo.data.examples import LabelledImages
 from mygo.data.tasks import TaskStream
 from mygo.errors import InputError, MemoryQualityError, StoppedError
 from mygo.events import Event, PhaseEnded, Progress
+from mygo.files import MANIFEST, locked
 from mygo.jobs import experiment as experiment_module
 from mygo.jobs.experiment import Experiment, ExperimentConfig
-from mygo.learner.life import SCHEMA, DreamLevel, Life, LifeConfig
-from mygo.learner.storage import MANIFEST, locked, read_manifest, write_manifest
-from mygo.memory.quality import MemoryConfig, Quality, stored_bytes
+from mygo.jobs.life import Life
+from mygo.learner.saved import SCHEMA
+from mygo.learner.storage import read_manifest, write_manifest
+from mygo.memory.quality import Quality, stored_bytes
 from mygo.training import precision
-from mygo.training.precision import Precision
 
 
 def with_strategies(experiment: Experiment, *names: str) -> Experiment:

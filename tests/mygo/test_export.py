@@ -10,11 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from mygo.data.datasets import LabelledImages, to_unit_range
+from mygo.config.learner import LifeConfig
+from mygo.data.examples import LabelledImages, to_unit_range
 from mygo.data.tasks import Task
 from mygo.errors import InputError, StorageError
+from mygo.jobs.life import Life
 from mygo.learner.export import export_onnx, export_program
-from mygo.learner.life import Life, LifeConfig
 
 EXPORTS = [export_onnx, export_program]
 NAMES = ("four", "seven", "one", "two", "naïve")

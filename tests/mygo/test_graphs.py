@@ -7,13 +7,15 @@ import pytest
 import torch
 import torch.distributed as dist
 
+from mygo.config.learner import GanConfig
 from mygo.config.presets import preset
 from mygo.config.settings import change
-from mygo.data.datasets import LabelledImages
+from mygo.data.examples import LabelledImages
 from mygo.errors import InputError, NonFiniteError, StoppedError
 from mygo.jobs.experiment import Experiment, ExperimentConfig
-from mygo.learner.life import Life
-from mygo.memory.gan import GanConfig, Generator, train_gan
+from mygo.jobs.life import Life
+from mygo.memory.gan import train_gan
+from mygo.networks.generator import Generator
 from mygo.replay.dreams import OwnDreams
 from mygo.training.checkpoint import Checkpoint, PhaseKeeper
 from mygo.training.graphs import WARM_UP, Recorded, recordable

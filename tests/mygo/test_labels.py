@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from mygo.learner.life import Life, LifeConfig
+from mygo.config.learner import LifeConfig
+from mygo.jobs.life import Life
 from mygo.reporting import labels
 from mygo.reporting.labels import labels_for
 from mygo.reporting.plots import draw_confusion, png

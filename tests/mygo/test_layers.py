@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from mygo.memory.gan import Discriminator
+from mygo.networks.discriminator import Discriminator
 from mygo.networks.layers import convolved
 from mygo.networks.spectral import normalised
 from mygo.training.checkpoint import restore, tensors_of

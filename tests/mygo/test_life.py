@@ -6,13 +6,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from mygo.data.datasets import LabelledImages
+from mygo.config.learner import LifeConfig
+from mygo.data.examples import LabelledImages
 from mygo.data.tasks import Task
 from mygo.errors import InputError
-from mygo.learner import storage
-from mygo.learner.life import SCHEMA, Life, LifeConfig
-from mygo.learner.storage import MANIFEST, PREVIOUS
+from mygo.files import MANIFEST
+from mygo.jobs.life import Life
+from mygo.learner.saved import SCHEMA
+from mygo.learner.storage import PREVIOUS, read_manifest, write_manifest
 from mygo.memory.quality import Quality
+from mygo.networks.generator import build_generator
 
 
 @pytest.fixture
@@ -21,7 +24,9 @@ def life(tiny_life: LifeConfig, tmp_path: Path) -> Life:
     life = Life("mygo", tiny_life, (1, 8, 8), tmp_path / "life")
     for task in (Task(0, (4, 7)), Task(1, (1, 2, 3))):
         life.begin(task)
-        life.keep_memory(task.index, tiny_life.build_generator(len(task.classes), (1, 8, 8)), Quality(0.9, 0.8))
+        life.keep_memory(
+            task.index, build_generator(tiny_life.memory.gan, len(task.classes), (1, 8, 8)), Quality(0.9, 0.8)
+        )
     life.exemplars.append(LabelledImages(torch.zeros(3, 1, 8, 8, dtype=torch.uint8), torch.arange(3)))
     life.fast_learner = Life("mygo", tiny_life, (1, 8, 8)).neocortex
     for size in (2, 3):
@@ -51,7 +56,7 @@ def test_what_is_saved_is_what_is_opened(life: Life) -> None:
 
 def test_neither_opening_a_life_nor_dreaming_imports_the_compiler(life: Life) -> None:
     open_it = f"import sys, torch, mygo; life = mygo.Life.open({str(life.folder)!r})"
-    dream = "life.dreamer(torch.device('cpu')).dream(life.night().order(0))"
+    dream = "life.dreamer(torch.device('cpu')).dream(schedule_of(life).order(0))"
     code = f"{open_it}; {dream}; sys.exit('torch._dynamo' in sys.modules or 'sympy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=120).returncode == 0
 
@@ -120,7 +125,7 @@ def test_a_life_whose_newest_state_is_damaged_is_opened_from_the_one_before(
     before = {path.name for path in life.folder.iterdir()}
     life.finish_cycle()
     life.begin(Task(2, (8, 9)))
-    life.keep_memory(2, life.config.build_generator(2, (1, 8, 8)), Quality(0.9, 0.8))
+    life.keep_memory(2, build_generator(life.config.memory.gan, 2, (1, 8, 8)), Quality(0.9, 0.8))
     life.save()
     (newest,) = [
         path
@@ -165,9 +170,9 @@ def test_when_no_good_state_is_left_the_newest_ones_trouble_is_told(life: Life) 
 )
 def test_a_manifest_that_does_not_fit_is_refused(life: Life, change, complaint: str) -> None:
     assert life.folder is not None
-    manifest = storage.read_manifest(life.folder / MANIFEST, SCHEMA)
+    manifest = read_manifest(life.folder / MANIFEST, SCHEMA)
     change(manifest)
-    storage.write_manifest(life.folder, manifest)
+    write_manifest(life.folder, manifest)
     with pytest.raises(InputError, match=complaint):
         Life.open(life.folder)
 

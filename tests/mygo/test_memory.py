@@ -2,11 +2,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from mygo.data.datasets import LabelledImages
+from mygo.config.learner import GanConfig, MemoryConfig
+from mygo.data.examples import LabelledImages
 from mygo.errors import NonFiniteError
-from mygo.memory.gan import ConvGenerator, Discriminator, GanConfig, Generator, train_gan
+from mygo.memory.gan import train_gan
 from mygo.memory.quality import (
-    MemoryConfig,
     Quality,
     as_stored,
     frechet_distance,
@@ -14,6 +14,8 @@ from mygo.memory.quality import (
     nearest_neighbour_ratio,
     stored_bytes,
 )
+from mygo.networks.discriminator import Discriminator
+from mygo.networks.generator import ConvGenerator, Generator
 from mygo.networks.neocortex import NeocortexNet
 from mygo.replay.dreams import OwnDreams
 from mygo.training.loop import Crew

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from mygo.data.datasets import LabelledImages
+from mygo.data.examples import LabelledImages
 from mygo.evaluate import accuracy_rows, average_accuracy, backward_transfer, forgetting
 from mygo.networks.neocortex import NeocortexNet
 from mygo.training.process_group import Solo

@@ -11,15 +11,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mygo.config.learner import LifeConfig
 from mygo.config.settings import change
 from mygo.errors import InputError
+from mygo.files import MANIFEST
 from mygo.jobs.experiment import ExperimentConfig
 from mygo.jobs.lesson import Teaching
-from mygo.learner import storage
-from mygo.learner.life import SCHEMA, Life, LifeConfig, SavedLife
-from mygo.learner.storage import MANIFEST
-from mygo.memory.gan import GENERATORS
+from mygo.jobs.life import Life
+from mygo.learner.saved import SCHEMA, SavedLife
+from mygo.learner.state import check_networks
+from mygo.learner.storage import read_manifest, write_manifest
 from mygo.networks import names
+from mygo.networks.generator import GENERATORS, build_generator
 from mygo.networks.neocortex import BACKBONES
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -60,7 +63,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path / "work")
     monkeypatch.delenv("PYTHONPATH", raising=False)
     monkeypatch.setattr("mygo.networks.neocortex.BACKBONES", dict(BACKBONES))
-    monkeypatch.setattr("mygo.memory.gan.GENERATORS", dict(GENERATORS))
+    monkeypatch.setattr("mygo.networks.generator.GENERATORS", dict(GENERATORS))
     yield tmp_path / "work"
     for module in ("own_nets", "broken"):
         sys.modules.pop(module, None)
@@ -146,14 +149,14 @@ def test_a_module_that_fails_or_has_a_taken_name_is_refused_in_one_sentence(here
         ("json:flat", "another module is called json too"),
     ):
         with pytest.raises(InputError, match=complaint):
-            LifeConfig(backbone=name).check_networks()
+            check_networks(LifeConfig(backbone=name))
 
 
 def test_what_is_no_network_is_refused(here: Path, tiny_life: LifeConfig) -> None:
     with pytest.raises(InputError, match=r"must be a torch\.nn\.Module, not NoneType"):
         Life.create((1, 8, 8), None, own(tiny_life, backbone="own_nets:nothing"))
     with pytest.raises(InputError, match=r"must be a mygo\.gan\.Generator, not list"):
-        own(tiny_life, generator="own_nets:numbers").build_generator(2, (1, 8, 8))
+        build_generator(own(tiny_life, generator="own_nets:numbers").memory.gan, 2, (1, 8, 8))
 
 
 def test_code_in_the_folder_of_a_life_is_not_run(
@@ -161,9 +164,9 @@ def test_code_in_the_folder_of_a_life_is_not_run(
 ) -> None:
     life = Life.create((1, 8, 8), here / "life", change(tiny_life, {"backbone": "mlp"}))
     life.save()
-    manifest = storage.read_manifest(here / "life" / MANIFEST, SCHEMA)
+    manifest = read_manifest(here / "life" / MANIFEST, SCHEMA)
     manifest["config"]["backbone"] = "evil:flat"
-    storage.write_manifest(here / "life", manifest)
+    write_manifest(here / "life", manifest)
     (here / "life" / "evil.py").write_text(OWN)
     for folder, environment in ((here, ""), (here / "life", ""), (tmp_path, str(here / "life"))):
         monkeypatch.chdir(folder)

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from mygo.data.datasets import LabelledImages, to_unit_range
+from mygo.data.examples import LabelledImages, to_unit_range
 from mygo.errors import InputError
 from mygo.networks.neocortex import BACKBONES, Encoder, NeocortexNet, behind, split
 

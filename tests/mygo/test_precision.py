@@ -4,12 +4,14 @@ import pytest
 import torch
 from torch import nn
 
-from mygo.data.datasets import LabelledImages
-from mygo.memory.gan import Discriminator, GanConfig, train_gan
+from mygo.config.learner import GanConfig, Precision
+from mygo.data.examples import LabelledImages
+from mygo.memory.gan import train_gan
+from mygo.networks.discriminator import Discriminator
 from mygo.replay.dreams import OwnDreams
 from mygo.training import precision
 from mygo.training.loop import Crew, Losses, Network, train
-from mygo.training.precision import Precision, agreed, native_precision, resolved
+from mygo.training.precision import agreed, native_precision, resolved
 from mygo.training.process_group import Solo
 
 

@@ -5,11 +5,13 @@ import pytest
 import torch
 from PIL import Image
 
-from mygo.data.datasets import LabelledImages
+from mygo.config.learner import LifeConfig
+from mygo.data.examples import LabelledImages
 from mygo.data.tasks import Task
 from mygo.errors import InputError
-from mygo.learner.life import Life, LifeConfig
+from mygo.jobs.life import Life
 from mygo.memory.quality import Quality
+from mygo.networks.generator import build_generator
 
 
 def life_of(config: LifeConfig) -> Life:
@@ -17,7 +19,9 @@ def life_of(config: LifeConfig) -> Life:
     life = Life("mygo", config, (1, 8, 8))
     for index, names in enumerate((("a", "b"), ("c", "d", "e"))):
         life.begin(Task(index, tuple(range(len(names))), names))
-        life.keep_memory(index, config.build_generator(len(names), life.neocortex.image_shape), Quality(0.9, 0.8))
+        life.keep_memory(
+            index, build_generator(config.memory.gan, len(names), life.neocortex.image_shape), Quality(0.9, 0.8)
+        )
         if index == 0:
             life.freeze_front(LabelledImages(torch.zeros(2, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 1])))
     return life

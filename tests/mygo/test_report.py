@@ -14,10 +14,11 @@ import torch
 from PIL import Image
 
 from mygo.baselines.registry import STRATEGIES
+from mygo.config.learner import LifeConfig
 from mygo.errors import InputError, StorageError
 from mygo.events import Evaluated, Event, PhaseEnded
 from mygo.jobs.experiment import Experiment, ExperimentConfig
-from mygo.learner.life import Life, LifeConfig
+from mygo.jobs.life import Life
 from mygo.learner.storage import PREVIOUS
 from mygo.reporting.plots import STRATEGY_LOOKS, draw_confusion
 from mygo.reporting.report import DESCRIPTIONS, write_report

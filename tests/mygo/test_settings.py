@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mygo.config.learner import LifeConfig
 from mygo.config.presets import preset
 from mygo.config.settings import change, look_up, overlay
 from mygo.errors import InputError
 from mygo.jobs.experiment import ExperimentConfig
-from mygo.learner.life import LifeConfig
 
 
 @pytest.mark.parametrize("dataset", ["digits", "fashion-mnist", "cifar10"])

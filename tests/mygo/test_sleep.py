@@ -1,9 +1,10 @@
 import pytest
 import torch
 
+from mygo.config.learner import SleepConfig
 from mygo.networks.neocortex import own_outputs
 from mygo.replay.dreams import Dreams
-from mygo.sleep import SleepConfig, distillation_losses, feature_losses
+from mygo.sleep import distillation_losses, feature_losses
 from mygo.training.process_group import Solo
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 from torch.utils.data import ConcatDataset, Dataset, Subset, random_split
 
 from mygo.data import sources
-from mygo.data.datasets import LabelledImages
+from mygo.data.examples import LabelledImages
 from mygo.data.images import as_picture, as_pixels, fitted
 from mygo.data.sources import Source, read_source
 from mygo.errors import InputError

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mygo.data.datasets import ImageDataset
+from mygo.data.examples import ImageDataset
 from mygo.data.tasks import EpochBatches, TaskStream, deal_classes
 from mygo.errors import DataGoneError, InputError
 

@@ -11,13 +11,15 @@ import pytest
 import torch
 from torch.utils.data import Dataset, TensorDataset
 
+from mygo.config.learner import LifeConfig
 from mygo.config.settings import change
 from mygo.errors import InputError, MemoryQualityError
 from mygo.events import Event, PhaseEnded
+from mygo.files import locked
 from mygo.jobs.experiment import Experiment
-from mygo.jobs.lesson import Teaching, forget
-from mygo.learner.life import Life, LifeConfig
-from mygo.learner.storage import locked
+from mygo.jobs.forget import forget
+from mygo.jobs.lesson import Teaching
+from mygo.jobs.life import Life
 from mygo.training import precision
 
 GREYS = {"night": 20, "dusk": 80, "haze": 140, "noon": 220}

@@ -12,9 +12,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
+from mygo.config.learner import LifeConfig
 from mygo.events import Dreamt, Event, Notice, Place, Progress, tee
 from mygo.jobs.experiment import Experiment, ExperimentConfig
-from mygo.learner.life import LifeConfig
 from mygo.reporting.tensorboard import CELL, LAYOUT, SIDE, TensorBoardJournal, matrix_picture, tile
 
 STRATEGIES = "mygo", "finetune"

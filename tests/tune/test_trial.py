@@ -8,9 +8,10 @@ import ray.tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from distributed.cluster.placement import place
+from mygo.config.learner import LifeConfig
 from mygo.errors import InputError
 from mygo.jobs.experiment import ExperimentConfig
-from mygo.learner.life import Life, LifeConfig
+from mygo.jobs.life import Life
 from tune.trial import Plan, Point, metrics_of, run_trial
 
 

@@ -1,0 +1,183 @@
+"""Everything that decides what a learner becomes, given its stream of tasks."""
+
+from dataclasses import dataclass, field, replace
+from typing import Literal, get_args
+
+from mygo.config.ranges import (
+    LARGEST,
+    LARGEST_RATE,
+    LARGEST_SEED,
+    LARGEST_WEIGHT,
+    MOST_AT_ONCE,
+    MOST_CHANNELS,
+    MOST_PROCESSES,
+    MOST_STEPS,
+    SMALLEST_RATE,
+    check_ranges,
+)
+from mygo.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class GanConfig:
+    """Sizes and training of one task's conditional GAN."""
+
+    generator: str = "conv"
+    """The generator: conv, or one of your own: module:attribute, or a name that `mygo.use_generator` made known."""
+    latent_dim: int = 32
+    """Length of the noise vector."""
+    generator_width: int = 32
+    """Channels of the generator."""
+    discriminator_width: int = 32
+    """Channels of the discriminator at half the image's resolution; up to four times as many below."""
+    steps: int = 4000
+    """Training steps; each updates the discriminator once and the generator once."""
+    batch_size: int = 64
+    """Real images, and as many fakes, per step, over all workers."""
+    generator_lr: float = 1e-3
+    """Adam's learning rate for the generator; over the second half it falls linearly to a twentieth."""
+    discriminator_lr: float = 2e-3
+    """Adam's learning rate for the discriminator, which falls likewise."""
+    ema_decay: float = 0.995
+    """Decay per step of the moving average of the generator's weights, which is what is kept."""
+    warm_start: bool = True
+    """Begin with a copy of the memory before instead of with random weights."""
+    balance_classes: bool = True
+    """Draw the images of a class that has at most half as many as the largest that many times more often."""
+
+    def __post_init__(self) -> None:
+        widths = dict.fromkeys(("latent_dim", "generator_width", "discriminator_width"), (1, MOST_CHANNELS))
+        rates = dict.fromkeys(("generator_lr", "discriminator_lr"), (SMALLEST_RATE, LARGEST_RATE))
+        check_ranges(self, "memory.gan", **widths, steps=(1, MOST_STEPS), batch_size=(1, MOST_AT_ONCE))
+        check_ranges(self, "memory.gan", **rates, ema_decay=(0.0, 1.0))
+
+
+Precision = Literal["float32", "bfloat16"]
+AnyPrecision = Literal["auto", "float32", "bfloat16"]
+"""What a setting may say; auto is for the device that a life begins on to decide."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WakeConfig:
+    """How the new task is learned, apart from its memory."""
+
+    head_steps: int = 200
+    """Steps for the new head on frozen features."""
+    adapt_steps: int = 600
+    """Steps for the fast learner, features included (the first task trains the neocortex itself for as many)."""
+    batch_size: int = 128
+    """Real images per step, over all workers."""
+    lr: float = 1e-3
+    """Adam's learning rate at the start; it falls to 0 along a cosine."""
+    balance_classes: bool = True
+    """Draw the images of a class that has at most half as many as the largest that many times more often
+    (class-balanced sampling)."""
+
+    def __post_init__(self) -> None:
+        steps = dict.fromkeys(("head_steps", "adapt_steps"), (1, MOST_STEPS))
+        check_ranges(self, "wake", **steps, batch_size=(1, MOST_AT_ONCE), lr=(SMALLEST_RATE, LARGEST_RATE))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SleepConfig:
+    """How much is dreamt and how it is distilled."""
+
+    steps: int = 1200
+    """Steps of each sleep."""
+    batch_size: int = 128
+    """Dreams per step, over all workers."""
+    steps_per_block: int = 8
+    """Steps whose dreams are made together, in one call of a dreamer; more with dozens of memories."""
+    max_shift: int = 1
+    """Most pixels by which a dream is moved before teacher and student see it."""
+    current_share: float | None = None
+    """Share of the newest task's dreams; by default every class has the same share."""
+    own_head_weight: float = 0.1
+    """Weight of the MSE between the student's and the teacher's centred logits of a dream's own task."""
+    all_heads_weight: float = 1.0
+    """Weight of the cross-entropy over all heads side by side, which makes them comparable."""
+    feature_weight: float = 0.0
+    """Weight of the MSE between the student's and the teacher's features; at 0 they are not computed at all."""
+    temperature: float = 1.0
+    """Temperature of the teacher's probabilities within a dream's own task, and of the student's over all heads."""
+    lr: float = 1e-3
+    """Adam's learning rate at the start; it falls to 0 along a cosine."""
+
+    def __post_init__(self) -> None:
+        sizes = {"steps": MOST_STEPS, "batch_size": MOST_AT_ONCE, "steps_per_block": MOST_AT_ONCE}
+        check_ranges(self, "sleep", **{name: (1, most) for name, most in sizes.items()}, max_shift=(0, LARGEST))
+        weights = dict.fromkeys(("own_head_weight", "all_heads_weight", "feature_weight"), (0.0, LARGEST_WEIGHT))
+        check_ranges(self, "sleep", **weights, lr=(SMALLEST_RATE, LARGEST_RATE))
+        check_ranges(self, "sleep", current_share=(0.0, 1.0), temperature=(1e-3, 1e3))
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryConfig:
+    """The generative memory of a task and what it must reach."""
+
+    gan: GanConfig = field(default_factory=GanConfig)
+    """The conditional GAN."""
+    fidelity_floor: float = 0.7
+    """Least share of each class's dreams whose label a judge trained on the task's real data confirms."""
+    diversity_floor: float = 0.2
+    """Least variance of each class's dreams against that of its real images, in the judge's features."""
+    attempts: int = 2
+    """How often a memory is trained, each time with another seed, before a run ends for its quality."""
+
+    def __post_init__(self) -> None:
+        floors = {"fidelity_floor": (0.0, 1.0), "diversity_floor": (0.0, LARGEST_WEIGHT)}
+        check_ranges(self, "memory", **floors, attempts=(1, MOST_PROCESSES))
+
+
+DreamLevel = Literal["pixels", "features"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LifeConfig:
+    """Everything that decides what a learner becomes, given its stream of tasks."""
+
+    seed: int = 0
+    """Seed of every random draw."""
+    backbone: str = "conv"
+    """The network of features: mlp (2 × 400 units), conv (small), resnet18, or one of your own: module:attribute, or a
+    name that `mygo.use_backbone` made known."""
+    dream_level: DreamLevel = "pixels"
+    """What memories dream: images (pixels) or, with a convolutional front that is frozen after the first task, its
+    feature maps (features); then dreams are not shifted."""
+    precision: AnyPrecision = "auto"
+    """In which numbers networks multiply while they train and dream: float32, bfloat16 or auto; weights, losses and all
+    evaluation are float32. With auto a life begins in bfloat16 where all of its workers have instructions for it, and
+    goes on in what it was begun in, on any machine."""
+    eager: bool = False
+    """On a GPU, launch the operations of training and dreaming one by one, not as recorded CUDA graphs: slower, for
+    networks of your own that cannot be recorded."""
+    wake: WakeConfig = field(default_factory=WakeConfig)
+    """Learning a new task."""
+    memory: MemoryConfig = field(default_factory=MemoryConfig)
+    """Remembering it."""
+    sleep: SleepConfig = field(default_factory=SleepConfig)
+    """Reconciling it with what was known."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self, "", seed=(0, LARGEST_SEED))
+        if self.precision not in get_args(AnyPrecision):
+            raise InputError(f"--precision must be auto, float32 or bfloat16, not {self.precision!r}.")
+        if self.dream_level not in get_args(DreamLevel):
+            raise InputError(f"--dream-level must be pixels or features, not {self.dream_level!r}.")
+        if self.dream_level == "features" and self.backbone == "mlp":
+            raise InputError("--dream-level features needs a backbone with a convolutional front: conv or resnet18.")
+
+    @property
+    def identity(self) -> "LifeConfig":
+        """What a life is: the settings without those that only say how it is computed."""
+        return replace(self, precision="auto", eager=False)
+
+    @property
+    def smallest_batch(self) -> int:
+        """The smallest global batch of any phase; no more workers than that can share it."""
+        return min(self.wake.batch_size, self.memory.gan.batch_size, self.sleep.batch_size)
+
+    @property
+    def baseline_steps(self) -> int:
+        """Steps per task of every baseline: as many as MyGO takes to adapt and to sleep."""
+        return self.wake.adapt_steps + self.sleep.steps

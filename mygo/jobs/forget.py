@@ -1,0 +1,78 @@
+"""A class that a life is to forget for good."""
+
+import copy
+from contextlib import nullcontext
+
+import torch
+
+from mygo.cycle import settled
+from mygo.data.examples import LabelledImages
+from mygo.data.tasks import Task
+from mygo.errors import InputError
+from mygo.evaluate import measure_recall
+from mygo.events import Journal, Place, silent
+from mygo.files import locked
+from mygo.jobs.lesson import crew_here
+from mygo.learner.learner import Learner
+from mygo.memory.quality import recall
+from mygo.sleep import consolidate
+from mygo.training.allocation import keep_freed_memory
+from mygo.training.loop import Crew
+from mygo.training.process_group import Team
+from mygo.wake import faithful_memory
+
+LEAST_RECALLED = 500
+"""Dreams of each class, at the least, that a memory is trained on when another class is taken out of it."""
+
+
+def forget(life: Learner, class_name: str, journal: Journal = silent, team: Team | None = None) -> None:
+    """Let ``life`` forget a class for good: its outputs and the memory that dreams it go, and a sleep follows.
+
+    The other classes of its lesson get a memory of their own, trained from random weights on what the old one dreams
+    of them. What was measured of the network before is dropped too. All of that happens, and is saved, or nothing.
+
+    Raises:
+        InputError: it does not know the class, knows no other, has no memories or is in the middle of a lesson; or its
+            folder is in use or was changed.
+        MemoryQualityError: the new memory stayed below the floor.
+    """
+    class_name = life.known_class(class_name)
+    if life.current is not None:
+        raise InputError(f"This life is in the middle of the lesson {life.lessons[life.current].name!r}: finish it.")
+    if len(life.class_names) == 1:
+        raise InputError(f"{class_name!r} is all that this life knows: delete its folder instead.")
+    if len(life.memories) < len(life.lessons):
+        raise InputError(f"This life is one of the baseline {life.strategy}, without memories: begin another instead.")
+    crew = crew_here(team, journal)
+    keep_freed_memory()
+    with nullcontext() if life.folder is None else locked(life.folder, 0):
+        life.check_newest()
+        changed = copy.deepcopy(life)
+        changed.folder = None  # until all of it has happened
+        changed.to(crew.team.device)
+        take_out(changed, class_name, settled(changed, crew))
+        changed.folder = life.folder
+        changed.save()
+        changed.save()  # the state before this one, which is kept beside it, must not remember either
+        vars(life).update(vars(changed))
+
+
+def take_out(life: Learner, class_name: str, crew: Crew) -> None:
+    """Take a class out of ``life``, which knows others, and sleep."""
+    index = next(index for index, lesson in enumerate(life.lessons) if class_name in lesson.classes)
+    lesson, memory = life.lessons[index], life.memories[index]
+    kept = [place for place, name in enumerate(lesson.classes) if name != class_name]
+    life.drop_outputs(index, kept)
+    life.current, life.fast_learner = min(index, len(life.lessons) - 1), copy.deepcopy(life.neocortex)
+    if kept:
+        counts = [max(count, LEAST_RECALLED) if place in kept else 0 for place, count in enumerate(lesson.images)]
+        old = recall(memory, counts, life.key("forget"))
+        data = LabelledImages(old.images, torch.tensor([kept.index(label) for label in old.labels.tolist()]))
+        here = crew.at(Place(life.strategy, index, "memorise"))
+        life.keep_memory(index, *faithful_memory(life, index, data, None, here))
+        lesson.classes = tuple(lesson.classes[place] for place in kept)
+        lesson.images = tuple(lesson.images[place] for place in kept)
+    task = Task(life.current, tuple(range(len(life.lessons[life.current].classes))))
+    consolidate(life, task, crew.at(Place(life.strategy, task.index, "consolidate")))
+    measure_recall(life, crew.team)
+    life.end_cycle()

@@ -1,0 +1,201 @@
+"""A learner and the folder that it is saved in."""
+
+import copy
+import functools
+import os
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+
+from mygo.config.learner import LifeConfig
+from mygo.data.examples import LabelledImages
+from mygo.errors import InputError
+from mygo.files import MANIFEST
+from mygo.learner.saved import SCHEMA, SavedLife, newest
+from mygo.learner.state import LearnerState
+from mygo.learner.storage import PREVIOUS, checksum, read_manifest, write_manifest
+from mygo.memory.quality import stored_tensors
+from mygo.networks import names
+from mygo.networks.generator import build_generator
+from mygo.networks.neocortex import Encoder, NeocortexNet, behind
+from mygo.networks.weights import fill, read_tensors, write_tensors
+from mygo.training.checkpoint import Checkpoint
+from mygo.training.precision import agreed
+from mygo.training.process_group import Team
+
+if TYPE_CHECKING:
+    pass
+
+
+ROWS_OF_A_MEMORY = 100
+"""Dreams that a memory makes at least of one block, on average: with fewer, calls take longer than what they do."""
+
+
+L = TypeVar("L", bound="Learner")
+
+
+class Learner(LearnerState):
+    """A learner with a ``folder``, if it has one.
+
+    Every `save` leaves there a whole state that `Learner.open` reads back; the state counts from the moment its
+    manifest replaces the one before.
+    """
+
+    def __init__(
+        self,
+        strategy: str,
+        config: LifeConfig,
+        image_shape: tuple[int, int, int],
+        folder: Path | None = None,
+        stream: str = "",
+    ) -> None:
+        super().__init__(strategy, config, image_shape, stream)
+        self.folder = folder
+        self._written: dict[str, Any] = {}
+        """The manifest that was written or read last."""
+
+    def settle(self, team: Team) -> None:
+        """Agree with all of ``team`` on the precision, if this life has none yet, and note how it is computed from now.
+
+        Where the folder says otherwise, of a life that was begun with other settings of that kind, it is put right, so
+        that dreamers read the same.
+        """
+        self.precision = agreed(self.precision, team)
+        self.record.computed = {
+            "precision": self.precision,
+            "eager": self.config.eager,
+            "device": team.device.type,
+            "workers": team.size,
+            "threads": torch.get_num_threads(),
+            "torch": torch.__version__,
+        }
+        now = {**self._written, "config": asdict(self.config), "precision": self.precision}
+        if team.rank == 0 and self.saved and now != self._written:
+            self._write(now)
+        team.barrier()
+
+    @property
+    def saved(self) -> bool:
+        """Whether a state of this life was saved or read."""
+        return bool(self._written)
+
+    def save(self) -> None:
+        """Write the whole state to the folder, if there is one; either all of it counts or nothing."""
+        self.checkpoint = None
+        if self.folder is None:
+            return
+        write = functools.partial(write_tensors, self.folder)
+        manifest = {
+            "schema": SCHEMA,
+            "strategy": self.strategy,
+            "stream": self.stream,
+            "config": asdict(self.config),
+            "precision": self.precision,
+            "image_shape": list(self.image_shape),
+            "head_sizes": self.neocortex.head_sizes,
+            "tasks_learned": self.tasks_learned,
+            "cycles": self.cycles,
+            "current": self.current,
+            "phases_done": self.phases_done,
+            "lessons": [asdict(lesson) for lesson in self.lessons],
+            "record": asdict(self.record),
+            "files": {
+                "encoder": write("encoder", self.encoder.state_dict()) if self.encoder else None,
+                "neocortex": write("neocortex", self.neocortex.state_dict()),
+                "fast_learner": write("fast-learner", self.fast_learner.state_dict()) if self.fast_learner else None,
+                "memories": [
+                    write(f"memory-{task}", stored_tensors(memory)) for task, memory in enumerate(self.memories)
+                ],
+                "exemplars": [
+                    write(f"exemplars-{task}", {"images": kept.images, "labels": kept.labels})
+                    for task, kept in enumerate(self.exemplars)
+                ],
+            },
+        }
+        self._write(manifest)
+
+    def keep_checkpoint(self, checkpoint: Checkpoint) -> None:
+        """Add ``checkpoint`` to what the last `save` wrote, in place of the one before, if there is a folder."""
+        if self.folder is None:
+            return
+        file = write_tensors(self.folder, "checkpoint", checkpoint.tensors)
+        entry = {name: getattr(checkpoint, name) for name in ("phase", "attempt", "steps", "seconds")}
+        files = {**self._written["files"], "checkpoint": file}
+        self._write({**self._written, "files": files, "checkpoint": entry})
+
+    def _write(self, manifest: dict[str, Any]) -> None:
+        if self.folder is not None:
+            write_manifest(self.folder, manifest, self._written or None)
+            self._written = manifest
+
+    def check_newest(self) -> None:
+        """Make sure that the folder still holds the state that this life was read from, or that it wrote last.
+
+        Raises:
+            InputError: another process has changed it.
+        """
+        if self.folder is None or not self.exists(self.folder):
+            return
+        newest = read_manifest(self.folder / MANIFEST, SCHEMA)
+        if checksum(newest) != checksum(self._written):
+            raise InputError(f"{self.folder} was changed since this life was opened: open it again.")
+
+    @staticmethod
+    def exists(folder: str | os.PathLike[str]) -> bool:
+        """Tell whether ``folder`` holds a saved life."""
+        return any((Path(folder) / name).exists() for name in (MANIFEST, PREVIOUS))
+
+    @classmethod
+    def open(cls: type[L], folder: str | os.PathLike[str], tell: Callable[[str], None] = warnings.warn) -> L:
+        """Read the state that was saved last in ``folder`` or, where that is damaged, the one before; ``tell`` is told.
+
+        Raises:
+            InputError: there is none, or all are damaged or of another version; the message names the file.
+        """
+        return newest(Path(folder), functools.partial(cls._from_manifest, Path(folder)), tell)
+
+    @classmethod
+    def _from_manifest(cls: type[L], folder: Path, manifest: Mapping[str, Any]) -> L:
+        saved = SavedLife.of(folder, manifest)
+        config, sizes, files = saved.config, saved.head_sizes, manifest["files"]
+        names.refuse_code_in(folder, config.backbone, config.memory.gan.generator)
+        life = cls(saved.strategy, config, saved.image_shape, folder, saved.stream)
+        life.precision = saved.precision
+        if files["encoder"]:
+            tensors = read_tensors(folder, files["encoder"])
+            life.encoder = fill(lambda: Encoder(saved.image_shape, config.backbone), tensors)
+        life.neocortex = life._read_network(files["neocortex"], sizes)
+        if files["fast_learner"]:
+            life.fast_learner = life._read_network(files["fast_learner"], sizes)
+        for name, size in zip(files["memories"], sizes, strict=False):
+            build = functools.partial(build_generator, config.memory.gan, size, life.neocortex.image_shape)
+            memory = fill(build, read_tensors(folder, name), torch.half)
+            life.memories.append(memory.eval().requires_grad_(False))
+        for name in files["exemplars"]:
+            kept = read_tensors(folder, name)
+            life.exemplars.append(LabelledImages(kept["images"], kept["labels"]))
+        for field_name in ("record", "lessons", "tasks_learned", "cycles", "current", "phases_done"):
+            setattr(life, field_name, getattr(saved, field_name))
+        if saved.checkpoint is not None:
+            life.checkpoint = replace(saved.checkpoint, tensors=read_tensors(folder, files["checkpoint"]))
+        life._written = copy.deepcopy(dict(manifest))  # the record goes on changing
+        return life
+
+    def _read_network(self, file: str, head_sizes: list[int]) -> NeocortexNet:
+        if self.folder is None:
+            raise ValueError("a life without a folder has nothing to read")
+
+        def build() -> NeocortexNet:
+            if self.encoder is None:
+                net = NeocortexNet(self.image_shape, self.config.backbone)
+            else:
+                net = behind(self.encoder, self.image_shape, self.config.backbone)
+            for size in head_sizes:
+                net.add_task_head(size)
+            return net
+
+        return fill(build, read_tensors(self.folder, file))

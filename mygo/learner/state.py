@@ -1,0 +1,198 @@
+"""What a learner is and knows at one moment, in memory."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+import torch
+
+from mygo import seeding
+from mygo.config.learner import AnyPrecision, LifeConfig
+from mygo.data.examples import LabelledImages
+from mygo.data.spelling import composed
+from mygo.data.tasks import Task
+from mygo.errors import InputError
+from mygo.learner.records import Lesson, Record
+from mygo.memory.quality import Quality, as_stored, recall, stored_bytes
+from mygo.networks.generator import Generator, generator_named
+from mygo.networks.neocortex import Encoder, NeocortexNet, backbone_named, split
+from mygo.training.checkpoint import Checkpoint
+
+if TYPE_CHECKING:
+    pass
+
+
+NOTHING_LEARNED = "This life has learned no class yet: let it learn a task first."
+
+
+def counts_of(data: LabelledImages, num_classes: int) -> list[int]:
+    """Return how many images of each class ``data`` has."""
+    counts: list[int] = data.labels.bincount(minlength=num_classes).tolist()
+    return counts
+
+
+def check_networks(config: LifeConfig) -> None:
+    """Make sure that there is what the names of networks in ``config`` stand for; those of one's own are imported.
+
+    Raises:
+        InputError: one stands for nothing, or cannot be imported.
+    """
+    backbone_named(config.backbone)
+    generator_named(config.memory.gan.generator)
+
+
+class LearnerState:
+    """One learner: the neocortex, its generative memories and, between waking and sleeping, the fast learner."""
+
+    def __init__(
+        self,
+        strategy: str,
+        config: LifeConfig,
+        image_shape: tuple[int, int, int],
+        stream: str = "",
+    ) -> None:
+        check_networks(config)
+        self.strategy = strategy
+        self.stream = stream
+        """The stream of tasks that this life belongs to, in words."""
+        self.config = config
+        self.precision: AnyPrecision = config.precision
+        """In which it is computed: once it has begun, the one that its first workers agreed on."""
+        self.image_shape = image_shape
+        with seeding.seeded(config.seed, "neocortex"):
+            self.neocortex = NeocortexNet(image_shape, config.backbone)
+        self.encoder: Encoder | None = None
+        """The front of the network, once it is frozen; the neocortex then starts from its feature maps."""
+        self.fast_learner: NeocortexNet | None = None
+        self.memories: list[Generator] = []
+        self.exemplars: list[LabelledImages] = []
+        """Real data that only the baselines joint and replay keep."""
+        self.record = Record()
+        self.lessons: list[Lesson] = []
+        """What each head was taught, in the order of heads."""
+        self.tasks_learned = 0
+        self.cycles = 0
+        """Cycles that were finished, those that taught a task again or forgot a class among them."""
+        self.current: int | None = None
+        """The task that the cycle which was begun last is about; None when it was finished."""
+        self.phases_done: list[str] = []
+        """Phases of the current cycle that were finished."""
+        self.checkpoint: Checkpoint | None = None
+        """How far the phase after those came before it was interrupted."""
+
+    def to(self, device: torch.device) -> None:
+        """Move the networks that train to ``device``."""
+        for network in (self.neocortex, self.fast_learner, self.encoder):
+            if network is not None:
+                network.to(device)
+
+    def key(self, phase: str) -> seeding.Key:
+        """Return what the draws of a ``phase`` of this cycle are named by."""
+        return self.config.seed, phase, self.cycles
+
+    def begin(self, task: Task, name: str | None = None) -> None:
+        """Begin a cycle about ``task``, or go on with it; a new task gets its head, and ``name`` if it has one."""
+        self.current = task.index
+        if len(self.neocortex.classifiers) == task.index:
+            with seeding.seeded(*self.key("head")):
+                self.neocortex.add_task_head(len(task.classes))
+            self.lessons.append(Lesson(name or str(task), task.names or tuple(map(str, task.classes))))
+
+    def count(self, task: Task, data: LabelledImages) -> None:
+        """Note that the real ``data`` of ``task`` was handed out, and will be gone."""
+        lesson = self.lessons[task.index]
+        new = counts_of(data, len(lesson.classes))
+        lesson.images = tuple(old + more for old, more in zip(lesson.images or [0] * len(new), new, strict=True))
+        self.record.replaced_data_bytes += data.nbytes
+
+    def beside_recalled(self, task: Task, data: LabelledImages) -> LabelledImages:
+        """Return ``data``, which was counted; of a task that was learned before, beside dreams of what it was then.
+
+        They stand in for the images that are gone, as many of each class.
+
+        Raises:
+            InputError: the memory dreams feature maps, which cannot stand beside images.
+        """
+        if task.index >= self.tasks_learned:
+            return data
+        if self.encoder is not None:
+            raise InputError("This life dreams feature maps, so it cannot be taught a class again: leave out --update.")
+        lesson, memory = self.lessons[task.index], self.memories[task.index]
+        before = [all_ - new for all_, new in zip(lesson.images, counts_of(data, len(lesson.classes)), strict=True)]
+        dreams = recall(memory, before, self.key("beside"))
+        return LabelledImages(torch.cat([data.images, dreams.images]), torch.cat([data.labels, dreams.labels]))
+
+    def perceived(self, data: LabelledImages) -> LabelledImages:
+        """Return ``data`` as the neocortex takes it: as it is or, behind a frozen front, as feature maps."""
+        return data if self.encoder is None else self.encoder.encoded(data)
+
+    def freeze_front(self, data: LabelledImages) -> None:
+        """Freeze the front, now that the first task's ``data`` was learned, if memories are to dream feature maps."""
+        if self.config.dream_level == "features":
+            self.encoder, self.neocortex = split(self.neocortex, data.images)
+
+    def keep_memory(self, task: int, generator: Generator, quality: Quality) -> None:
+        """Keep ``generator`` as the memory of ``task``, rounded to the precision in which it is stored."""
+        as_stored(generator)
+        here = slice(task, task + 1)  # of a new task, the end of each list
+        self.memories[here] = [generator.cpu().eval().requires_grad_(False)]
+        for name, value in asdict(quality).items():
+            getattr(self.record, name)[here] = [list(value) if isinstance(value, tuple) else value]
+
+    def drop_outputs(self, task: int, kept: Sequence[int]) -> None:
+        """Drop all outputs of the head of ``task`` but those at ``kept``; without any, also its lesson and its memory.
+
+        What was measured of the network as it was is dropped too.
+        """
+        self.neocortex.keep_outputs(task, kept)
+        if not kept:
+            self.tasks_learned -= 1
+            for per_task in (self.lessons, self.memories, *(getattr(self.record, one.name) for one in fields(Quality))):
+                del per_task[task]
+        for lesson in self.lessons:
+            lesson.task_il = lesson.class_il = None
+        self.record.task_il, self.record.class_il, self.record.confusion = [], [], []
+
+    def finish_cycle(self) -> None:
+        """End the current cycle: the fast learner has passed on what it knew."""
+        if self.current is None:
+            raise RuntimeError("there is no cycle to finish")
+        self.lessons[self.current].learned = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        self.tasks_learned = max(self.tasks_learned, self.current + 1)
+        self.end_cycle()
+
+    def end_cycle(self) -> None:
+        """End the current cycle, whether it taught anything or not."""
+        self.fast_learner = None
+        self.cycles += 1
+        self.current = None
+        self.phases_done = []
+
+    @property
+    def class_names(self) -> list[str]:
+        """Names of all classes, head after head."""
+        return [name for lesson in self.lessons for name in lesson.classes]
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes kept to remember with: generators as stored and real exemplars, the network itself not counted."""
+        return sum(map(self.memory_bytes_for, range(max(len(self.memories), len(self.exemplars)))))
+
+    def memory_bytes_for(self, task: int) -> int:
+        """Return the part of `memory_bytes` that is kept for the task with the index ``task``."""
+        generators, exemplars = self.memories[task : task + 1], self.exemplars[task : task + 1]
+        return sum(map(stored_bytes, generators)) + sum(kept.nbytes for kept in exemplars)
+
+    def known_class(self, name: str) -> str:
+        """Return the class that is meant by ``name``, however its letters are composed.
+
+        Raises:
+            InputError: there is none.
+        """
+        if not self.class_names:
+            raise InputError(NOTHING_LEARNED)
+        found = composed(name) if isinstance(name, str) else name
+        if found not in self.class_names:
+            raise InputError(f"This life knows no class {name!r}: choose from {', '.join(self.class_names)}.")
+        return found
