@@ -45,9 +45,9 @@ from mygo.cycle import settled, sleep  # noqa: E402
 from mygo.data.tasks import Task  # noqa: E402
 from mygo.evaluate import accuracy_rows  # noqa: E402
 from mygo.jobs.life import Life  # noqa: E402
-from mygo.replay.dreams import OwnDreams, schedule_of  # noqa: E402
+from mygo.phase import PhaseContext  # noqa: E402
+from mygo.replay.dreams import schedule_of  # noqa: E402
 from mygo.sleep import consolidate  # noqa: E402
-from mygo.training.loop import Crew  # noqa: E402
 from mygo.training.process_group import Solo  # noqa: E402
 
 COUNTS = (5, 20, 50)
@@ -86,7 +86,7 @@ class Saved:
 def seconds_of_parts(saved: Saved) -> dict[str, Callable[[], float]]:
     """Return what measures each part of a sleep, by its name with its unit."""
     life, task = saved.make(), saved.task
-    crew = settled(life, Crew(Solo(), OwnDreams()))
+    crew = settled(life, PhaseContext(Solo()))
     dreamer, night = life.dreamer(torch.device("cpu")), schedule_of(life)
     dreams = SameDreams(dreams_of_a_step(life))
     tests = [data_of(TEST_IMAGES, CLASSES, saved.shape)] * saved.memories
@@ -125,7 +125,7 @@ def peak_of_a_sleep(saved: Saved) -> float:
     life = Life.open(saved.folder)
     life.phases_done = list(STRATEGIES["mygo"].wake)
     life.folder = None
-    sleep(life, STRATEGIES["mygo"], saved.task, settled(life, Crew(Solo(), OwnDreams())))
+    sleep(life, STRATEGIES["mygo"], saved.task, settled(life, PhaseContext(Solo())))
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     return int(status["VmHWM"].split()[0]) / 1024
 

@@ -22,11 +22,11 @@ from mygo.jobs.life import Life
 from mygo.memory.gan import train_gan
 from mygo.memory.quality import Quality
 from mygo.networks.generator import build_generator
+from mygo.phase import PhaseContext
 from mygo.replay.dreams import Dreams, Night, OwnDreams, schedule_of
 from mygo.training.allocation import keep_freed_memory
 from mygo.training.checkpoint import Parts
 from mygo.training.graphs import WARM_UP
-from mygo.training.loop import Crew
 from mygo.training.precision import resolved
 from mygo.training.process_group import Solo, Team, share
 
@@ -118,7 +118,7 @@ def ratios(some: Sequence[float], others: Sequence[float]) -> list[float]:
 
 
 @dataclass(frozen=True)
-class Stopwatch(Crew):
+class Stopwatch(PhaseContext):
     """A crew that notes when each training step ends."""
 
     around: Callable[[int], AbstractContextManager[object]] = lambda step: nullcontext()
@@ -196,9 +196,9 @@ def dreams_of_a_step(life: Life) -> Dreams:
     return next(OwnDreams().dreams(life, night, Solo()))
 
 
-def run_phase(name: str, config: LifeConfig, shape: SHAPE, crew: Crew | None = None) -> None:
+def run_phase(name: str, config: LifeConfig, shape: SHAPE, crew: PhaseContext | None = None) -> None:
     """Run one of `PHASES` of ``config`` as the second task of a life does, on random images."""
-    crew = crew or Crew(Solo(), OwnDreams())
+    crew = crew or PhaseContext(Solo())
     crew = replace(crew, precision=resolved(config.precision, crew.team.device))
     life = life_of(config, 2, 2, shape)
     data = data_of(2048, 2, shape)

@@ -29,9 +29,8 @@ from mygo.memory.gan import train_gan  # noqa: E402
 from mygo.memory.quality import Quality, measure_quality  # noqa: E402
 from mygo.networks.generator import Generator  # noqa: E402
 from mygo.networks.neocortex import NeocortexNet  # noqa: E402
-from mygo.replay.dreams import OwnDreams  # noqa: E402
+from mygo.phase import PhaseContext  # noqa: E402
 from mygo.training.checkpoint import Forgetful, Parts  # noqa: E402
-from mygo.training.loop import Crew  # noqa: E402
 from mygo.training.precision import resolved  # noqa: E402
 from mygo.training.process_group import Solo  # noqa: E402
 from mygo.wake import fit_head  # noqa: E402
@@ -60,7 +59,7 @@ class Watcher(Forgetful):
             self.seen[steps] = self.measure(average)
 
 
-def trained_judge(task: Task, data: LabelledImages, life: LifeConfig, crew: Crew) -> NeocortexNet:
+def trained_judge(task: Task, data: LabelledImages, life: LifeConfig, crew: PhaseContext) -> NeocortexNet:
     """Return a network that learned ``task`` alone, from random weights; its one head is of number 0."""
     judge = NeocortexNet(data.image_shape, life.backbone)
     judge.add_task_head(len(task.classes))
@@ -81,7 +80,7 @@ def main() -> None:
     life = preset(dataset)
     stream = Experiment(ExperimentConfig(dataset=dataset, data_root=flags.data_root, life=life)).open_stream()
     precision = resolved(life.precision, torch.device("cpu"))
-    crew, gan, memory = Crew(Solo(), OwnDreams(), precision=precision), life.memory.gan, None
+    crew, gan, memory = PhaseContext(Solo(), precision=precision), life.memory.gan, None
     watchers = []
     for task in stream.tasks[:TASKS]:
         data = stream.hand_out(task)

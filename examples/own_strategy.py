@@ -9,11 +9,11 @@ import mygo
 from mygo.data.examples import LabelledImages
 from mygo.data.tasks import Task
 from mygo.jobs.life import Life
-from mygo.training.loop import Crew
+from mygo.phase import PhaseContext
 from mygo.wake import learn
 
 
-def scaled_heads(life: Life, task: Task, data: LabelledImages, crew: Crew) -> None:
+def scaled_heads(life: Life, task: Task, data: LabelledImages, crew: PhaseContext) -> None:
     """Learn the task's head as MyGO does awake, then give all heads outputs of one scale, since nothing else will."""
     learn(life, task, data, crew)
     with torch.no_grad():

@@ -11,18 +11,18 @@ from mygo.data.tasks import Task, TaskStream
 from mygo.evaluate import accuracy_rows
 from mygo.events import Evaluated, PhaseEnded, Place
 from mygo.learner.learner import Learner
+from mygo.phase import PhaseContext
 from mygo.training.checkpoint import PhaseKeeper
-from mygo.training.loop import Crew
 from mygo.training.precision import resolved
 
 
-def settled(life: Learner, crew: Crew) -> Crew:
+def settled(life: Learner, crew: PhaseContext) -> PhaseContext:
     """Return ``crew`` as it computes ``life``: in the precision that it was begun with, or that it now begins with."""
     life.settle(crew.team)
     return replace(crew, precision=resolved(life.precision, crew.team.device), eager=life.config.eager)
 
 
-def live(life: Learner, strategy: Strategy, stream: TaskStream, crew: Crew) -> None:
+def live(life: Learner, strategy: Strategy, stream: TaskStream, crew: PhaseContext) -> None:
     """Learn every task of ``stream`` that ``life`` has not learned yet: wake, sleep, evaluate."""
     life.to(crew.team.device)
     crew = settled(life, crew)
@@ -35,7 +35,7 @@ def live(life: Learner, strategy: Strategy, stream: TaskStream, crew: Crew) -> N
         evaluate(life, task, stream.test[: task.index + 1], crew)
 
 
-def wake(life: Learner, strategy: Strategy, task: Task, stream: TaskStream, crew: Crew) -> None:
+def wake(life: Learner, strategy: Strategy, task: Task, stream: TaskStream, crew: PhaseContext) -> None:
     """Run the phases that need the task's real data, which is gone when this returns."""
     if all(name in life.phases_done for name in strategy.wake):
         return
@@ -49,7 +49,7 @@ def wake(life: Learner, strategy: Strategy, task: Task, stream: TaskStream, crew
                 phase(life, task, data, here)
 
 
-def sleep(life: Learner, strategy: Strategy, task: Task, crew: Crew) -> None:
+def sleep(life: Learner, strategy: Strategy, task: Task, crew: PhaseContext) -> None:
     """Run the phases that need no real data."""
     for name, phase in strategy.sleep.items():
         if name not in life.phases_done:
@@ -57,7 +57,7 @@ def sleep(life: Learner, strategy: Strategy, task: Task, crew: Crew) -> None:
                 phase(life, task, here)
 
 
-def evaluate(life: Learner, task: Task, tests: Sequence[LabelledImages], crew: Crew) -> None:
+def evaluate(life: Learner, task: Task, tests: Sequence[LabelledImages], crew: PhaseContext) -> None:
     """Measure accuracy on held-out data of all tasks so far, and end the cycle."""
     with saved_phase(life, task, "evaluate", crew):
         perceived = [life.perceived(test) for test in tests]
@@ -72,7 +72,7 @@ def evaluate(life: Learner, task: Task, tests: Sequence[LabelledImages], crew: C
 
 
 @contextmanager
-def saved_phase(life: Learner, task: Task, name: str, crew: Crew) -> Iterator[Crew]:
+def saved_phase(life: Learner, task: Task, name: str, crew: PhaseContext) -> Iterator[PhaseContext]:
     """Time a phase, note that it is done and save the life; yields the crew at this place."""
     place = Place(life.strategy, task.index, name)
     keep = life.keep_checkpoint if crew.team.rank == 0 else None

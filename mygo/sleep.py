@@ -8,12 +8,13 @@ from mygo.data.examples import to_unit_range
 from mygo.data.tasks import Task
 from mygo.learner.learner import Learner
 from mygo.networks.neocortex import NeocortexNet, OwnOutputs, hand_back, own_outputs, stacked_heads
+from mygo.phase import PhaseContext
 from mygo.replay.dreams import Dreams, schedule_of
-from mygo.training.loop import Crew, Losses, Network, train
+from mygo.training.loop import Losses, Network, train
 from mygo.training.process_group import Team, batch_mean
 
 
-def consolidate(life: Learner, task: Task, crew: Crew) -> None:
+def consolidate(life: Learner, task: Task, crew: PhaseContext) -> None:
     """Train the neocortex on dreams of all tasks to answer as the teacher does.
 
     With one head only it is skipped: there is nothing to reconcile.

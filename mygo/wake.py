@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from mygo import seeding
 from mygo.config.learner import MemoryConfig, WakeConfig
 from mygo.data.examples import LabelledImages, to_unit_range
-from mygo.data.tasks import EpochBatches, Task
+from mygo.data.tasks import Task
 from mygo.errors import MemoryQualityError
 from mygo.events import Dreamt, Notice
 from mygo.learner.learner import Learner
@@ -19,7 +19,9 @@ from mygo.memory.gan import train_gan
 from mygo.memory.quality import Quality, as_stored, measure_quality, sample_grid
 from mygo.networks.generator import Generator, build_generator
 from mygo.networks.neocortex import NeocortexNet
-from mygo.training.loop import Crew, Losses, Network, train
+from mygo.phase import PhaseContext
+from mygo.training.batches import EpochBatches
+from mygo.training.loop import Losses, Network, Trainer, train
 from mygo.training.process_group import batch_mean
 
 
@@ -37,7 +39,7 @@ class OneHead(nn.Module):
         return logits
 
 
-def learn(life: Learner, task: Task, data: LabelledImages, crew: Crew) -> None:
+def learn(life: Learner, task: Task, data: LabelledImages, crew: PhaseContext) -> None:
     """Train the task's head on the neocortex's features.
 
     A first task has nothing to protect and trains the features too. From then on they stay as they are, and every
@@ -62,7 +64,7 @@ def learn(life: Learner, task: Task, data: LabelledImages, crew: Crew) -> None:
     train(head, losses_of, batches.shares_of(crew.team), steps=config.head_steps, lr=config.lr, crew=crew)
 
 
-def adapt(life: Learner, task: Task, data: LabelledImages, crew: Crew) -> None:
+def adapt(life: Learner, task: Task, data: LabelledImages, crew: PhaseContext) -> None:
     """Train the fast learner, a full copy of the network, on the new task; it is the newest task's teacher in sleep.
 
     The first task was learned with its features, so there the neocortex is its own fast learner.
@@ -74,7 +76,7 @@ def adapt(life: Learner, task: Task, data: LabelledImages, crew: Crew) -> None:
         fit_head(life.fast_learner, task, data, crew, life.key("adapt"), config.adapt_steps, config)
 
 
-def memorise(life: Learner, task: Task, data: LabelledImages, crew: Crew) -> None:
+def memorise(life: Learner, task: Task, data: LabelledImages, crew: PhaseContext) -> None:
     """Train the task's conditional GAN and keep its generator, which begins as the memory of it, or the one before.
 
     Raises:
@@ -86,7 +88,7 @@ def memorise(life: Learner, task: Task, data: LabelledImages, crew: Crew) -> Non
 
 
 def faithful_memory(
-    life: Learner, task: int, data: LabelledImages, start: Generator | None, crew: Crew
+    life: Learner, task: int, data: LabelledImages, start: Generator | None, crew: PhaseContext
 ) -> tuple[Generator, Quality]:
     """Return a generator trained on ``data`` whose dreams are faithful and diverse enough, and how good they are.
 
@@ -130,7 +132,7 @@ def memory_key(life: Learner, attempt: int = 0) -> seeding.Key:
 
 
 def trained_memory(
-    life: Learner, num_classes: int, data: LabelledImages, key: seeding.Key, start: Generator | None, crew: Crew
+    life: Learner, num_classes: int, data: LabelledImages, key: seeding.Key, start: Generator | None, crew: PhaseContext
 ) -> Generator:
     """Return a generator that was trained on ``data``, now or by an earlier run that left it in the crew's cache.
 
@@ -151,7 +153,7 @@ def trained_memory(
 
 
 def fit_head(
-    net: NeocortexNet, task: Task, data: LabelledImages, crew: Crew, key: seeding.Key, steps: int, config: WakeConfig
+    net: NeocortexNet, task: Task, data: LabelledImages, crew: Trainer, key: seeding.Key, steps: int, config: WakeConfig
 ) -> None:
     """Train ``net``'s features and the head of ``task`` with cross-entropy on real ``data``."""
     batches = EpochBatches.of(data.labels, config.batch_size, key, balanced=config.balance_classes)

@@ -25,9 +25,8 @@ from mygo.files import read_json, write_json
 from mygo.jobs.experiment import Experiment, ExperimentConfig
 from mygo.jobs.life import Life
 from mygo.memory.cache import MemoryCache
-from mygo.replay.dreams import OwnDreams
+from mygo.phase import PhaseContext
 from mygo.reporting.tensorboard import TensorBoardJournal
-from mygo.training.loop import Crew
 from mygo.training.process_group import Solo
 from mygo.wake import memory_key, trained_memory
 
@@ -225,7 +224,7 @@ def train_memories(point: Point, plan: Plan) -> None:
     torch.set_num_threads(1)
     stream = experiment.open_stream()
     life = Life(STRATEGY, experiment.config.life, stream.image_shape)
-    crew = settled(life, Crew(Solo(plan.device), OwnDreams(), cache=MemoryCache(plan.memory_cache)))
+    crew = settled(life, PhaseContext(Solo(plan.device), cache=MemoryCache(plan.memory_cache)))
     start = None
     for task in stream.tasks:
         life.cycles = task.index

@@ -9,10 +9,12 @@ from torch.nn import functional as F
 from mygo import seeding
 from mygo.config.learner import WakeConfig
 from mygo.data.examples import LabelledImages, to_unit_range
-from mygo.data.tasks import EpochBatches, Task, repeats_of
+from mygo.data.tasks import Task
 from mygo.learner.learner import Learner
 from mygo.memory.quality import memory_bytes_of
-from mygo.training.loop import Crew, Losses, Network, train
+from mygo.phase import PhaseContext
+from mygo.training.batches import EpochBatches, repeats_of
+from mygo.training.loop import Losses, Network, train
 from mygo.training.process_group import batch_mean, share
 from mygo.wake import fit_head
 
@@ -20,19 +22,19 @@ LWF_TEMPERATURE = 2.0
 """Temperature of the distillation of Learning without Forgetting (Li & Hoiem 2016, arXiv:1606.09282)."""
 
 
-def finetune(life: Learner, task: Task, data: LabelledImages, crew: Crew) -> None:
+def finetune(life: Learner, task: Task, data: LabelledImages, crew: PhaseContext) -> None:
     """Train features and the new head on the new task, and nothing else: the lower bound."""
     key = (life.config.seed, "finetune", task.index)
     fit_head(life.neocortex, task, data, crew, key, life.config.baseline_steps, life.config.wake)
 
 
-def joint(life: Learner, task: Task, data: LabelledImages, crew: Crew) -> None:
+def joint(life: Learner, task: Task, data: LabelledImages, crew: PhaseContext) -> None:
     """Keep all real data and train on all of it: the upper bound."""
     life.exemplars.append(data)
     fit_all_heads(life, task, life.exemplars, crew, "joint")
 
 
-def replay(life: Learner, task: Task, data: LabelledImages, crew: Crew) -> None:
+def replay(life: Learner, task: Task, data: LabelledImages, crew: PhaseContext) -> None:
     """Train on the new task and on real images kept of earlier ones, as many bytes a task as a generator takes."""
     fit_all_heads(life, task, [*life.exemplars, data], crew, "replay", balanced=True)
     keep = max(1, memory_bytes_of(life.config.memory.gan, len(task.classes), data.image_shape) // data[:1].nbytes)
@@ -40,7 +42,7 @@ def replay(life: Learner, task: Task, data: LabelledImages, crew: Crew) -> None:
     life.exemplars.append(data[order[:keep]])
 
 
-def learning_without_forgetting(life: Learner, task: Task, data: LabelledImages, crew: Crew) -> None:
+def learning_without_forgetting(life: Learner, task: Task, data: LabelledImages, crew: PhaseContext) -> None:
     """Train on the new task while the old heads keep answering on its images as they did before (Li & Hoiem 2016)."""
     config = life.config.wake
     if task.index == 0:
@@ -74,7 +76,7 @@ def learning_without_forgetting(life: Learner, task: Task, data: LabelledImages,
 
 
 def fit_all_heads(
-    life: Learner, task: Task, parts: list[LabelledImages], crew: Crew, name: str, *, balanced: bool = False
+    life: Learner, task: Task, parts: list[LabelledImages], crew: PhaseContext, name: str, *, balanced: bool = False
 ) -> None:
     """Train the whole network with cross-entropy over all heads, on real examples of each task so far (``parts``).
 

@@ -8,10 +8,10 @@ from mygo.baselines import methods as baselines
 from mygo.data.examples import LabelledImages
 from mygo.data.tasks import Task
 from mygo.learner.learner import Learner
-from mygo.training.loop import Crew
+from mygo.phase import PhaseContext
 
-WakePhase = Callable[[Learner, Task, LabelledImages, Crew], None]
-SleepPhase = Callable[[Learner, Task, Crew], None]
+WakePhase = Callable[[Learner, Task, LabelledImages, PhaseContext], None]
+SleepPhase = Callable[[Learner, Task, PhaseContext], None]
 
 
 @dataclass(frozen=True)

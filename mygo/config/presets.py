@@ -1,10 +1,9 @@
 """The learner that each data set gets by default."""
 
 from mygo.config.learner import GanConfig, LifeConfig, MemoryConfig, SleepConfig, WakeConfig
-from mygo.data.datasets import DatasetName
 
 
-def preset(dataset: DatasetName) -> LifeConfig:
+def preset(dataset: str) -> LifeConfig:
     """Return the default learner for ``dataset``; the README has the times and scores measured with it."""
     if dataset == "digits":
         return LifeConfig(

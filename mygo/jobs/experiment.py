@@ -22,9 +22,9 @@ from mygo.files import check_writable, locked, write_json
 from mygo.learner.learner import Learner
 from mygo.learner.state import check_networks
 from mygo.memory.cache import MemoryCache
+from mygo.phase import PhaseContext
 from mygo.replay.dreams import DreamSource, OwnDreams
 from mygo.training.allocation import keep_freed_memory
-from mygo.training.loop import Crew
 from mygo.training.process_group import Solo, Team
 
 RESULTS_SCHEMA = 1
@@ -101,11 +101,11 @@ class Experiment:
             StoppedError: it was stopped.
         """
         cache = None if self.memory_cache is None else MemoryCache(self.memory_cache)
-        crew = Crew(
+        crew = PhaseContext(
             team or Solo(),
-            dreams or OwnDreams(),
             journal,
             self.log_every,
+            dreams=dreams or OwnDreams(),
             cache=cache,
             save_every=self.save_every,
             stop=stop,
@@ -116,7 +116,7 @@ class Experiment:
                 stack.enter_context(locked(folder, LAST_BREATH_SECONDS))
             return self._live(crew)
 
-    def _live(self, crew: Crew) -> dict[str, Any]:
+    def _live(self, crew: PhaseContext) -> dict[str, Any]:
         lives = []
         precision = self.config.life.precision
         for name in self.config.strategies:

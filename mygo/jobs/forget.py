@@ -15,9 +15,9 @@ from mygo.files import locked
 from mygo.jobs.lesson import crew_here
 from mygo.learner.learner import Learner
 from mygo.memory.quality import recall
+from mygo.phase import PhaseContext
 from mygo.sleep import consolidate
 from mygo.training.allocation import keep_freed_memory
-from mygo.training.loop import Crew
 from mygo.training.process_group import Team
 from mygo.wake import faithful_memory
 
@@ -57,7 +57,7 @@ def forget(life: Learner, class_name: str, journal: Journal = silent, team: Team
         vars(life).update(vars(changed))
 
 
-def take_out(life: Learner, class_name: str, crew: Crew) -> None:
+def take_out(life: Learner, class_name: str, crew: PhaseContext) -> None:
     """Take a class out of ``life``, which knows others, and sleep."""
     index = next(index for index, lesson in enumerate(life.lessons) if class_name in lesson.classes)
     lesson, memory = life.lessons[index], life.memories[index]

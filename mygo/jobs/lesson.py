@@ -26,9 +26,9 @@ from mygo.learner.learner import Learner
 from mygo.learner.saved import SavedLife
 from mygo.learner.state import check_networks
 from mygo.memory.cache import MemoryCache
+from mygo.phase import PhaseContext
 from mygo.replay.dreams import DreamSource, OwnDreams
 from mygo.training.allocation import keep_freed_memory
-from mygo.training.loop import Crew
 from mygo.training.process_group import Solo, Team
 
 if TYPE_CHECKING:
@@ -120,11 +120,11 @@ class Teaching:
             InputError: as `check`.
             StoppedError: it was stopped.
         """
-        crew = Crew(
+        crew = PhaseContext(
             team or Solo(),
-            dreams or OwnDreams(),
             journal,
             self.log_every,
+            dreams=dreams or OwnDreams(),
             cache=None if self.memory_cache is None else MemoryCache(self.memory_cache),
             save_every=self.save_every,
             stop=stop,
@@ -135,7 +135,7 @@ class Teaching:
         with locked(self.folder, LAST_BREATH_SECONDS):
             return self._teach(crew)
 
-    def _teach(self, crew: Crew) -> dict[str, Any]:
+    def _teach(self, crew: PhaseContext) -> dict[str, Any]:
         source = self.read()
         life = self.open_life(source, lambda text: crew.tell(Notice(text)))
         for stream, name in lessons(life, source, self.name, update=self.update):
@@ -217,9 +217,9 @@ def learn(
             teach(life, stream, title, crew)
 
 
-def crew_here(team: Team | None, journal: Journal) -> Crew:
+def crew_here(team: Team | None, journal: Journal) -> PhaseContext:
     """Return the crew that works on a life in this process."""
-    return Crew(team or Solo(), OwnDreams(), journal, save_every=SAVE_EVERY)
+    return PhaseContext(team or Solo(), journal, save_every=SAVE_EVERY)
 
 
 def check_apart(folder: Path | None, data: object) -> None:
@@ -319,7 +319,7 @@ def stream_of(dataset: ImageDataset, index: int, classes: Sequence[str]) -> Task
     return TaskStream(own_images, [Task(index, tuple(range(len(classes))))])
 
 
-def teach(life: Learner, stream: TaskStream, name: str, crew: Crew) -> None:
+def teach(life: Learner, stream: TaskStream, name: str, crew: PhaseContext) -> None:
     """Let ``life`` learn the one task of ``stream``, or learn it again: wake, sleep, examine."""
     (task,) = stream.tasks
     life.to(crew.team.device)
@@ -335,7 +335,7 @@ def teach(life: Learner, stream: TaskStream, name: str, crew: Crew) -> None:
     examine(life, task, stream.test[0], crew)
 
 
-def examine(life: Learner, task: Task, held_out: LabelledImages, crew: Crew) -> None:
+def examine(life: Learner, task: Task, held_out: LabelledImages, crew: PhaseContext) -> None:
     """Measure how well ``task`` was learned, and all tasks are recalled, and end the cycle.
 
     Of ``task`` there are images ``held_out``; of the others there is nothing but dreams.

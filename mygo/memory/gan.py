@@ -13,19 +13,19 @@ from torch.nn import functional as F
 
 from mygo import seeding
 from mygo.data.examples import LabelledImages, to_unit_range
-from mygo.data.tasks import EpochBatches
 from mygo.networks.generator import build_generator
+from mygo.training.batches import EpochBatches
 from mygo.training.checkpoint import Parts
 from mygo.training.graphs import Inputs, recordable
 from mygo.training.optimiser import Adam, set_rate
 from mygo.training.process_group import batch_mean, share
 
 if TYPE_CHECKING:
-    from mygo.training.loop import Crew, Losses
-
+    from mygo.training.loop import Trainer
 from mygo.config.learner import GanConfig
 from mygo.networks.discriminator import Discriminator
 from mygo.networks.generator import Generator
+from mygo.training.loop import Losses
 
 WARM_UP = 50
 """Steps over which the learning rates rise, while a new discriminator gets to know a generator that dreams already."""
@@ -36,7 +36,7 @@ def train_gan(
     num_classes: int,
     config: GanConfig,
     key: seeding.Key,
-    crew: "Crew",
+    crew: "Trainer",
     start: Generator | None = None,
 ) -> Generator:
     """Train a conditional GAN on one task's real ``data`` and return the moving average of its generator.

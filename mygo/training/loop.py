@@ -1,11 +1,11 @@
-"""What a phase works with, and the one training loop that the phases share."""
+"""The one training loop that all phases share."""
 
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -13,13 +13,13 @@ from torch import Tensor, nn
 from mygo.config.learner import Precision
 from mygo.errors import NonFiniteError, StoppedError
 from mygo.events import Event, Journal, Place, Progress, silent
-from mygo.memory.cache import MemoryCache
-from mygo.replay.dreams import DreamSource
 from mygo.training.checkpoint import Forgetful, Keeper, Parts
 from mygo.training.graphs import WARM_UP, Inputs, Recorded, recordable
 from mygo.training.optimiser import Adam, cosine, set_rate
 from mygo.training.precision import multiplying
 from mygo.training.process_group import Team, global_mean
+
+T = TypeVar("T", bound="Trainer")
 
 WAITS = ("dreams", "exchange", "saving")
 """What keeps a worker from training: dreams, awaited or made here; other workers' gradients; checkpoints, written."""
@@ -32,16 +32,13 @@ Update = Callable[..., Losses]
 
 
 @dataclass(frozen=True)
-class Crew:
-    """The workers, the source of dreams and the journal, at one place of a life."""
+class Trainer:
+    """The training loop that all phases share, for the workers of ``team``, at one ``place`` of a life."""
 
     team: Team
-    dreams: DreamSource
     journal: Journal = silent
     log_every: int = 20
     place: Place = field(default_factory=lambda: Place("", 0, ""))
-    cache: MemoryCache | None = None
-    """Where memories that were trained before are found."""
     keeper: Keeper = field(default_factory=Forgetful)
     """Keeps points from which the phase goes on after an interruption."""
     save_every: float = math.inf
@@ -59,8 +56,8 @@ class Crew:
     unseen: list[tuple[int, Losses]] = field(default_factory=list)
     """Losses on a GPU that nobody has looked at, with their steps: to look is to wait for the GPU."""
 
-    def at(self, place: Place) -> "Crew":
-        """Return the same crew at ``place``."""
+    def at(self: T, place: Place) -> T:
+        """Return the same at ``place``."""
         return replace(self, place=place, waits=dict.fromkeys(WAITS, 0.0), unseen=[])
 
     def train(self, update: Update, inputs_at: Callable[[int], Inputs], *, steps: int, parts: Parts) -> None:
@@ -193,7 +190,7 @@ def train(
     *,
     steps: int,
     lr: float,
-    crew: Crew,
+    crew: Trainer,
 ) -> None:
     """Minimise the sum of ``losses_of(network, *inputs_at(step))`` over the whole team, with Adam along a cosine.
 

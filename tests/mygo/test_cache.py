@@ -17,8 +17,7 @@ from mygo.memory import gan
 from mygo.memory.cache import CODE, VERSION, MemoryCache, code_of
 from mygo.memory.quality import as_stored, recall
 from mygo.networks.generator import ConvGenerator, Generator
-from mygo.replay.dreams import OwnDreams
-from mygo.training.loop import Crew
+from mygo.phase import PhaseContext
 from mygo.training.process_group import Solo
 
 
@@ -163,7 +162,7 @@ def tiny_memory() -> tuple[list[float], list[float]]:
             losses.extend((event.scalars["discriminator"], event.scalars["generator"]))
 
     data = LabelledImages(pixels, (torch.arange(24) > 4).long())
-    memory = gan.train_gan(data, 2, TINY, (0, "golden"), Crew(Solo(), OwnDreams(), listen, log_every=1))
+    memory = gan.train_gan(data, 2, TINY, (0, "golden"), PhaseContext(Solo(), listen, log_every=1))
     as_stored(memory)
     dreams = recall(memory.eval(), [100, 100], (0, "look")).images.double()
     return losses, dreams.view(2, 100, 8, 8)[:, :, ::4, ::4].mean(1).flatten().tolist()

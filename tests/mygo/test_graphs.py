@@ -16,10 +16,9 @@ from mygo.jobs.experiment import Experiment, ExperimentConfig
 from mygo.jobs.life import Life
 from mygo.memory.gan import train_gan
 from mygo.networks.generator import Generator
-from mygo.replay.dreams import OwnDreams
+from mygo.phase import PhaseContext
 from mygo.training.checkpoint import Checkpoint, PhaseKeeper
 from mygo.training.graphs import WARM_UP, Recorded, recordable
-from mygo.training.loop import Crew
 from mygo.training.process_group import Ranks, Solo, Team
 
 GAN = GanConfig(steps=4 * WARM_UP, latent_dim=8, generator_width=8, discriminator_width=8, batch_size=16)
@@ -43,13 +42,13 @@ def images() -> LabelledImages:
     )
 
 
-def memory_of(crew: Crew, config: GanConfig = GAN) -> dict[str, torch.Tensor]:
+def memory_of(crew: PhaseContext, config: GanConfig = GAN) -> dict[str, torch.Tensor]:
     generator: Generator = train_gan(images(), 2, config, (0, "graphs"), crew)
     return {name: tensor.cpu() for name, tensor in generator.state_dict().items()}
 
 
-def on_gpu(team: Team | None = None) -> Crew:
-    return Crew(team or Solo("cuda"), OwnDreams(), precision="bfloat16")
+def on_gpu(team: Team | None = None) -> PhaseContext:
+    return PhaseContext(team or Solo("cuda"), precision="bfloat16")
 
 
 def same(some: dict[str, torch.Tensor], others: dict[str, torch.Tensor]) -> bool:
@@ -86,9 +85,9 @@ def test_a_loss_that_is_not_finite_is_found_as_on_a_cpu() -> None:
     config = replace(GAN)
     object.__setattr__(config, "generator_lr", 1e38)  # which no flag can have
     with pytest.raises(NonFiniteError) as on_cpu:
-        memory_of(Crew(Solo(), OwnDreams()), config)
+        memory_of(PhaseContext(Solo()), config)
     with pytest.raises(NonFiniteError, match=r"step \d+: \w+ is (nan|inf|-inf) on worker 0") as found:
-        memory_of(Crew(Solo("cuda"), OwnDreams()), config)
+        memory_of(PhaseContext(Solo("cuda")), config)
     assert str(found.value).split(":")[0] == str(on_cpu.value).split(":")[0]
 
 

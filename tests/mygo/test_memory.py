@@ -17,8 +17,7 @@ from mygo.memory.quality import (
 from mygo.networks.discriminator import Discriminator
 from mygo.networks.generator import ConvGenerator, Generator
 from mygo.networks.neocortex import NeocortexNet
-from mygo.replay.dreams import OwnDreams
-from mygo.training.loop import Crew
+from mygo.phase import PhaseContext
 from mygo.training.process_group import Solo
 from mygo.wake import quality_in_words
 
@@ -156,7 +155,7 @@ def test_a_gan_learns_two_greys() -> None:
     config = GanConfig(
         steps=150, latent_dim=4, generator_width=8, discriminator_width=8, generator_lr=2e-3, discriminator_lr=4e-3
     )
-    generator = train_gan(real_greys(), 2, config, (0,), Crew(Solo(), OwnDreams()))
+    generator = train_gan(real_greys(), 2, config, (0,), PhaseContext(Solo()))
     quality = measure_quality(generator, Judge(), 0, real_greys(), (0,), Solo())
     assert quality.label_fidelity > 0.95
 
@@ -165,4 +164,4 @@ def test_a_loss_that_is_not_finite_stops_before_the_update() -> None:
     config = GanConfig(steps=5, latent_dim=4, generator_width=8, discriminator_width=8)
     object.__setattr__(config, "generator_lr", 1e38)  # which no flag can have
     with pytest.raises(NonFiniteError, match=r"step \d: .* is (nan|inf|-inf) on worker 0"):
-        train_gan(real_greys(), 2, config, (0,), Crew(Solo(), OwnDreams()))
+        train_gan(real_greys(), 2, config, (0,), PhaseContext(Solo()))

@@ -4,8 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mygo.data.examples import ImageDataset
-from mygo.data.tasks import EpochBatches, TaskStream, deal_classes
+from mygo.data.tasks import TaskStream, deal_classes
 from mygo.errors import DataGoneError, InputError
+from mygo.training.batches import EpochBatches
 
 
 @given(st.integers(1, 30), st.data())

@@ -1,0 +1,17 @@
+"""What a phase of a life works with."""
+
+from dataclasses import dataclass, field
+
+from mygo.memory.cache import MemoryCache
+from mygo.replay.dreams import DreamSource, OwnDreams
+from mygo.training.loop import Trainer
+
+
+@dataclass(frozen=True)
+class PhaseContext(Trainer):
+    """The training loop, with where dreams and trained memories come from."""
+
+    dreams: DreamSource = field(default_factory=OwnDreams, kw_only=True)
+    """Where sleep gets its dreams from."""
+    cache: MemoryCache | None = field(default=None, kw_only=True)
+    """Where memories that were trained before are found."""
