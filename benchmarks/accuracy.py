@@ -44,7 +44,7 @@ from mygo.jobs.life import Life  # noqa: E402
 from mygo.memory import cache  # noqa: E402
 from mygo.networks import neocortex  # noqa: E402
 from mygo.replay import dreams  # noqa: E402
-from mygo.training.process_group import Solo  # noqa: E402
+from mygo.training.process_group import SingleProcess  # noqa: E402
 
 CODE = (*map(import_module, cache.CODE), baselines, dreams, neocortex, sleep, strategies, wake)
 """The modules whose source decides what a life becomes."""
@@ -160,7 +160,7 @@ def run_cell(cell: Cell, threads: int) -> None:
     began = time.perf_counter()
     with TemporaryDirectory() as out:
         experiment = Experiment(cell.config, Path(out), memory_cache=cell.folder / "memories")
-        results = experiment.run(Solo(cell.device))
+        results = experiment.run(SingleProcess(cell.device))
         ((strategy, found),) = results["strategies"].items()
         found["wall_seconds"] = time.perf_counter() - began
         if strategy == "mygo":

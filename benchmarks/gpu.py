@@ -41,8 +41,8 @@ from mygo.config.presets import preset  # noqa: E402
 from mygo.config.settings import change  # noqa: E402
 from mygo.data.datasets import DatasetName  # noqa: E402
 from mygo.jobs.experiment import Experiment, ExperimentConfig  # noqa: E402
-from mygo.replay.dreams import OwnDreams  # noqa: E402
-from mygo.training.process_group import Ranks  # noqa: E402
+from mygo.replay.dreams import LocalReplay  # noqa: E402
+from mygo.training.process_group import TorchProcessGroup  # noqa: E402
 
 DATASET: DatasetName = "fashion-mnist"
 SHORT = {"memory.gan.steps": 100, "sleep.steps": 60, "wake.adapt_steps": 60, "wake.head_steps": 20, **NO_FLOORS}
@@ -72,7 +72,7 @@ def live(seed: int, data_root: Path, changes: dict[str, Any], *, eager: bool) ->
     )
     with tempfile.TemporaryDirectory() as out:
         began = time.perf_counter()
-        found = Experiment(config, Path(out)).run(Ranks("cuda"))["strategies"]["mygo"]
+        found = Experiment(config, Path(out)).run(TorchProcessGroup("cuda"))["strategies"]["mygo"]
         seconds = time.perf_counter() - began
     dist.destroy_process_group()
     return {"life": seconds, **found}
@@ -112,8 +112,8 @@ def table_of_lives(found: Sequence[dict[str, Any]]) -> str:
 
 def seconds_a_step(phase: str, config: LifeConfig, steps: int, *, eager: bool) -> float:
     """Return what a step of ``phase`` takes."""
-    watch = Stopwatch(Ranks("cuda"), OwnDreams(), eager=eager)
-    warm = warm_steps(watch.team.device)
+    watch = Stopwatch(TorchProcessGroup("cuda"), LocalReplay(), eager=eager)
+    warm = warm_steps(watch.group.device)
     run_phase(phase, with_steps(config, warm + steps), SHAPES[DATASET], watch)
     return watch.seconds_a_step(warm)
 

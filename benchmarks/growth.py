@@ -48,7 +48,7 @@ from mygo.jobs.life import Life  # noqa: E402
 from mygo.phase import PhaseContext  # noqa: E402
 from mygo.replay.dreams import schedule_of  # noqa: E402
 from mygo.sleep import consolidate  # noqa: E402
-from mygo.training.process_group import Solo  # noqa: E402
+from mygo.training.process_group import SingleProcess  # noqa: E402
 
 COUNTS = (5, 20, 50)
 """Memories that are stored; everything is held against the first."""
@@ -86,32 +86,32 @@ class Saved:
 def seconds_of_parts(saved: Saved) -> dict[str, Callable[[], float]]:
     """Return what measures each part of a sleep, by its name with its unit."""
     life, task = saved.make(), saved.task
-    crew = settled(life, PhaseContext(Solo()))
-    dreamer, night = life.dreamer(torch.device("cpu")), schedule_of(life)
+    context = settled(life, PhaseContext(SingleProcess()))
+    dreamer, schedule = life.dreamer(torch.device("cpu")), schedule_of(life)
     dreams = SameDreams(dreams_of_a_step(life))
     tests = [data_of(TEST_IMAGES, CLASSES, saved.shape)] * saved.memories
 
     def dreaming() -> float:
-        blocks = range(night.blocks)
-        seconds = timed(lambda: [dreamer.dream(night.order(block)) for block in blocks])
-        return seconds / night.steps / night.batch_size
+        blocks = range(schedule.blocks)
+        seconds = timed(lambda: [dreamer.dream(schedule.request(block)) for block in blocks])
+        return seconds / schedule.steps / schedule.batch_size
 
     def learning() -> float:
-        watch = Stopwatch(Solo(), dreams, precision=crew.precision)
+        watch = Stopwatch(SingleProcess(), dreams, precision=context.precision)
         consolidate(life, task, watch)
         return watch.seconds_a_step(WARM)
 
     def sleeping() -> float:
         life.phases_done = list(STRATEGIES["mygo"].wake)
-        return timed(lambda: sleep(life, STRATEGIES["mygo"], task, crew))
+        return timed(lambda: sleep(life, STRATEGIES["mygo"], task, context))
 
     def evaluating() -> float:
-        return timed(lambda: accuracy_rows(life.neocortex, tests, Solo())) / saved.memories / TEST_IMAGES
+        return timed(lambda: accuracy_rows(life.neocortex, tests, SingleProcess())) / saved.memories / TEST_IMAGES
 
     return {
         "a dream, µs": lambda: 1e6 * dreaming(),
         "a step of sleep, its dreams apart, ms": lambda: 1e3 * learning(),
-        f"a whole sleep of {night.steps} steps, with its dreamer and its save, s": sleeping,
+        f"a whole sleep of {schedule.steps} steps, with its dreamer and its save, s": sleeping,
         "evaluation of a test image, µs": lambda: 1e6 * evaluating(),
     }
 
@@ -125,7 +125,7 @@ def peak_of_a_sleep(saved: Saved) -> float:
     life = Life.open(saved.folder)
     life.phases_done = list(STRATEGIES["mygo"].wake)
     life.folder = None
-    sleep(life, STRATEGIES["mygo"], saved.task, settled(life, PhaseContext(Solo())))
+    sleep(life, STRATEGIES["mygo"], saved.task, settled(life, PhaseContext(SingleProcess())))
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     return int(status["VmHWM"].split()[0]) / 1024
 

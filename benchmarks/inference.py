@@ -36,7 +36,7 @@ def class_il_by_rule(life: Life, test: Sequence[LabelledImages]) -> dict[str, fl
         torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes)),
     )
     asked = [
-        (*seen(net, life.perceived(data).images), data.labels + start) for data, start in zip(test, starts, strict=True)
+        (*seen(net, life.encode(data).images), data.labels + start) for data, start in zip(test, starts, strict=True)
     ]
     return {
         name: mean(

@@ -23,12 +23,12 @@ from mygo.memory.gan import train_gan
 from mygo.memory.quality import Quality
 from mygo.networks.generator import build_generator
 from mygo.phase import PhaseContext
-from mygo.replay.dreams import Dreams, Night, OwnDreams, schedule_of
+from mygo.replay.dreams import Dreams, LocalReplay, ReplaySchedule, schedule_of
 from mygo.training.allocation import keep_freed_memory
 from mygo.training.checkpoint import Parts
 from mygo.training.graphs import WARM_UP
 from mygo.training.precision import resolved
-from mygo.training.process_group import Solo, Team, share
+from mygo.training.process_group import ProcessGroup, SingleProcess, share
 
 Name = TypeVar("Name")
 CPU = torch.device("cpu")
@@ -119,7 +119,7 @@ def ratios(some: Sequence[float], others: Sequence[float]) -> list[float]:
 
 @dataclass(frozen=True)
 class Stopwatch(PhaseContext):
-    """A crew that notes when each training step ends."""
+    """A context that notes when each training step ends."""
 
     around: Callable[[int], AbstractContextManager[object]] = lambda step: nullcontext()
     """What a step, given its number, is made in."""
@@ -127,11 +127,11 @@ class Stopwatch(PhaseContext):
     moments: list["float | torch.cuda.Event"] = field(default_factory=list)
 
     def steps(self, steps: int, parts: Parts) -> Iterator[int]:
-        """Yield the numbers of the steps, as any crew does."""
+        """Yield the numbers of the steps, as any context does."""
         for step in super().steps(steps, parts):
             with self.around(step):
                 yield step
-            self.moments.append(self.clock(self.team.device))
+            self.moments.append(self.clock(self.group.device))
 
     def seconds_a_step(self, warm: int) -> float:
         """Return the mean seconds of the steps after the first ``warm`` ones."""
@@ -153,9 +153,11 @@ class SameDreams:
 
     batch: Dreams
 
-    def dreams(self, life: Life, night: Night, team: Team, first_step: int = 0) -> Iterator[Dreams]:
+    def dreams(
+        self, life: Life, schedule: ReplaySchedule, group: ProcessGroup, first_step: int = 0
+    ) -> Iterator[Dreams]:
         """Yield them."""
-        mine = self.batch[share(len(self.batch), team.rank, team.size)]
+        mine = self.batch[share(len(self.batch), group.rank, group.size)]
         while True:
             yield mine
 
@@ -192,25 +194,25 @@ def with_batch(config: LifeConfig, batch: int, steps: int) -> LifeConfig:
 
 def dreams_of_a_step(life: Life) -> Dreams:
     """Return what one step of the newest task's sleep learns from."""
-    night = replace(schedule_of(life), steps_per_block=1)
-    return next(OwnDreams().dreams(life, night, Solo()))
+    schedule = replace(schedule_of(life), steps_per_block=1)
+    return next(LocalReplay().dreams(life, schedule, SingleProcess()))
 
 
-def run_phase(name: str, config: LifeConfig, shape: SHAPE, crew: PhaseContext | None = None) -> None:
+def run_phase(name: str, config: LifeConfig, shape: SHAPE, context: PhaseContext | None = None) -> None:
     """Run one of `PHASES` of ``config`` as the second task of a life does, on random images."""
-    crew = crew or PhaseContext(Solo())
-    crew = replace(crew, precision=resolved(config.precision, crew.team.device))
+    context = context or PhaseContext(SingleProcess())
+    context = replace(context, precision=resolved(config.precision, context.group.device))
     life = life_of(config, 2, 2, shape)
     data = data_of(2048, 2, shape)
     if name == "head":
-        life.to(crew.team.device)
-        wake.learn(life, Task(1, (2, 3)), data, crew)
+        life.to(context.group.device)
+        wake.learn(life, Task(1, (2, 3)), data, context)
     elif name == "fit":
-        life.to(crew.team.device)
-        wake.adapt(life, Task(1, (2, 3)), data, crew)
+        life.to(context.group.device)
+        wake.adapt(life, Task(1, (2, 3)), data, context)
     elif name == "gan":
-        train_gan(data, 2, config.memory.gan, (0, "benchmark"), crew)
+        train_gan(data, 2, config.memory.gan, (0, "benchmark"), context)
     else:
         dreams = SameDreams(dreams_of_a_step(life))
-        life.to(crew.team.device)
-        sleep.consolidate(life, Task(1, (2, 3)), replace(crew, dreams=dreams))
+        life.to(context.group.device)
+        sleep.consolidate(life, Task(1, (2, 3)), replace(context, dreams=dreams))

@@ -80,8 +80,8 @@ def live_here(how: str, argv: list[str]) -> None:
     from distributed.run import parse
     from mygo.events import silent
     from mygo.jobs.experiment import Experiment, ExperimentConfig
-    from mygo.reporting.tensorboard import TensorBoardJournal
-    from mygo.training.process_group import Ranks, Solo
+    from mygo.reporting.tensorboard import TensorBoardLogger
+    from mygo.training.process_group import SingleProcess, TorchProcessGroup
 
     torch.set_num_threads(1)
     flags = parse(argv)
@@ -89,9 +89,9 @@ def live_here(how: str, argv: list[str]) -> None:
     config = ExperimentConfig(dataset=flags.dataset, num_tasks=flags.num_tasks, strategies=("mygo",), life=flags.life)
     if how == "ranks":
         dist.init_process_group("gloo")
-    team = Ranks() if how == "ranks" else Solo()
-    with closing(TensorBoardJournal(flags.out / "tensorboard")) as board:
-        Experiment(config, flags.out).run(team, journal=board if team.rank == 0 else silent)
+    group = TorchProcessGroup() if how == "ranks" else SingleProcess()
+    with closing(TensorBoardLogger(flags.out / "tensorboard")) as board:
+        Experiment(config, flags.out).run(group, on_event=board if group.rank == 0 else silent)
     if how == "ranks":
         dist.destroy_process_group()
 

@@ -33,7 +33,7 @@ from mygo.config.presets import preset  # noqa: E402
 from mygo.config.settings import change  # noqa: E402
 from mygo.jobs.experiment import Experiment, ExperimentConfig  # noqa: E402
 from mygo.training.precision import native_precision  # noqa: E402
-from mygo.training.process_group import Solo  # noqa: E402
+from mygo.training.process_group import SingleProcess  # noqa: E402
 
 BUDGETS: dict[str, dict[str, Any]] = {
     "conv, 300": {"memory.gan.steps": 300, "sleep.steps": 150, "wake.adapt_steps": 100},
@@ -81,7 +81,7 @@ def live(budget: str, seed: int, data_root: Path) -> dict[str, float]:
     began = time.perf_counter(), time.process_time()
     life = change(preset("fashion-mnist"), {**BUDGETS[budget], "seed": seed})
     config = ExperimentConfig(dataset="fashion-mnist", strategies=("mygo",), data_root=data_root, life=life)
-    found = Experiment(config).run(Solo())["strategies"]["mygo"]
+    found = Experiment(config).run(SingleProcess())["strategies"]["mygo"]
     seconds, cpu_seconds = time.perf_counter() - began[0], time.process_time() - began[1]
     return {"seconds": seconds, "cpu_seconds": cpu_seconds, "accuracy": found["average_accuracy"]["class_il"]}
 

@@ -45,10 +45,10 @@ from benchmarks.report import table, write_report  # noqa: E402
 from mygo.config.learner import LifeConfig, Precision  # noqa: E402
 from mygo.config.presets import preset  # noqa: E402
 from mygo.config.settings import change  # noqa: E402
-from mygo.replay.dreams import OwnDreams, dreamer_of, schedule_of  # noqa: E402
+from mygo.replay.dreams import LocalReplay, dreamer_of, schedule_of  # noqa: E402
 from mygo.training.graphs import recordable  # noqa: E402
 from mygo.training.precision import resolved  # noqa: E402
-from mygo.training.process_group import Solo  # noqa: E402
+from mygo.training.process_group import SingleProcess  # noqa: E402
 
 Around = Callable[[int], AbstractContextManager[object]]
 RECORDED = 2
@@ -121,7 +121,7 @@ def parts_of(config: LifeConfig, shape: SHAPE, device: torch.device) -> list[Par
 
     def training(name: str) -> Callable[[int, Around], float]:
         def run(steps: int, around: Around) -> float:
-            watch = Stopwatch(Solo(device), OwnDreams(), around=around)
+            watch = Stopwatch(SingleProcess(device), LocalReplay(), around=around)
             run_phase(name, with_steps(config, warm + steps), shape, watch)
             return watch.seconds_a_step(warm)
 
@@ -140,13 +140,13 @@ def parts_of(config: LifeConfig, shape: SHAPE, device: torch.device) -> list[Par
 def dreaming(config: LifeConfig, shape: SHAPE, device: torch.device) -> Callable[[int, Around], float]:
     """Return what dreams block after block, as a sleep does, and returns the seconds for each step's share."""
     life = life_of(config, MEMORIES, 2, shape)
-    dreamer, night = dreamer_of(life, device), schedule_of(life)
+    dreamer, schedule = dreamer_of(life, device), schedule_of(life)
 
     def run(steps: int, around: Around) -> float:
-        blocks = max(1, steps // night.steps_per_block)
+        blocks = max(1, steps // schedule.steps_per_block)
         with around(RECORDED):
-            seconds = timed(lambda: [dreamer.dream(night.order(block)) for block in range(blocks)], device)
-        return seconds / blocks / night.steps_per_block
+            seconds = timed(lambda: [dreamer.dream(schedule.request(block)) for block in range(blocks)], device)
+        return seconds / blocks / schedule.steps_per_block
 
     return run
 

@@ -50,10 +50,10 @@ from distributed.replay.dreamers import BlockRequest, start_dreamers  # noqa: E4
 from mygo.config.learner import LifeConfig  # noqa: E402
 from mygo.config.presets import preset  # noqa: E402
 from mygo.config.settings import change  # noqa: E402
-from mygo.replay.dreams import OwnDreams, schedule_of  # noqa: E402
+from mygo.replay.dreams import LocalReplay, schedule_of  # noqa: E402
 from mygo.training.loop import WAITS  # noqa: E402
 from mygo.training.precision import resolved  # noqa: E402
-from mygo.training.process_group import Ranks, Solo  # noqa: E402
+from mygo.training.process_group import SingleProcess, TorchProcessGroup  # noqa: E402
 
 WARM = 5
 """Steps that do not count."""
@@ -89,10 +89,10 @@ def train_as(rank: int, way: Way, port: int, phase: str, config: LifeConfig, sha
     if way != "apart":
         size = 2 if way == "two" else 1
         dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=size)
-    team = Solo() if way == "apart" else Ranks()
-    crew = Stopwatch(team, OwnDreams(), clock=lambda _: time.perf_counter())  # in which the other is awaited too
-    run_phase(phase, config, shape, crew)
-    measured = Measured(crew.seconds_a_step(WARM), crew.waits["exchange"] / len(crew.moments))
+    group = SingleProcess() if way == "apart" else TorchProcessGroup()
+    context = Stopwatch(group, LocalReplay(), clock=lambda _: time.perf_counter())  # in which the other is awaited too
+    run_phase(phase, config, shape, context)
+    measured = Measured(context.seconds_a_step(WARM), context.waits["exchange"] / len(context.moments))
     Path(f"{out}{rank}").write_text(json.dumps(asdict(measured)))
     if way != "apart":
         dist.destroy_process_group()
@@ -133,9 +133,9 @@ def measure_dreamers(config: LifeConfig, shape: SHAPE, repeats: int, blocks: int
     with tempfile.TemporaryDirectory() as folder, ray_session(num_cpus=2):
         life = life_of(config, 5, 2, shape, Path(folder) / "life")
         life.save()
-        night = schedule_of(life)
-        dreams = sum(night.steps_in(block) for block in range(blocks)) * night.batch_size
-        assert blocks <= night.blocks
+        schedule = schedule_of(life)
+        dreams = sum(schedule.steps_in(block) for block in range(blocks)) * schedule.batch_size
+        assert blocks <= schedule.blocks
         assert life.folder is not None
         two = start_dreamers(Reservation(place({"CPU": 3}, 1, 2)))
         measures = {

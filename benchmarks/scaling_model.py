@@ -43,7 +43,7 @@ from mygo.replay.dreams import (  # noqa: E402
     Dreams,
     schedule_of,
 )
-from mygo.training.process_group import Ranks, Solo  # noqa: E402
+from mygo.training.process_group import SingleProcess, TorchProcessGroup  # noqa: E402
 
 PARTS_OF_A_LIFE = (
     "start",
@@ -257,7 +257,7 @@ def time_backward(rank: int, size: int, file: str, width: int, shared: bool) -> 
     net: torch.nn.Module = torch.nn.Linear(width, width)
     if shared:
         dist.init_process_group("gloo", init_method=f"file://{file}", rank=rank, world_size=size)
-        net = Ranks().wrap(net)
+        net = TorchProcessGroup().wrap(net)
     images = torch.ones(4, width)
     for step in range(220):
         if step == 20:
@@ -298,14 +298,14 @@ def measure_parts(config: LifeConfig, shape: SHAPE, start: float, start_worker: 
     dreamer = dreamer_of(life)
 
     def dream(count: int) -> float:
-        order = replace(schedule_of(life), steps=1, batch_size=count).order(0)
+        order = replace(schedule_of(life), steps=1, batch_size=count).request(0)
         order = replace(order, tasks=torch.zeros_like(order.tasks))
         return seconds_of(lambda: dreamer.dream(order))
 
     few, many = dream(1), dream(256)
     dream_each = (many - few) / 255
     test = data_of(2000, 2, shape)
-    evaluated = seconds_of(lambda: accuracy_rows(life.neocortex, [test], Solo()))
+    evaluated = seconds_of(lambda: accuracy_rows(life.neocortex, [test], SingleProcess()))
     few_memories, many_memories = 2, 34
     with tempfile.TemporaryDirectory() as name:
         lives = [life_of(config, n, 2, shape, Path(name) / str(n)) for n in (few_memories, many_memories)]
@@ -313,7 +313,7 @@ def measure_parts(config: LifeConfig, shape: SHAPE, start: float, start_worker: 
             each.save()
         read = [seconds_of(lambda folder=each.folder: Life.open(folder)) for each in lives]
         saved = [seconds_of(each.save) for each in lives]
-    one = dreamer.dream(replace(schedule_of(life), batch_size=1, steps_per_block=1).order(0))
+    one = dreamer.dream(replace(schedule_of(life), batch_size=1, steps_per_block=1).request(0))
     return Parts(
         steps={name: measure_step(name, config, shape) for name in PHASES},
         latency=latency,
@@ -347,7 +347,7 @@ def dreamer_of(life: Life) -> Dreamer:
 
 def count_dream(life: Life) -> float:
     """Return the operations of one dream."""
-    order = replace(schedule_of(life), steps=1, batch_size=32).order(0)
+    order = replace(schedule_of(life), steps=1, batch_size=32).request(0)
     with FlopCounterMode(display=False) as counter:
         dreamer_of(life).dream(order)
     return counter.get_total_flops() / 32

@@ -30,17 +30,17 @@ from mygo.memory.quality import Quality, measure_quality  # noqa: E402
 from mygo.networks.generator import Generator  # noqa: E402
 from mygo.networks.neocortex import NeocortexNet  # noqa: E402
 from mygo.phase import PhaseContext  # noqa: E402
-from mygo.training.checkpoint import Forgetful, Parts  # noqa: E402
+from mygo.training.checkpoint import NoCheckpoints, Parts  # noqa: E402
 from mygo.training.precision import resolved  # noqa: E402
-from mygo.training.process_group import Solo  # noqa: E402
-from mygo.wake import fit_head  # noqa: E402
+from mygo.training.process_group import SingleProcess  # noqa: E402
+from mygo.wake import fit_features_and_head  # noqa: E402
 
 SNAPSHOTS = 16
 TASKS = 2
 HEADER = ("steps", "label fidelity", "diversity", "Fréchet distance", "nearest-neighbour ratio")
 
 
-class Watcher(Forgetful):
+class Watcher(NoCheckpoints):
     """Keeps what ``measure`` says of the generator's moving average, instead of checkpoints, every so many steps."""
 
     def __init__(self, every: int, measure: Callable[[Generator], Quality]) -> None:
@@ -59,12 +59,12 @@ class Watcher(Forgetful):
             self.seen[steps] = self.measure(average)
 
 
-def trained_judge(task: Task, data: LabelledImages, life: LifeConfig, crew: PhaseContext) -> NeocortexNet:
+def trained_judge(task: Task, data: LabelledImages, life: LifeConfig, context: PhaseContext) -> NeocortexNet:
     """Return a network that learned ``task`` alone, from random weights; its one head is of number 0."""
     judge = NeocortexNet(data.image_shape, life.backbone)
     judge.add_task_head(len(task.classes))
-    fit_head(
-        judge, replace(task, index=0), data, crew, (life.seed, "judge", task.index), life.wake.adapt_steps, life.wake
+    fit_features_and_head(
+        judge, replace(task, index=0), data, context, (life.seed, "judge", task.index), life.wake.adapt_steps, life.wake
     )
     return judge
 
@@ -80,15 +80,15 @@ def main() -> None:
     life = preset(dataset)
     stream = Experiment(ExperimentConfig(dataset=dataset, data_root=flags.data_root, life=life)).open_stream()
     precision = resolved(life.precision, torch.device("cpu"))
-    crew, gan, memory = PhaseContext(Solo(), precision=precision), life.memory.gan, None
+    context, gan, memory = PhaseContext(SingleProcess(), precision=precision), life.memory.gan, None
     watchers = []
     for task in stream.tasks[:TASKS]:
-        data = stream.hand_out(task)
-        judge, key = trained_judge(task, data, life, crew), (life.seed, "snapshots", task.index)
+        data = stream.take_training_data(task)
+        judge, key = trained_judge(task, data, life, context), (life.seed, "snapshots", task.index)
 
-        measure = partial(measure_quality, judge=judge, task=0, data=data, key=key, team=crew.team)
+        measure = partial(measure_quality, judge=judge, task=0, data=data, key=key, group=context.group)
         watcher = Watcher(gan.steps // SNAPSHOTS, measure)
-        memory = train_gan(data, len(task.classes), gan, key, replace(crew, keeper=watcher), memory)
+        memory = train_gan(data, len(task.classes), gan, key, replace(context, checkpointer=watcher), memory)
         watchers.append(watcher)
     rows = [
         [

@@ -77,11 +77,11 @@ def work_on_ray(
     from distributed.cluster.capacity import cpus_of_nodes, resources_in_reach, wait_for_nodes
     from distributed.cluster.placement import place_at_most
     from distributed.cluster.session import ray_session
-    from distributed.metrics import MetricsJournal
+    from distributed.metrics import PrometheusLogger
     from distributed.training.trainer import run_on_ray
     from mygo.events import tee
-    from mygo.reporting.console import ConsoleJournal, plain
-    from mygo.reporting.tensorboard import TensorBoardJournal
+    from mygo.reporting.console import ConsoleLogger, plain
+    from mygo.reporting.tensorboard import TensorBoardLogger
 
     fewest, most = flags.workers(small=small)
     with ray_session(verbose=flags.verbose):
@@ -89,17 +89,17 @@ def work_on_ray(
         placement = place_at_most(resources_in_reach(), fewest, most, flags.num_dreamers, nodes=cpus_of_nodes())
         workers = placement.num_workers if fewest == most else f"{fewest} to {placement.num_workers}"
         console.print(f"[dim]Training workers: {workers}, dreamers: {placement.num_dreamers}")
-        board = TensorBoardJournal(out / "tensorboard")
-        metrics = MetricsJournal(printable(out.name), dreams_per_step=work.learner.sleep.batch_size)
-        with closing(board), metrics, ConsoleJournal(console) as bars:
-            journal = tee(bars, board, metrics)
-            results = run_on_ray(work, placement, journal, fewest=fewest, max_failures=flags.max_failures)
+        board = TensorBoardLogger(out / "tensorboard")
+        metrics = PrometheusLogger(printable(out.name), dreams_per_step=work.learner.sleep.batch_size)
+        with closing(board), metrics, ConsoleLogger(console) as bars:
+            on_event = tee(bars, board, metrics)
+            results = run_on_ray(work, placement, on_event, fewest=fewest, max_failures=flags.max_failures)
             if compared:
                 board.finish(results)
         return results
 
 
-def glance(argv: list[str], flag: str) -> str | None:
+def peek_flag(argv: list[str], flag: str) -> str | None:
     """Return what ``argv`` gives for ``--flag``, before it is parsed in earnest: other defaults depend on it."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument(f"--{flag}", nargs="?")

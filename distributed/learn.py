@@ -12,12 +12,12 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
-from distributed.command import SMALL_SIDE, OnRay, glance, work_on_ray
+from distributed.command import SMALL_SIDE, OnRay, peek_flag, work_on_ray
 from mygo.cli.commands import Show
 from mygo.cli.flags import OptionalText, parse_flags
 from mygo.config.learner import LifeConfig
 from mygo.config.ranges import check_share
-from mygo.jobs.lesson import Teaching
+from mygo.jobs.lesson import Lesson
 from mygo.jobs.life import Life
 from mygo.learner.saved import SavedLife
 from mygo.reporting.console import plain
@@ -53,7 +53,7 @@ def parse(argv: list[str]) -> LearnArguments:
     Raises:
         InputError: the life cannot be read.
     """
-    folder = glance(argv, "life")
+    folder = peek_flag(argv, "life")
     old = Path(folder) if folder is not None and Life.exists(Path(folder)) else None
     learner = LifeConfig() if old is None else SavedLife.open(old, lambda text: None).config
     # Without a folder, tyro will say that it is missing.
@@ -69,7 +69,7 @@ def learn(argv: list[str], console: Console) -> None:
     # Not Path.exists, which raises an error on a name that is too long.
     is_there = flags.data is not None and os.path.exists(flags.data)  # noqa: PTH110
     data = str(Path(flags.data).resolve()) if flags.data is not None and is_there else flags.data
-    lesson = Teaching(
+    lesson = Lesson(
         flags.folder.resolve(),
         data,
         flags.name,

@@ -34,7 +34,7 @@ OF_THE_RUNNING_PHASE = ("mygo_steps_per_second", "mygo_loss")
 Labels = tuple[str, ...]
 
 
-class MetricsJournal:
+class PrometheusLogger:
     """Exports what lives tell through Ray's metrics; call it with each event, inside its block.
 
     Telling costs nothing but a dictionary's entry: a thread passes the values on. Where Ray exports no metrics, nobody
@@ -54,7 +54,7 @@ class MetricsJournal:
         self._done = threading.Event()
         self._refresher = threading.Thread(target=self._refresh_until_done, name="metrics", daemon=True)
 
-    def __enter__(self) -> "MetricsJournal":
+    def __enter__(self) -> "PrometheusLogger":
         self._refresher.start()
         return self
 

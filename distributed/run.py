@@ -18,7 +18,7 @@ if __name__ == "__main__":  # started as a script: import from the repository in
 import tyro
 from rich.console import Console
 
-from distributed.command import OnRay, glance, work_on_ray
+from distributed.command import OnRay, peek_flag, work_on_ray
 from mygo.cli.flags import OptionalPath, OptionalText, parse_flags
 from mygo.config.learner import LifeConfig
 from mygo.config.presets import preset
@@ -72,7 +72,7 @@ def parse(argv: list[str]) -> Arguments:
     Raises:
         InputError: --config cannot be used.
     """
-    file = glance(argv, "config")
+    file = peek_flag(argv, "config")
     values = {} if file is None else read_json(Path(file))
     dataset = dataset_named(argv, values.get("dataset", "digits"))
     config = overlay(ExperimentConfig(dataset=dataset, life=preset(dataset)), values | {"dataset": dataset})
@@ -90,7 +90,7 @@ def parse(argv: list[str]) -> Arguments:
 
 def dataset_named(argv: list[str], default: DatasetName = "digits") -> DatasetName:
     """Return the data set that ``argv`` names; a name that is none's is left for the real parse to refuse."""
-    name = glance(argv, "dataset")
+    name = peek_flag(argv, "dataset")
     return cast(DatasetName, name) if name in DATASETS else default
 
 

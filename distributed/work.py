@@ -9,11 +9,11 @@ from ray import cloudpickle
 from mygo.baselines.registry import STRATEGIES
 from mygo.config.learner import LifeConfig
 from mygo.errors import InputError
-from mygo.events import Journal
+from mygo.events import EventHandler
 from mygo.networks.generator import GENERATORS
 from mygo.networks.neocortex import BACKBONES
-from mygo.replay.dreams import DreamSource
-from mygo.training.process_group import Team
+from mygo.replay.dreams import ReplaySource
+from mygo.training.process_group import ProcessGroup
 
 REGISTRIES: tuple[dict[str, Any], ...] = (BACKBONES, GENERATORS, STRATEGIES)
 """What a person's own networks and strategies are made known in."""
@@ -45,7 +45,9 @@ class Work(Protocol):
             InputError: it is not.
         """
 
-    def run(self, team: Team, dreams: DreamSource, journal: Journal, stop: Callable[[], bool]) -> dict[str, Any]:
+    def run(
+        self, group: ProcessGroup, dreams: ReplaySource, on_event: EventHandler, stop: Callable[[], bool]
+    ) -> dict[str, Any]:
         """Do the work, going on where an earlier run ended, and return its results."""
 
 

@@ -13,9 +13,9 @@ from mygo.phase import PhaseContext
 from mygo.wake import learn
 
 
-def scaled_heads(life: Life, task: Task, data: LabelledImages, crew: PhaseContext) -> None:
+def scaled_heads(life: Life, task: Task, data: LabelledImages, context: PhaseContext) -> None:
     """Learn the task's head as MyGO does awake, then give all heads outputs of one scale, since nothing else will."""
-    learn(life, task, data, crew)
+    learn(life, task, data, context)
     with torch.no_grad():
         for head in life.neocortex.classifiers:
             norm = head.get_parameter("weight").norm(dim=1).mean()

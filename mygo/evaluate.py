@@ -14,7 +14,7 @@ from mygo.data.examples import LabelledImages, to_unit_range
 from mygo.learner.learner import Learner
 from mygo.memory.quality import recall
 from mygo.networks.neocortex import NeocortexNet
-from mygo.training.process_group import Team, share
+from mygo.training.process_group import ProcessGroup, share
 
 Matrix = Sequence[Sequence[float]]
 
@@ -46,9 +46,9 @@ def backward_transfer(matrix: Matrix) -> float:
 
 @torch.no_grad()
 def accuracy_rows(
-    net: NeocortexNet, tests: Sequence[LabelledImages], team: Team
+    net: NeocortexNet, tests: Sequence[LabelledImages], group: ProcessGroup
 ) -> tuple[list[float], list[float], list[list[int]]]:
-    """Return the (task-IL, class-IL) accuracies on each task's test data, measured in shares over the team's ranks.
+    """Return the (task-IL, class-IL) accuracies on each task's test data, measured in shares over the group's ranks.
 
     The third value is class-IL's confusion matrix: how many images of each true class (row) were taken for each class
     (column), in the order of the heads' outputs side by side.
@@ -64,17 +64,17 @@ def accuracy_rows(
         if len(test) == 0:
             raise ValueError(f"task {task + 1} has no test data")
         stop = start + net.head_sizes[task]
-        mine = test[share(len(test), team.rank, team.size)]
+        mine = test[share(len(test), group.rank, group.size)]
         for images, labels in zip(mine.images.split(1000), mine.labels.split(1000), strict=True):
-            logits = net(to_unit_range(images.to(team.device))).cpu()
+            logits = net(to_unit_range(images.to(group.device))).cpu()
             correct[0, task] += count_equal(logits[:, start:stop].argmax(1), labels)
             predictions = logits.argmax(1)
             correct[1, task] += count_equal(predictions, labels + start)
             confusion.index_put_((labels + start, predictions), torch.ones_like(labels), accumulate=True)
         start = stop
     sizes = torch.tensor([len(test) for test in tests])
-    task_il, class_il = (team.sum(correct) / sizes).tolist()
-    return task_il, class_il, team.sum(confusion).tolist()
+    task_il, class_il = (group.sum(correct) / sizes).tolist()
+    return task_il, class_il, group.sum(confusion).tolist()
 
 
 def count_equal(predictions: Tensor, labels: Tensor) -> int:
@@ -86,14 +86,14 @@ RECALLED = 200
 """Dreams of each class that recall is measured on."""
 
 
-def measure_recall(life: Learner, team: Team) -> list[LabelledImages]:
+def measure_recall(life: Learner, group: ProcessGroup) -> list[LabelledImages]:
     """Measure which share of each memory's dreams the network gives their class, and return the dreams."""
     sizes = life.neocortex.head_sizes
     recalled = [
         recall(memory, [RECALLED] * size, (*life.key("recall"), task))
         for task, (memory, size) in enumerate(zip(life.memories, sizes, strict=True))
     ]
-    _, shares, _ = accuracy_rows(life.neocortex, recalled, team)
+    _, shares, _ = accuracy_rows(life.neocortex, recalled, group)
     for lesson, recalled_share in zip(life.lessons, shares, strict=True):
         lesson.recall = recalled_share
     return recalled

@@ -85,19 +85,19 @@ class Restarted(Notice):
 
 
 Event = Progress | PhaseEnded | Dreamt | Evaluated | Notice
-Journal = Callable[[Event], None]
+EventHandler = Callable[[Event], None]
 
 
 def silent(event: Event) -> None:
     """Listen to nothing."""
 
 
-def tee(*journals: Journal) -> Journal:
-    """Return a journal that passes every event on to each of ``journals``."""
+def tee(*handlers: EventHandler) -> EventHandler:
+    """Return a handler that passes every event on to each of ``handlers``."""
 
     def tell(event: Event) -> None:
-        for journal in journals:
-            journal(event)
+        for on_event in handlers:
+            on_event(event)
 
     return tell
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from mygo.memory.cache import MemoryCache
-from mygo.replay.dreams import DreamSource, OwnDreams
+from mygo.replay.dreams import LocalReplay, ReplaySource
 from mygo.training.loop import Trainer
 
 
@@ -11,7 +11,7 @@ from mygo.training.loop import Trainer
 class PhaseContext(Trainer):
     """The training loop, with where dreams and trained memories come from."""
 
-    dreams: DreamSource = field(default_factory=OwnDreams, kw_only=True)
+    dreams: ReplaySource = field(default_factory=LocalReplay, kw_only=True)
     """Where sleep gets its dreams from."""
     cache: MemoryCache | None = field(default=None, kw_only=True)
     """Where memories that were trained before are found."""

@@ -7,14 +7,14 @@ from mygo.config.learner import SleepConfig
 from mygo.data.examples import to_unit_range
 from mygo.data.tasks import Task
 from mygo.learner.learner import Learner
-from mygo.networks.neocortex import NeocortexNet, OwnOutputs, hand_back, own_outputs, stacked_heads
+from mygo.networks.neocortex import NeocortexNet, OwnOutputs, own_outputs, stacked_heads, unstack_heads
 from mygo.phase import PhaseContext
 from mygo.replay.dreams import Dreams, schedule_of
 from mygo.training.loop import Losses, Network, train
-from mygo.training.process_group import Team, batch_mean
+from mygo.training.process_group import ProcessGroup, batch_mean
 
 
-def consolidate(life: Learner, task: Task, crew: PhaseContext) -> None:
+def consolidate(life: Learner, task: Task, context: PhaseContext) -> None:
     """Train the neocortex on dreams of all tasks to answer as the teacher does.
 
     With one head only it is skipped: there is nothing to reconcile.
@@ -22,23 +22,25 @@ def consolidate(life: Learner, task: Task, crew: PhaseContext) -> None:
     if len(life.lessons) == 1:
         return
     config = life.config.sleep
-    night = schedule_of(life)
-    outputs = own_outputs(life.neocortex.head_sizes, crew.team.device)
-    dreams_by_step = crew.dreams.dreams(life, night, crew.team, crew.keeper.steps_done(crew.attempt))
+    schedule = schedule_of(life)
+    outputs = own_outputs(life.neocortex.head_sizes, context.group.device)
+    dreams_by_step = context.dreams.dreams(
+        life, schedule, context.group, context.checkpointer.steps_done(context.attempt)
+    )
 
     def inputs_at(step: int) -> tuple[Tensor, ...]:
-        with crew.waiting_for("dreams"):
+        with context.waiting_for("dreams"):
             return next(dreams_by_step).tensors
 
     def losses_of(network: Network, *tensors: Tensor) -> Losses:
         dreams = Dreams(*tensors)
         features, logits = network(to_unit_range(dreams.images))
-        losses = distillation_losses(logits, dreams, outputs, config, crew.team)
-        return losses | feature_losses(features, dreams, config, crew.team)
+        losses = distillation_losses(logits, dreams, outputs, config, context.group)
+        return losses | feature_losses(features, dreams, config, context.group)
 
     student = Student(life.neocortex)
-    train(student, losses_of, inputs_at, steps=config.steps, lr=config.lr, crew=crew)
-    hand_back(student.heads, life.neocortex)
+    train(student, losses_of, inputs_at, steps=config.steps, lr=config.lr, context=context)
+    unstack_heads(student.heads, life.neocortex)
 
 
 class Student(nn.Module):
@@ -61,7 +63,7 @@ def centred(values: Tensor, real: Tensor) -> Tensor:
     return values - (values * real).sum(1, keepdim=True) / real.sum(1, keepdim=True)
 
 
-def feature_losses(features: Tensor, dreams: Dreams, config: SleepConfig, team: Team) -> dict[str, Tensor]:
+def feature_losses(features: Tensor, dreams: Dreams, config: SleepConfig, group: ProcessGroup) -> dict[str, Tensor]:
     """Return the mean squared error with the teacher's features [N, F], weighted, if it weighs anything.
 
     Teachers and student come from one network, so their features can be compared (Romero et al. 2015, arXiv:1412.6550,
@@ -70,11 +72,11 @@ def feature_losses(features: Tensor, dreams: Dreams, config: SleepConfig, team: 
     if config.feature_weight == 0:
         return {}
     squared = (features - dreams.teacher_features).square().mean(1)
-    return {"features": config.feature_weight * batch_mean(squared, config.batch_size, team)}
+    return {"features": config.feature_weight * batch_mean(squared, config.batch_size, group)}
 
 
 def distillation_losses(
-    logits: Tensor, dreams: Dreams, outputs: OwnOutputs, config: SleepConfig, team: Team
+    logits: Tensor, dreams: Dreams, outputs: OwnOutputs, config: SleepConfig, group: ProcessGroup
 ) -> dict[str, Tensor]:
     """Return the two weighted terms of sleep's loss for the student's ``logits`` [N, K] on this rank's ``dreams``.
 
@@ -91,6 +93,6 @@ def distillation_losses(
     log_probabilities = torch.log_softmax(logits / config.temperature, dim=1).gather(1, own)
     crossed = -(target * log_probabilities).sum(1) * config.temperature**2
     return {
-        "own_head": config.own_head_weight * batch_mean(squared, config.batch_size, team),
-        "all_heads": config.all_heads_weight * batch_mean(crossed, config.batch_size, team),
+        "own_head": config.own_head_weight * batch_mean(squared, config.batch_size, group),
+        "all_heads": config.all_heads_weight * batch_mean(crossed, config.batch_size, group),
     }

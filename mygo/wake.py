@@ -16,7 +16,7 @@ from mygo.errors import MemoryQualityError
 from mygo.events import Dreamt, Notice
 from mygo.learner.learner import Learner
 from mygo.memory.gan import train_gan
-from mygo.memory.quality import Quality, as_stored, measure_quality, sample_grid
+from mygo.memory.quality import Quality, measure_quality, round_to_half_, sample_grid
 from mygo.networks.generator import Generator, build_generator
 from mygo.networks.neocortex import NeocortexNet
 from mygo.phase import PhaseContext
@@ -39,7 +39,7 @@ class OneHead(nn.Module):
         return logits
 
 
-def learn(life: Learner, task: Task, data: LabelledImages, crew: PhaseContext) -> None:
+def learn(life: Learner, task: Task, data: LabelledImages, context: PhaseContext) -> None:
     """Train the task's head on the neocortex's features.
 
     A first task has nothing to protect and trains the features too. From then on they stay as they are, and every
@@ -48,23 +48,23 @@ def learn(life: Learner, task: Task, data: LabelledImages, crew: PhaseContext) -
     config = life.config.wake
     key = life.key("learn")
     if len(life.lessons) == 1:
-        fit_head(life.neocortex, task, data, crew, key, config.adapt_steps, config)
+        fit_features_and_head(life.neocortex, task, data, context, key, config.adapt_steps, config)
         life.freeze_front(data)
         return
-    data = life.perceived(data)
-    features = extract_features(life.neocortex, data, crew.team.device)
+    data = life.encode(data)
+    features = extract_features(life.neocortex, data, context.group.device)
     head = life.neocortex.classifiers[task.index]
     batches = EpochBatches.of(data.labels, config.batch_size, key, balanced=config.balance_classes)
-    labels = data.labels.to(crew.team.device)
+    labels = data.labels.to(context.group.device)
 
     def losses_of(network: Network, rows: Tensor) -> Losses:
         errors = F.cross_entropy(network(features[rows]), labels[rows], reduction="none")
-        return {"cross_entropy": batch_mean(errors, config.batch_size, crew.team)}
+        return {"cross_entropy": batch_mean(errors, config.batch_size, context.group)}
 
-    train(head, losses_of, batches.shares_of(crew.team), steps=config.head_steps, lr=config.lr, crew=crew)
+    train(head, losses_of, batches.shares_of(context.group), steps=config.head_steps, lr=config.lr, context=context)
 
 
-def adapt(life: Learner, task: Task, data: LabelledImages, crew: PhaseContext) -> None:
+def adapt(life: Learner, task: Task, data: LabelledImages, context: PhaseContext) -> None:
     """Train the fast learner, a full copy of the network, on the new task; it is the newest task's teacher in sleep.
 
     The first task was learned with its features, so there the neocortex is its own fast learner.
@@ -72,11 +72,11 @@ def adapt(life: Learner, task: Task, data: LabelledImages, crew: PhaseContext) -
     config = life.config.wake
     life.fast_learner = copy.deepcopy(life.neocortex)
     if len(life.lessons) > 1:
-        data = life.perceived(data)
-        fit_head(life.fast_learner, task, data, crew, life.key("adapt"), config.adapt_steps, config)
+        data = life.encode(data)
+        fit_features_and_head(life.fast_learner, task, data, context, life.key("adapt"), config.adapt_steps, config)
 
 
-def memorise(life: Learner, task: Task, data: LabelledImages, crew: PhaseContext) -> None:
+def memorise(life: Learner, task: Task, data: LabelledImages, context: PhaseContext) -> None:
     """Train the task's conditional GAN and keep its generator, which begins as the memory of it, or the one before.
 
     Raises:
@@ -84,11 +84,11 @@ def memorise(life: Learner, task: Task, data: LabelledImages, crew: PhaseContext
     """
     known = life.memories[: task.index + 1]
     start = known[-1] if known and life.config.memory.gan.warm_start else None
-    life.keep_memory(task.index, *faithful_memory(life, task.index, life.perceived(data), start, crew))
+    life.keep_memory(task.index, *train_until_good_enough(life, task.index, life.encode(data), start, context))
 
 
-def faithful_memory(
-    life: Learner, task: int, data: LabelledImages, start: Generator | None, crew: PhaseContext
+def train_until_good_enough(
+    life: Learner, task: int, data: LabelledImages, start: Generator | None, context: PhaseContext
 ) -> tuple[Generator, Quality]:
     """Return a generator trained on ``data`` whose dreams are faithful and diverse enough, and how good they are.
 
@@ -101,20 +101,20 @@ def faithful_memory(
     if life.fast_learner is None:
         raise RuntimeError("a memory needs the fast learner as a judge: run adapt first")
     num_classes = life.fast_learner.head_sizes[task]
-    for attempt in range(crew.keeper.attempt, config.attempts):
+    for attempt in range(context.checkpointer.attempt, config.attempts):
         key = memory_key(life, attempt)
-        generator = trained_memory(life, num_classes, data, key, start, replace(crew, attempt=attempt))
-        quality = measure_quality(generator, life.fast_learner, task, data, key, crew.team)
-        grid = sample_grid(generator, key, crew.team.device)
-        crew.tell(Dreamt(crew.place, grid, num_classes, quality.means))
+        generator = trained_memory(life, num_classes, data, key, start, replace(context, attempt=attempt))
+        quality = measure_quality(generator, life.fast_learner, task, data, key, context.group)
+        grid = sample_grid(generator, key, context.group.device)
+        context.tell(Dreamt(context.place, grid, num_classes, quality.means))
         if quality.reaches(config):
             return generator, quality
         measured = quality_in_words(quality, config, life.lessons[task].classes)
-        crew.tell(
-            Notice(f"{crew.place}: attempt {attempt + 1} of {config.attempts} is below the floor, with {measured}.")
+        context.tell(
+            Notice(f"{context.place}: attempt {attempt + 1} of {config.attempts} is below the floor, with {measured}.")
         )
     raise MemoryQualityError(
-        f"{crew.place}: {config.attempts} generators stayed below the floor (label fidelity "
+        f"{context.place}: {config.attempts} generators stayed below the floor (label fidelity "
         f"{config.fidelity_floor:.2f}, diversity {config.diversity_floor:.2f}; the last had {measured}): "
         "train the GAN for more steps with --memory.gan.steps."
     )
@@ -132,38 +132,56 @@ def memory_key(life: Learner, attempt: int = 0) -> seeding.Key:
 
 
 def trained_memory(
-    life: Learner, num_classes: int, data: LabelledImages, key: seeding.Key, start: Generator | None, crew: PhaseContext
+    life: Learner,
+    num_classes: int,
+    data: LabelledImages,
+    key: seeding.Key,
+    start: Generator | None,
+    context: PhaseContext,
 ) -> Generator:
-    """Return a generator that was trained on ``data``, now or by an earlier run that left it in the crew's cache.
+    """Return a generator that was trained on ``data``, now or by an earlier run that left it in the cache.
 
     It begins as ``start``, if there is one. Its weights are rounded as they are stored.
     """
     gan = life.config.memory.gan
 
     def train_now() -> Generator:
-        generator = train_gan(data, num_classes, gan, key, crew, start)
-        as_stored(generator)
+        generator = train_gan(data, num_classes, gan, key, context, start)
+        round_to_half_(generator)
         return generator
 
-    if crew.cache is None:
+    if context.cache is None:
         return train_now()
-    address = crew.cache.address(data, gan, key, crew.team, start, crew.precision)
+    address = context.cache.address(data, gan, key, context.group, start, context.precision)
     blank = build_generator(gan, num_classes, data.image_shape)
-    return crew.cache.recall_or_train(address, blank, train_now, crew.team, crew.tell)
+    return context.cache.recall_or_train(address, blank, train_now, context.group, context.tell)
 
 
-def fit_head(
-    net: NeocortexNet, task: Task, data: LabelledImages, crew: Trainer, key: seeding.Key, steps: int, config: WakeConfig
+def fit_features_and_head(
+    net: NeocortexNet,
+    task: Task,
+    data: LabelledImages,
+    context: Trainer,
+    key: seeding.Key,
+    steps: int,
+    config: WakeConfig,
 ) -> None:
     """Train ``net``'s features and the head of ``task`` with cross-entropy on real ``data``."""
     batches = EpochBatches.of(data.labels, config.batch_size, key, balanced=config.balance_classes)
-    data = data.to(crew.team.device)
+    data = data.to(context.group.device)
 
     def losses_of(network: Network, rows: Tensor) -> Losses:
         errors = F.cross_entropy(network(to_unit_range(data.images[rows])), data.labels[rows], reduction="none")
-        return {"cross_entropy": batch_mean(errors, config.batch_size, crew.team)}
+        return {"cross_entropy": batch_mean(errors, config.batch_size, context.group)}
 
-    train(OneHead(net, task.index), losses_of, batches.shares_of(crew.team), steps=steps, lr=config.lr, crew=crew)
+    train(
+        OneHead(net, task.index),
+        losses_of,
+        batches.shares_of(context.group),
+        steps=steps,
+        lr=config.lr,
+        context=context,
+    )
 
 
 @torch.no_grad()

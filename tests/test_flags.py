@@ -70,7 +70,7 @@ def nothing_starts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setattr(distributed.cluster.session, "ray_session", reach)
         for module in (distributed.run, tune.sweep):
             patch.setattr(module, "load_dataset", lambda *_: None)  # or some would be downloaded
-        patch.setattr("mygo.jobs.lesson.Teaching.check", reach)
+        patch.setattr("mygo.jobs.lesson.Lesson.check", reach)
         for command in mygo.__main__.COMMANDS.values():
             patch.setattr(command, "run", reach)
         patch.setattr("signal.signal", lambda *_: None)

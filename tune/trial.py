@@ -26,8 +26,8 @@ from mygo.jobs.experiment import Experiment, ExperimentConfig
 from mygo.jobs.life import Life
 from mygo.memory.cache import MemoryCache
 from mygo.phase import PhaseContext
-from mygo.reporting.tensorboard import TensorBoardJournal
-from mygo.training.process_group import Solo
+from mygo.reporting.tensorboard import TensorBoardLogger
+from mygo.training.process_group import SingleProcess
 from mygo.wake import memory_key, trained_memory
 
 STRATEGY = "mygo"
@@ -183,7 +183,7 @@ def live_and_report(point: Point, plan: Plan) -> None:
         if isinstance(event, Evaluated):
             report(event.class_il)
 
-    board = TensorBoardJournal(plan.tensorboard(point).parent, run=point.name)
+    board = TensorBoardLogger(plan.tensorboard(point).parent, run=point.name)
     try:
         if plan.placement.num_workers > 1:
             run_on_ray(experiment, plan.placement, tee(board, tell))
@@ -191,7 +191,7 @@ def live_and_report(point: Point, plan: Plan) -> None:
             torch.set_num_threads(1)
             # The memories that all trials wait for come first.
             os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
-            experiment.run(Solo(plan.device), journal=tee(board, tell))
+            experiment.run(SingleProcess(plan.device), on_event=tee(board, tell))
     finally:
         board.close()
 
@@ -224,10 +224,10 @@ def train_memories(point: Point, plan: Plan) -> None:
     torch.set_num_threads(1)
     stream = experiment.open_stream()
     life = Life(STRATEGY, experiment.config.life, stream.image_shape)
-    crew = settled(life, PhaseContext(Solo(plan.device), cache=MemoryCache(plan.memory_cache)))
+    context = settled(life, PhaseContext(SingleProcess(plan.device), cache=MemoryCache(plan.memory_cache)))
     start = None
     for task in stream.tasks:
         life.cycles = task.index
-        data, key = stream.hand_out(task), memory_key(life)
-        memory = trained_memory(life, len(task.classes), data, key, start, crew)
+        data, key = stream.take_training_data(task), memory_key(life)
+        memory = trained_memory(life, len(task.classes), data, key, start, context)
         start = memory if life.config.memory.gan.warm_start else None

@@ -28,7 +28,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from distributed.cluster.placement import Placement, place
 from mygo.errors import InputError
-from mygo.events import Journal, Notice
+from mygo.events import EventHandler, Notice
 
 HEAD_CONFIG = "~/ray_bootstrap_config.yaml"
 """Where `ray up` leaves the cluster file, as JSON, on the head."""
@@ -124,7 +124,7 @@ class Reservation:
 
 
 @contextmanager
-def reserved(most: Placement, fewest: int, journal: Journal, *, lost: bool = False) -> Iterator[Reservation]:
+def reserved(most: Placement, fewest: int, on_event: EventHandler, *, lost: bool = False) -> Iterator[Reservation]:
     """Wait until there is room for a run, and hold it inside the block.
 
     The room is for ``most`` or, with fewer than its workers allowed, for as many as there is room for, ``fewest`` at
@@ -150,7 +150,7 @@ def reserved(most: Placement, fewest: int, journal: Journal, *, lost: bool = Fal
                 waited = True
                 text = waiting_for(in_words(placement))
                 if text != told:
-                    journal(Notice(text))
+                    on_event(Notice(text))
                     told = text
                 if too_small_for(placement) and time.monotonic() > deadline:
                     raise InputError(

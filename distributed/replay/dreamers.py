@@ -1,6 +1,6 @@
 """The replay pool: Ray actors that hold all stored generators and sample dreams in parallel, ahead of the trainers.
 
-A request names the saved life, the block of the night and the rank that asks; what it returns depends on nothing else.
+A request names the saved life, the block of the sleep and the rank that asks; what it returns depends on nothing else.
 So any dreamer may answer it, an actor that died and came back answers as before, and the number of dreamers changes
 no bit.
 """
@@ -20,9 +20,9 @@ from distributed.cluster.capacity import Reservation
 from distributed.replay.actor import DreamerActor
 from distributed.work import what_is_known
 from mygo.learner.learner import Learner
-from mygo.replay.dreams import Dreamer, Dreams, Night, dreamer_of, schedule_of
+from mygo.replay.dreams import Dreamer, Dreams, ReplaySchedule, dreamer_of, schedule_of
 from mygo.training.allocation import keep_freed_memory
-from mygo.training.process_group import Team
+from mygo.training.process_group import ProcessGroup
 
 BLOCKS_AHEAD = 4
 """Blocks that each dreamer has in flight or waiting for one rank: made, in the making, and being learned from."""
@@ -32,7 +32,7 @@ Arrays = dict[str, npt.NDArray[Any]]
 
 @dataclass(frozen=True)
 class BlockRequest:
-    """One rank's share of one block of the night of the life's cycle after ``cycles``."""
+    """One rank's share of one block of the sleep of the life's cycle after ``cycles``."""
 
     folder: Path
     cycles: int
@@ -51,7 +51,7 @@ class BlockDreamer:
         self._device = torch.device(device)
         self._loaded: tuple[Path, int] | None = None
         self._dreamer: Dreamer
-        self._night: Night
+        self._schedule: ReplaySchedule
 
     def dream(self, request: BlockRequest) -> Arrays:
         """Return the dreams of ``request`` as arrays, named as the fields of `Dreams`.
@@ -65,9 +65,9 @@ class BlockDreamer:
             if life.cycles != request.cycles:
                 raise RuntimeError(f"{request.folder} has had {life.cycles} cycles, not {request.cycles}")
             self._dreamer = dreamer_of(life, self._device)
-            self._night = schedule_of(life)
+            self._schedule = schedule_of(life)
             self._loaded = wanted
-        dreams = self._dreamer.dream(self._night.order(request.block, request.rank, request.size))
+        dreams = self._dreamer.dream(self._schedule.request(request.block, request.rank, request.size))
         return {field.name: getattr(dreams, field.name).cpu().numpy() for field in fields(Dreams)}
 
 
@@ -99,7 +99,9 @@ class PooledDreams:
     def __init__(self, dreamers: Sequence[Any]) -> None:
         self.dreamers = dreamers
 
-    def dreams(self, life: Learner, night: Night, team: Team, first_step: int = 0) -> Iterator[Dreams]:
+    def dreams(
+        self, life: Learner, schedule: ReplaySchedule, group: ProcessGroup, first_step: int = 0
+    ) -> Iterator[Dreams]:
         """Return this rank's share of each step's dreams, in order, with a bounded number of blocks in flight.
 
         Raises:
@@ -107,17 +109,19 @@ class PooledDreams:
         """
         if life.folder is None:
             raise RuntimeError("dreamers read the life from its folder, and this one has none")
-        return night.steps_of(self._blocks(life.folder, life.cycles, night, team, first_step), first_step)
+        return schedule.steps_of(self._blocks(life.folder, life.cycles, schedule, group, first_step), first_step)
 
-    def _blocks(self, folder: Path, cycles: int, night: Night, team: Team, first_step: int) -> Iterator[Dreams]:
-        blocks = night.blocks_from(first_step)
+    def _blocks(
+        self, folder: Path, cycles: int, schedule: ReplaySchedule, group: ProcessGroup, first_step: int
+    ) -> Iterator[Dreams]:
+        blocks = schedule.blocks_from(first_step)
         waiting: deque[ray.ObjectRef[Arrays]] = deque()
         limit = BLOCKS_AHEAD * len(self.dreamers)
         for block in blocks:
             for ahead in range(block + len(waiting), min(block + limit, blocks.stop)):
                 # Ranks start at different dreamers, so that all are busy from the first block on.
-                dreamer = self.dreamers[(ahead + team.rank) % len(self.dreamers)]
-                request = BlockRequest(folder, cycles, ahead, team.rank, team.size)
+                dreamer = self.dreamers[(ahead + group.rank) % len(self.dreamers)]
+                request = BlockRequest(folder, cycles, ahead, group.rank, group.size)
                 waiting.append(dreamer.dream.remote(request))
             arrays: Arrays = ray.get(waiting.popleft())
             # Arrays from the object store are read-only: copy.

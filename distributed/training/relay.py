@@ -10,13 +10,13 @@ from ray import cloudpickle
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from distributed.training.mailbox import Mailbox
-from mygo.events import Event, Journal
+from mygo.events import Event, EventHandler
 
 POLL_SECONDS = 0.25
 
 
 class RelayedJournal:
-    """A journal in a worker whose events reach the driver, in order, without making the worker wait."""
+    """An event handler in a worker whose events reach the driver, in order, without making the worker wait."""
 
     def __init__(self, mailbox: Any) -> None:
         self._mailbox = mailbox
@@ -52,8 +52,8 @@ def stop_asked(mailbox: Any) -> Iterator[Callable[[], bool]]:
 
 
 @contextmanager
-def relay(journal: Journal) -> Iterator[Any]:
-    """Start a mailbox and pass what arrives on to ``journal`` in this process; yields the mailbox for a worker."""
+def relay(on_event: EventHandler) -> Iterator[Any]:
+    """Start a mailbox and pass what arrives on to ``on_event`` in this process; yields the mailbox for a worker."""
     # On this node: what the driver waits for must not be lost with another.
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     mailbox: Any = ray.remote(Mailbox).options(num_cpus=0, scheduling_strategy=here).remote()
@@ -65,7 +65,7 @@ def relay(journal: Journal) -> Iterator[Any]:
 
     def deliver() -> None:
         for event in ray.get(mailbox.fetch.remote()):
-            journal(cloudpickle.loads(event))
+            on_event(cloudpickle.loads(event))
 
     fetcher = threading.Thread(target=fetch_until_done, name="relay", daemon=True)
     fetcher.start()

@@ -35,8 +35,8 @@ from distributed.training.controller import Trainer
 from distributed.training.relay import RelayedJournal, relay, stop_asked
 from distributed.work import Work, make_known, what_is_known
 from mygo.errors import InputError, MygoError, StoppedError
-from mygo.events import Journal, Notice, Restarted, silent
-from mygo.training.process_group import Ranks
+from mygo.events import EventHandler, Notice, Restarted, silent
+from mygo.training.process_group import TorchProcessGroup
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class WorkersLostError(MygoError):
 def run_on_ray(
     work: Work,
     most: Placement,
-    journal: Journal = silent,
+    on_event: EventHandler = silent,
     *,
     fewest: int | None = None,
     max_failures: int = 0,
@@ -95,24 +95,24 @@ def run_on_ray(
     ray_folder = work.out / "ray"
     failures = 0
     fewest = most.num_workers if fewest is None else fewest
-    with relay(journal) as mailbox, removed_at_the_end(ray_folder):
+    with relay(on_event) as mailbox, removed_at_the_end(ray_folder):
         while True:
             lost = failures > 0
             try:
-                with reserved(most, fewest, journal, lost=lost) as room:
+                with reserved(most, fewest, on_event, lost=lost) as room:
                     check_nodes(work, room.placement)
                     with wish_for(most.num_workers - room.placement.num_workers, room.placement.worker) as more:
                         return fit(work, room, mailbox, ray_folder, more)
             except RoomForMoreError:
                 text = "There is room for more training workers: they start again, from the step just made."
-                journal(Restarted(text, "workers"))
+                on_event(Restarted(text, "workers"))
             except train.WorkerGroupError as failure:
                 raise_what_is_for_a_person(failure)
                 failures += 1
                 if failures > max_failures:
                     raise_when_used_up(failure, max_failures, work.how_to_go_on)
                 text = f"{reason(failure)} Restart {failures} of {max_failures}, from the last saved point."
-                journal(Restarted(text, "workers"))
+                on_event(Restarted(text, "workers"))
 
 
 @contextmanager
@@ -256,27 +256,27 @@ def reason(failure: train.WorkerGroupError) -> str:
 def live_on_worker(task: WorkerTask) -> dict[str, Any]:
     """Do the work as one of the training workers."""
     make_known(task.known)
-    journal = RelayedJournal(task.mailbox)
-    team = Ranks(get_device())
-    addresses = addresses_of(team)
+    on_event = RelayedJournal(task.mailbox)
+    group = TorchProcessGroup(get_device())
+    addresses = addresses_of(group)
     # A node may be smaller than the average one, or hold more workers: never more threads than it has cores.
-    here = addresses[team.rank]
+    here = addresses[group.rank]
     torch.set_num_threads(max(1, min(task.threads, usable_cores() // addresses.count(here))))
-    if team.rank == 0 and len(set(addresses)) > 1:
-        journal(Notice(f"Training workers on {', '.join(addresses)}"))
-    if team.rank == 0:
+    if group.rank == 0 and len(set(addresses)) > 1:
+        on_event(Notice(f"Training workers on {', '.join(addresses)}"))
+    if group.rank == 0:
         task.mailbox.begin.remote()
         for dreamer in task.dreamers:
             dreamer.prepare.remote()
     try:
-        with stop_asked(task.mailbox) if team.rank == 0 else nullcontext(lambda: False) as stop:
-            return task.work.run(team, PooledDreams(task.dreamers), journal, stop)
+        with stop_asked(task.mailbox) if group.rank == 0 else nullcontext(lambda: False) as stop:
+            return task.work.run(group, PooledDreams(task.dreamers), on_event, stop)
     finally:
-        journal.flush()
+        on_event.flush()
 
 
-def addresses_of(team: Ranks) -> list[str]:
+def addresses_of(group: TorchProcessGroup) -> list[str]:
     """Return the addresses of all ranks' nodes, in the order of ranks."""
-    addresses: list[str] = [""] * team.size
+    addresses: list[str] = [""] * group.size
     dist.all_gather_object(addresses, ray.util.get_node_ip_address())
     return addresses

@@ -16,41 +16,41 @@ from mygo.phase import PhaseContext
 from mygo.training.batches import EpochBatches, repeats_of
 from mygo.training.loop import Losses, Network, train
 from mygo.training.process_group import batch_mean, share
-from mygo.wake import fit_head
+from mygo.wake import fit_features_and_head
 
 LWF_TEMPERATURE = 2.0
 """Temperature of the distillation of Learning without Forgetting (Li & Hoiem 2016, arXiv:1606.09282)."""
 
 
-def finetune(life: Learner, task: Task, data: LabelledImages, crew: PhaseContext) -> None:
+def finetune(life: Learner, task: Task, data: LabelledImages, context: PhaseContext) -> None:
     """Train features and the new head on the new task, and nothing else: the lower bound."""
     key = (life.config.seed, "finetune", task.index)
-    fit_head(life.neocortex, task, data, crew, key, life.config.baseline_steps, life.config.wake)
+    fit_features_and_head(life.neocortex, task, data, context, key, life.config.baseline_steps, life.config.wake)
 
 
-def joint(life: Learner, task: Task, data: LabelledImages, crew: PhaseContext) -> None:
+def joint(life: Learner, task: Task, data: LabelledImages, context: PhaseContext) -> None:
     """Keep all real data and train on all of it: the upper bound."""
     life.exemplars.append(data)
-    fit_all_heads(life, task, life.exemplars, crew, "joint")
+    fit_all_heads(life, task, life.exemplars, context, "joint")
 
 
-def replay(life: Learner, task: Task, data: LabelledImages, crew: PhaseContext) -> None:
+def replay(life: Learner, task: Task, data: LabelledImages, context: PhaseContext) -> None:
     """Train on the new task and on real images kept of earlier ones, as many bytes a task as a generator takes."""
-    fit_all_heads(life, task, [*life.exemplars, data], crew, "replay", balanced=True)
+    fit_all_heads(life, task, [*life.exemplars, data], context, "replay", balanced=True)
     keep = max(1, memory_bytes_of(life.config.memory.gan, len(task.classes), data.image_shape) // data[:1].nbytes)
     order = torch.randperm(len(data), generator=seeding.stream(life.config.seed, "exemplars", task.index))
     life.exemplars.append(data[order[:keep]])
 
 
-def learning_without_forgetting(life: Learner, task: Task, data: LabelledImages, crew: PhaseContext) -> None:
+def learning_without_forgetting(life: Learner, task: Task, data: LabelledImages, context: PhaseContext) -> None:
     """Train on the new task while the old heads keep answering on its images as they did before (Li & Hoiem 2016)."""
     config = life.config.wake
     if task.index == 0:
-        finetune(life, task, data, crew)
+        finetune(life, task, data, context)
         return
     key = (life.config.seed, "lwf", task.index)
     batches = EpochBatches.of(data.labels, config.batch_size, key, balanced=config.balance_classes)
-    data = data.to(crew.team.device)
+    data = data.to(context.group.device)
     before = copy.deepcopy(life.neocortex).eval().requires_grad_(False)
     sizes = life.neocortex.head_sizes
     old = sum(sizes[:-1])
@@ -67,16 +67,16 @@ def learning_without_forgetting(life: Learner, task: Task, data: LabelledImages,
             for answer, target in zip(answers, targets, strict=True)
         ]
         return {
-            "cross_entropy": batch_mean(errors, config.batch_size, crew.team),
-            "distillation": LWF_TEMPERATURE**2 * batch_mean(torch.stack(kept).sum(0), config.batch_size, crew.team),
+            "cross_entropy": batch_mean(errors, config.batch_size, context.group),
+            "distillation": LWF_TEMPERATURE**2 * batch_mean(torch.stack(kept).sum(0), config.batch_size, context.group),
         }
 
     steps = life.config.baseline_steps
-    train(life.neocortex, losses_of, batches.shares_of(crew.team), steps=steps, lr=config.lr, crew=crew)
+    train(life.neocortex, losses_of, batches.shares_of(context.group), steps=steps, lr=config.lr, context=context)
 
 
 def fit_all_heads(
-    life: Learner, task: Task, parts: list[LabelledImages], crew: PhaseContext, name: str, *, balanced: bool = False
+    life: Learner, task: Task, parts: list[LabelledImages], context: PhaseContext, name: str, *, balanced: bool = False
 ) -> None:
     """Train the whole network with cross-entropy over all heads, on real examples of each task so far (``parts``).
 
@@ -88,18 +88,18 @@ def fit_all_heads(
     shifted = [LabelledImages(p.images, p.labels + sum(sizes[:i])) for i, p in enumerate(parts)]
     data = LabelledImages.concatenate(shifted)
     weights = torch.cat([shares(p.labels, config) for p in parts]) if balanced else repeats(data.labels, config)
-    data = data.to(crew.team.device)
+    data = data.to(context.group.device)
 
     def inputs_at(step: int) -> tuple[Tensor]:
         rng = seeding.stream(life.config.seed, name, task.index, step)
         drawn = torch.multinomial(weights, config.batch_size, replacement=True, generator=rng)
-        return (drawn[share(config.batch_size, crew.team.rank, crew.team.size)],)
+        return (drawn[share(config.batch_size, context.group.rank, context.group.size)],)
 
     def losses_of(network: Network, rows: Tensor) -> Losses:
         errors = F.cross_entropy(network(to_unit_range(data.images[rows])), data.labels[rows], reduction="none")
-        return {"cross_entropy": batch_mean(errors, config.batch_size, crew.team)}
+        return {"cross_entropy": batch_mean(errors, config.batch_size, context.group)}
 
-    train(life.neocortex, losses_of, inputs_at, steps=life.config.baseline_steps, lr=config.lr, crew=crew)
+    train(life.neocortex, losses_of, inputs_at, steps=life.config.baseline_steps, lr=config.lr, context=context)
 
 
 def repeats(labels: Tensor, config: WakeConfig) -> Tensor:

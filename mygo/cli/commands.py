@@ -174,11 +174,11 @@ class Forget:
         from mygo.files import check_writable
         from mygo.jobs.forget import forget
         from mygo.jobs.life import Life
-        from mygo.reporting.console import ConsoleJournal
+        from mygo.reporting.console import ConsoleLogger
 
         folder = life_folder(self.life)
         check_writable(folder, "allow writing to it")
-        with ConsoleJournal(console) as bars:
+        with ConsoleLogger(console) as bars:
             forget(Life.open(folder, tell), self.class_name, bars)
         Show(life=folder).run(console)
 

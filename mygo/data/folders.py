@@ -144,7 +144,7 @@ class Walk:
             waiting += [(inner, inside) for inner in self.folders_in(parent, round_about)]
         return sorted(found)
 
-    def pile(self, folder: Path) -> Folder:
+    def reader(self, folder: Path) -> Folder:
         """Return the images in the class folders of ``folder``; those beside them are left out."""
         self.leave_out("images beside the class folders", *self.listing(folder).images)
         above = frozenset({inode(folder)})
@@ -153,8 +153,8 @@ class Walk:
         return Folder(tuple(names), tuple((path, composed(c.name)) for path, c in files))
 
 
-def folder_piles(folder: Path) -> tuple[list[Folder], tuple[str, ...]]:
-    """Return the class folders of ``folder`` as one pile or, of a split, as two, and notes on what was made of it.
+def folder_readers(folder: Path) -> tuple[list[Folder], tuple[str, ...]]:
+    """Return the class folders of ``folder`` as one reader or, of a split, as two, and notes on what was made of it.
 
     A split is folders with class folders in them that are called as in `PARTS`. What a model is chosen by, its
     validation images, are the test images where there are no others, and else are left out.
@@ -175,8 +175,8 @@ def folder_piles(folder: Path) -> tuple[list[Folder], tuple[str, ...]]:
         beside = [path for path in walk.folders_in(inner) if path not in parts]
         walk.leave_out("folders beside those of a split", *beside)
         walk.leave_out("images beside the class folders", *walk.listing(inner).images)
-        piles = [walk.pile(unwrapped(walk, part)) for part in (train, test)]
-        return piles, (*notes, *walk.notes)
+        readers = [walk.reader(unwrapped(walk, part)) for part in (train, test)]
+        return readers, (*notes, *walk.notes)
     classes = walk.folders_in(inner)
     if not classes:
         raise InputError(f"{folder} has no class folders: put the images of each class into a folder of its name.")
@@ -185,7 +185,7 @@ def folder_piles(folder: Path) -> tuple[list[Folder], tuple[str, ...]]:
         notes.append(f"The folders {told} are taken for classes, since they hold no class folders.")
     if len(classes) == 1 and walk.folders_in(classes[0]):
         notes.append(f"All images in {classes[0]}, at any depth, are taken for one class: {composed(classes[0].name)}.")
-    return [walk.pile(inner)], (*notes, *walk.notes)
+    return [walk.reader(inner)], (*notes, *walk.notes)
 
 
 def unwrapped(walk: Walk, folder: Path) -> Path:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from mygo.data.folders import folder_piles
+from mygo.data.folders import folder_readers
 from mygo.data.images import Size, as_picture, is_image_shape, reason
 from mygo.data.spelling import composed
 from mygo.errors import InputError
@@ -40,7 +40,7 @@ ARRAYS = {
 _FUNCTION = re.compile(r"(?P<module>\w+(\.\w+)*):(?P<function>\w+(\.\w+)*)")
 
 
-class Pile(Protocol):
+class Reader(Protocol):
     """The images of one part of a source, training or test, before they are read."""
 
     @property
@@ -63,7 +63,7 @@ class Pile(Protocol):
         """
 
 
-def piles_of(source: "Data") -> tuple[str, Sequence[Pile], tuple[str, ...]]:
+def readers_of(source: "Data") -> tuple[str, Sequence[Reader], tuple[str, ...]]:
     """Return the name of ``source``, its training images and, if it has them apart, its test images, and notes on it.
 
     Raises:
@@ -74,7 +74,7 @@ def piles_of(source: "Data") -> tuple[str, Sequence[Pile], tuple[str, ...]]:
     path = Path(os.fsdecode(source))
     match = _FUNCTION.fullmatch(source) if isinstance(source, str) else None
     if path.is_dir():
-        return path.resolve().name, *folder_piles(path)
+        return path.resolve().name, *folder_readers(path)
     if path.is_file() and path.suffix.lower() in (".npz", ".npy"):
         return path.stem, arrays(path), ()
     if path.exists():
@@ -121,22 +121,22 @@ class Arrays:
         return as_picture(np.asarray(self.images[index])), self.classes[index]
 
 
-def arrays(path: Path) -> list[Pile]:
-    """Return the images in an ``.npz`` or ``.npy`` file as one pile or, if it has test images, as two.
+def arrays(path: Path) -> list[Reader]:
+    """Return the images in an ``.npz`` or ``.npy`` file as one reader or, if it has test images, as two.
 
     Raises:
         InputError: an array is missing, damaged, or of another type or shape.
     """
     content = _npz(path) if path.suffix.lower() == ".npz" else _npy(path)
     names = _class_names(path, content["class_names"]) if "class_names" in content else None
-    piles: list[Pile] = []
+    readers: list[Reader] = []
     for part in ("", "test_"):
         here = [part + name in content for name in ("images", "labels")]
         if all(here):
-            piles.append(_arrays(path, content[part + "images"], content[part + "labels"], names))
+            readers.append(_arrays(path, content[part + "images"], content[part + "labels"], names))
         elif any(here) or not part:
             raise InputError(f"{path} does not hold both {part}images and {part}labels: save both of them in it.")
-    return piles
+    return readers
 
 
 def _npz(path: Path) -> dict[str, npt.NDArray[Any]]:
@@ -205,7 +205,7 @@ def _arrays(path: Path, images: npt.NDArray[Any], labels: npt.NDArray[Any], name
 
 
 @dataclass(frozen=True)
-class Pairs:
+class DatasetReader:
     """A data set of (image, label) pairs."""
 
     source: str
@@ -236,8 +236,8 @@ class Pairs:
         return as_picture(image), named(label, self.classes, self.source)
 
 
-def pairs(module: str, function: str) -> Pairs:
-    """Import ``function`` from ``module``, call it, and return its data set as a pile.
+def pairs(module: str, function: str) -> DatasetReader:
+    """Import ``function`` from ``module``, call it, and return a reader of its data set.
 
     Raises:
         InputError: one of these steps fails.
@@ -259,8 +259,8 @@ def pairs(module: str, function: str) -> Pairs:
     return pairs_of(dataset, source)
 
 
-def pairs_of(dataset: Any, source: str) -> Pairs:
-    """Return ``dataset``, which messages call ``source``, as a pile.
+def pairs_of(dataset: Any, source: str) -> DatasetReader:
+    """Return ``dataset``, which messages call ``source``, as a reader.
 
     Raises:
         InputError: it has no length, or its ``classes`` are not names.
@@ -273,7 +273,7 @@ def pairs_of(dataset: Any, source: str) -> Pairs:
         raise
     except (Exception, SystemExit) as error:
         raise InputError(f"{source} is not a data set of known length ({reason(error)}): put it right.") from error
-    return Pairs(source, dataset, None if names is None else _each_once(source, names))
+    return DatasetReader(source, dataset, None if names is None else _each_once(source, names))
 
 
 def classes_of(dataset: Any, source: str, outer: tuple[int, ...] = ()) -> tuple[str, ...] | None:

@@ -25,7 +25,7 @@ from mygo.data.images import (
     usual_size,
     with_channels,
 )
-from mygo.data.readers import Pile, piles_of, title_of
+from mygo.data.readers import Reader, readers_of, title_of
 from mygo.data.spelling import composed
 from mygo.errors import InputError
 
@@ -49,7 +49,7 @@ class Source:
 
 @dataclass
 class Part:
-    """What was read of a pile."""
+    """What a reader has read."""
 
     images: dict[str, list[Pixels]]
     """By class: images [C, H, W] of one size, with C 1 if they are grey, else 3."""
@@ -78,7 +78,7 @@ def read_source(
     ``data`` is
 
     - a folder with one sub-folder of images per class, as for torchvision's ImageFolder, or a split into such folders
-      called ``train`` and ``test`` or like (see `mygo.data.folders.folder_piles`),
+      called ``train`` and ``test`` or like (see `mygo.data.folders.folder_readers`),
     - an ``.npz`` file with ``images`` (uint8 [N, H, W] or [N, H, W, C]) and ``labels`` (integers [N]); it may also have
       ``class_names`` (text, indexed by the labels), ``test_images`` and ``test_labels``,
     - an ``.npy`` file of images with a file ``<stem>-labels.npy`` beside it,
@@ -98,10 +98,10 @@ def read_source(
     """
     source = title_of(data)
     try:
-        name, piles, notes = piles_of(data)
-        refuse_known(known, *(pile.names for pile in piles))
-        size = common_size(piles[0]) if image_shape is None else image_shape[1:]
-        parts = [read_part(pile, size) for pile in piles]
+        name, readers, notes = readers_of(data)
+        refuse_known(known, *(reader.names for reader in readers))
+        size = common_size(readers[0]) if image_shape is None else image_shape[1:]
+        parts = [read_part(reader, size) for reader in readers]
     except OSError as error:
         raise InputError(f"{source} cannot be read ({reason(error)}): put it right or name another.") from error
     refuse_known(known, *(part.images for part in parts))
@@ -153,36 +153,36 @@ def read_pictures(given: Sequence[Path], image_shape: tuple[int, int, int]) -> P
     return Pictures(tuple(part.images), torch.from_numpy(images), tuple(part.unreadable), notes)
 
 
-def common_size(pile: Pile) -> Size:
+def common_size(reader: Reader) -> Size:
     """Return the size at which a new life learns the images (see `usual_size`)."""
     sizes: Counter[Size] = Counter()
-    for index in range(len(pile)):
+    for index in range(len(reader)):
         with suppress(Exception):  # it will come up again when the image is read
-            sizes[pile.size(index)] += 1
+            sizes[reader.size(index)] += 1
     return usual_size(sizes)
 
 
-def read_part(pile: Pile, size: Size) -> Part:
-    """Read all images of ``pile`` and resize them to ``size``.
+def read_part(reader: Reader, size: Size) -> Part:
+    """Read all images of ``reader`` and resize them to ``size``.
 
     Raises:
         InputError: the source as a whole cannot be used.
     """
-    part = Part({name: [] for name in pile.names})
-    for index in range(len(pile)):
+    part = Part({name: [] for name in reader.names})
+    for index in range(len(reader)):
         try:
-            picture, name = pile.read(index)
+            picture, name = reader.read(index)
             pixels = as_pixels(picture, size)
         except InputError:
             raise
         except Exception as error:  # whatever a damaged image makes its reader raise
-            part.unreadable.append(f"{pile.where(index)}: {reason(error)}")
+            part.unreadable.append(f"{reader.where(index)}: {reason(error)}")
             continue
         part.images.setdefault(name, []).append(pixels)
         part.sizes[picture.height, picture.width] += 1
         part.oddities.update(oddities_of(picture, pixels))
         if len(pixels) > 1:
-            part.coloured.append(pile.where(index))
+            part.coloured.append(reader.where(index))
     return part
 
 

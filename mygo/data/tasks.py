@@ -47,8 +47,8 @@ def deal_classes(num_classes: int, num_tasks: int, class_order: Sequence[int] | 
 class TaskStream:
     """Deals a data set's examples to tasks; labels become positions within the task's own classes.
 
-    Training data can be had once, with `hand_out`, and the stream keeps no reference to what it gave. Test data is held
-    out from training and stays.
+    Training data can be had once, with `take_training_data`, and the stream keeps no reference to what it gave. Test
+    data is held out from training and stays.
     """
 
     def __init__(self, dataset: ImageDataset, tasks: Sequence[Task]) -> None:
@@ -64,7 +64,7 @@ class TaskStream:
             self._waiting.pop(task.index, None)
         return self.tasks[count:]
 
-    def hand_out(self, task: Task) -> LabelledImages:
+    def take_training_data(self, task: Task) -> LabelledImages:
         """Give away the training data of ``task``.
 
         Raises:

@@ -17,19 +17,19 @@ from mygo.data.examples import with_validation
 from mygo.data.tasks import Task, TaskStream, deal_classes
 from mygo.errors import InputError
 from mygo.evaluate import average_accuracy, backward_transfer, forgetting
-from mygo.events import Journal, Notice, silent
+from mygo.events import EventHandler, Notice, silent
 from mygo.files import check_writable, locked, write_json
 from mygo.learner.learner import Learner
 from mygo.learner.state import check_networks
 from mygo.memory.cache import MemoryCache
 from mygo.phase import PhaseContext
-from mygo.replay.dreams import DreamSource, OwnDreams
+from mygo.replay.dreams import LocalReplay, ReplaySource
 from mygo.training.allocation import keep_freed_memory
-from mygo.training.process_group import Solo, Team
+from mygo.training.process_group import ProcessGroup, SingleProcess
 
 RESULTS_SCHEMA = 1
 SAVE_EVERY = 60.0
-LAST_BREATH_SECONDS = 30.0
+LOCK_TIMEOUT_SECONDS = 30.0
 """How long a run waits for one that is being ended to let go of its folder."""
 NUM_CLASSES = {"digits": 10, "fashion-mnist": 10, "mnist": 10, "kmnist": 10, "cifar10": 10, "cifar100": 100}
 
@@ -79,7 +79,7 @@ class Experiment:
     config: ExperimentConfig
     out: Path | None = None
     log_every: int = 20
-    """Steps between two journal entries of a phase's progress."""
+    """Steps between two log entries of a phase's progress."""
     memory_cache: Path | None = None
     """Folder in which memories are found that were trained before, and in which new ones are left."""
     save_every: float = SAVE_EVERY
@@ -87,9 +87,9 @@ class Experiment:
 
     def run(
         self,
-        team: Team | None = None,
-        dreams: DreamSource | None = None,
-        journal: Journal = silent,
+        group: ProcessGroup | None = None,
+        dreams: ReplaySource | None = None,
+        on_event: EventHandler = silent,
         stop: Callable[[], bool] = lambda: False,
     ) -> dict[str, Any]:
         """Live every strategy to its end, going on with lives that are saved in `out`, and return the results.
@@ -101,34 +101,34 @@ class Experiment:
             StoppedError: it was stopped.
         """
         cache = None if self.memory_cache is None else MemoryCache(self.memory_cache)
-        crew = PhaseContext(
-            team or Solo(),
-            journal,
+        context = PhaseContext(
+            group or SingleProcess(),
+            on_event,
             self.log_every,
-            dreams=dreams or OwnDreams(),
+            dreams=dreams or LocalReplay(),
             cache=cache,
             save_every=self.save_every,
             stop=stop,
         )
         keep_freed_memory()
         with ExitStack() as stack:
-            for folder in self.folders if crew.team.rank == 0 else ():
-                stack.enter_context(locked(folder, LAST_BREATH_SECONDS))
-            return self._live(crew)
+            for folder in self.folders if context.group.rank == 0 else ():
+                stack.enter_context(locked(folder, LOCK_TIMEOUT_SECONDS))
+            return self._live(context)
 
-    def _live(self, crew: PhaseContext) -> dict[str, Any]:
+    def _live(self, context: PhaseContext) -> dict[str, Any]:
         lives = []
         precision = self.config.life.precision
         for name in self.config.strategies:
             stream = self.open_stream()
-            life = self.open_life(name, stream.image_shape, lambda text: crew.tell(Notice(text)))
+            life = self.open_life(name, stream.image_shape, lambda text: context.tell(Notice(text)))
             if life.precision == "auto":  # lives that are compared begin in the same
                 life.precision = precision
-            live(life, STRATEGIES[name], stream, crew)
+            live(life, STRATEGIES[name], stream, context)
             precision = life.precision
             lives.append(life)
         results = self.results(lives, stream.class_names)
-        if self.out is not None and crew.team.rank == 0:
+        if self.out is not None and context.group.rank == 0:
             write_json(self.out / "results.json", results)
         return results
 

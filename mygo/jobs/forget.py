@@ -10,22 +10,22 @@ from mygo.data.examples import LabelledImages
 from mygo.data.tasks import Task
 from mygo.errors import InputError
 from mygo.evaluate import measure_recall
-from mygo.events import Journal, Place, silent
+from mygo.events import EventHandler, Place, silent
 from mygo.files import locked
-from mygo.jobs.lesson import crew_here
+from mygo.jobs.lesson import local_context
 from mygo.learner.learner import Learner
 from mygo.memory.quality import recall
 from mygo.phase import PhaseContext
 from mygo.sleep import consolidate
 from mygo.training.allocation import keep_freed_memory
-from mygo.training.process_group import Team
-from mygo.wake import faithful_memory
+from mygo.training.process_group import ProcessGroup
+from mygo.wake import train_until_good_enough
 
 LEAST_RECALLED = 500
 """Dreams of each class, at the least, that a memory is trained on when another class is taken out of it."""
 
 
-def forget(life: Learner, class_name: str, journal: Journal = silent, team: Team | None = None) -> None:
+def forget(life: Learner, class_name: str, on_event: EventHandler = silent, group: ProcessGroup | None = None) -> None:
     """Let ``life`` forget a class for good: its outputs and the memory that dreams it go, and a sleep follows.
 
     The other classes of its lesson get a memory of their own, trained from random weights on what the old one dreams
@@ -43,21 +43,21 @@ def forget(life: Learner, class_name: str, journal: Journal = silent, team: Team
         raise InputError(f"{class_name!r} is all that this life knows: delete its folder instead.")
     if len(life.memories) < len(life.lessons):
         raise InputError(f"This life is one of the baseline {life.strategy}, without memories: begin another instead.")
-    crew = crew_here(team, journal)
+    context = local_context(group, on_event)
     keep_freed_memory()
     with nullcontext() if life.folder is None else locked(life.folder, 0):
         life.check_newest()
         changed = copy.deepcopy(life)
         changed.folder = None  # until all of it has happened
-        changed.to(crew.team.device)
-        take_out(changed, class_name, settled(changed, crew))
+        changed.to(context.group.device)
+        take_out(changed, class_name, settled(changed, context))
         changed.folder = life.folder
         changed.save()
         changed.save()  # the state before this one, which is kept beside it, must not remember either
         vars(life).update(vars(changed))
 
 
-def take_out(life: Learner, class_name: str, crew: PhaseContext) -> None:
+def take_out(life: Learner, class_name: str, context: PhaseContext) -> None:
     """Take a class out of ``life``, which knows others, and sleep."""
     index = next(index for index, lesson in enumerate(life.lessons) if class_name in lesson.classes)
     lesson, memory = life.lessons[index], life.memories[index]
@@ -68,11 +68,11 @@ def take_out(life: Learner, class_name: str, crew: PhaseContext) -> None:
         counts = [max(count, LEAST_RECALLED) if place in kept else 0 for place, count in enumerate(lesson.images)]
         old = recall(memory, counts, life.key("forget"))
         data = LabelledImages(old.images, torch.tensor([kept.index(label) for label in old.labels.tolist()]))
-        here = crew.at(Place(life.strategy, index, "memorise"))
-        life.keep_memory(index, *faithful_memory(life, index, data, None, here))
+        here = context.at(Place(life.strategy, index, "memorise"))
+        life.keep_memory(index, *train_until_good_enough(life, index, data, None, here))
         lesson.classes = tuple(lesson.classes[place] for place in kept)
         lesson.images = tuple(lesson.images[place] for place in kept)
     task = Task(life.current, tuple(range(len(life.lessons[life.current].classes))))
-    consolidate(life, task, crew.at(Place(life.strategy, task.index, "consolidate")))
-    measure_recall(life, crew.team)
+    consolidate(life, task, context.at(Place(life.strategy, task.index, "consolidate")))
+    measure_recall(life, context.group)
     life.end_cycle()

@@ -19,17 +19,17 @@ from mygo.data.spelling import composed
 from mygo.data.tasks import Task, TaskStream
 from mygo.errors import InputError
 from mygo.evaluate import accuracy_rows
-from mygo.events import Journal, Notice, silent
+from mygo.events import EventHandler, Notice, silent
 from mygo.files import check_writable, locked
-from mygo.jobs.experiment import LAST_BREATH_SECONDS, SAVE_EVERY
+from mygo.jobs.experiment import LOCK_TIMEOUT_SECONDS, SAVE_EVERY
 from mygo.learner.learner import Learner
 from mygo.learner.saved import SavedLife
 from mygo.learner.state import check_networks
 from mygo.memory.cache import MemoryCache
 from mygo.phase import PhaseContext
-from mygo.replay.dreams import DreamSource, OwnDreams
+from mygo.replay.dreams import LocalReplay, ReplaySource
 from mygo.training.allocation import keep_freed_memory
-from mygo.training.process_group import Solo, Team
+from mygo.training.process_group import ProcessGroup, SingleProcess
 
 if TYPE_CHECKING:
     from mygo.data.readers import Data
@@ -41,7 +41,7 @@ STRATEGY = "mygo"
 
 
 @dataclass(frozen=True)
-class Teaching:
+class Lesson:
     """A lesson for the life in ``folder``, which is begun if it is not there.
 
     It runs here or, the same object, on Ray, and goes on where an interrupted one stopped.
@@ -107,9 +107,9 @@ class Teaching:
 
     def run(
         self,
-        team: Team | None = None,
-        dreams: DreamSource | None = None,
-        journal: Journal = silent,
+        group: ProcessGroup | None = None,
+        dreams: ReplaySource | None = None,
+        on_event: EventHandler = silent,
         stop: Callable[[], bool] = lambda: False,
     ) -> dict[str, Any]:
         """Teach the lesson and return what the life says of it: its lessons by name, and its memories' bytes.
@@ -120,26 +120,26 @@ class Teaching:
             InputError: as `check`.
             StoppedError: it was stopped.
         """
-        crew = PhaseContext(
-            team or Solo(),
-            journal,
+        context = PhaseContext(
+            group or SingleProcess(),
+            on_event,
             self.log_every,
-            dreams=dreams or OwnDreams(),
+            dreams=dreams or LocalReplay(),
             cache=None if self.memory_cache is None else MemoryCache(self.memory_cache),
             save_every=self.save_every,
             stop=stop,
         )
         keep_freed_memory()
-        if crew.team.rank > 0:
-            return self._teach(crew)
-        with locked(self.folder, LAST_BREATH_SECONDS):
-            return self._teach(crew)
+        if context.group.rank > 0:
+            return self._teach(context)
+        with locked(self.folder, LOCK_TIMEOUT_SECONDS):
+            return self._teach(context)
 
-    def _teach(self, crew: PhaseContext) -> dict[str, Any]:
+    def _teach(self, context: PhaseContext) -> dict[str, Any]:
         source = self.read()
-        life = self.open_life(source, lambda text: crew.tell(Notice(text)))
+        life = self.open_life(source, lambda text: context.tell(Notice(text)))
         for stream, name in lessons(life, source, self.name, update=self.update):
-            teach(life, stream, name, crew)
+            teach(life, stream, name, context)
         return {
             "lessons": {lesson.name: asdict(lesson) for lesson in life.lessons},
             "memory_bytes": life.memory_bytes,
@@ -197,29 +197,29 @@ def learn(
     *,
     update: bool = False,
     held_out: float = 0.1,
-    team: Team | None = None,
-    journal: Journal = silent,
+    group: ProcessGroup | None = None,
+    on_event: EventHandler = silent,
 ) -> None:
-    """Teach ``life`` a lesson in this process; the arguments are those of `Teaching` and of `read_source`.
+    """Teach ``life`` a lesson in this process; the arguments are those of `Lesson` and of `read_source`.
 
     Raises:
         InputError: they do not fit the life, or it is in use.
     """
-    crew = crew_here(team, journal)
+    context = local_context(group, on_event)
     check_apart(life.folder, data)
     source = read_for(life, data, held_out, update=update)
     for text in (*source.notes, *(f"Not read: {entry}" for entry in source.unreadable)):
-        journal(Notice(text))
+        on_event(Notice(text))
     keep_freed_memory()
     with nullcontext() if life.folder is None else locked(life.folder, 0):
         life.check_newest()
         for stream, title in lessons(life, source, name, update=update):
-            teach(life, stream, title, crew)
+            teach(life, stream, title, context)
 
 
-def crew_here(team: Team | None, journal: Journal) -> PhaseContext:
-    """Return the crew that works on a life in this process."""
-    return PhaseContext(team or Solo(), journal, save_every=SAVE_EVERY)
+def local_context(group: ProcessGroup | None, on_event: EventHandler) -> PhaseContext:
+    """Return the context in which this process works on a life."""
+    return PhaseContext(group or SingleProcess(), on_event, save_every=SAVE_EVERY)
 
 
 def check_apart(folder: Path | None, data: object) -> None:
@@ -319,32 +319,32 @@ def stream_of(dataset: ImageDataset, index: int, classes: Sequence[str]) -> Task
     return TaskStream(own_images, [Task(index, tuple(range(len(classes))))])
 
 
-def teach(life: Learner, stream: TaskStream, name: str, crew: PhaseContext) -> None:
+def teach(life: Learner, stream: TaskStream, name: str, context: PhaseContext) -> None:
     """Let ``life`` learn the one task of ``stream``, or learn it again: wake, sleep, examine."""
     (task,) = stream.tasks
-    life.to(crew.team.device)
-    crew = settled(life, crew)
+    life.to(context.group.device)
+    context = settled(life, context)
     if task.index == len(life.lessons):
         life.stream = "; ".join(part for part in (life.stream, name) if part)
     begun = life.current is not None
     life.begin(task, name)
-    if crew.team.rank == 0 and not begun:
+    if context.group.rank == 0 and not begun:
         life.save()  # so that another lesson is not taken for this one, once it was interrupted
-    wake(life, STRATEGIES[STRATEGY], task, stream, crew)
-    sleep(life, STRATEGIES[STRATEGY], task, crew)
-    examine(life, task, stream.test[0], crew)
+    wake(life, STRATEGIES[STRATEGY], task, stream, context)
+    sleep(life, STRATEGIES[STRATEGY], task, context)
+    examine(life, task, stream.test[0], context)
 
 
-def examine(life: Learner, task: Task, held_out: LabelledImages, crew: PhaseContext) -> None:
+def examine(life: Learner, task: Task, held_out: LabelledImages, context: PhaseContext) -> None:
     """Measure how well ``task`` was learned, and all tasks are recalled, and end the cycle.
 
     Of ``task`` there are images ``held_out``; of the others there is nothing but dreams.
     """
-    with saved_phase(life, task, "evaluate", crew):
-        recalled = measure_recall(life, crew.team)
+    with saved_phase(life, task, "evaluate", context):
+        recalled = measure_recall(life, context.group)
         if len(held_out):
             lesson = life.lessons[task.index]
-            tests = [*recalled[: task.index], life.perceived(held_out)]
-            within, among, _ = accuracy_rows(life.neocortex, tests, crew.team)
+            tests = [*recalled[: task.index], life.encode(held_out)]
+            within, among, _ = accuracy_rows(life.neocortex, tests, context.group)
             lesson.task_il, lesson.class_il = within[-1], among[-1]
         life.finish_cycle()

@@ -25,7 +25,7 @@ from mygo.networks.neocortex import Encoder, NeocortexNet, behind
 from mygo.networks.weights import fill, read_tensors, write_tensors
 from mygo.training.checkpoint import Checkpoint
 from mygo.training.precision import agreed
-from mygo.training.process_group import Team
+from mygo.training.process_group import ProcessGroup
 
 if TYPE_CHECKING:
     pass
@@ -58,25 +58,25 @@ class Learner(LearnerState):
         self._written: dict[str, Any] = {}
         """The manifest that was written or read last."""
 
-    def settle(self, team: Team) -> None:
-        """Agree with all of ``team`` on the precision, if this life has none yet, and note how it is computed from now.
+    def settle(self, group: ProcessGroup) -> None:
+        """Agree with all of ``group`` on the precision, if this life has none yet, and note how it is computed now.
 
         Where the folder says otherwise, of a life that was begun with other settings of that kind, it is put right, so
         that dreamers read the same.
         """
-        self.precision = agreed(self.precision, team)
+        self.precision = agreed(self.precision, group)
         self.record.computed = {
             "precision": self.precision,
             "eager": self.config.eager,
-            "device": team.device.type,
-            "workers": team.size,
+            "device": group.device.type,
+            "workers": group.size,
             "threads": torch.get_num_threads(),
             "torch": torch.__version__,
         }
         now = {**self._written, "config": asdict(self.config), "precision": self.precision}
-        if team.rank == 0 and self.saved and now != self._written:
+        if group.rank == 0 and self.saved and now != self._written:
             self._write(now)
-        team.barrier()
+        group.barrier()
 
     @property
     def saved(self) -> bool:

@@ -10,7 +10,7 @@ from mygo.data.spelling import composed
 
 
 @dataclass
-class Lesson:
+class TaskRecord:
     """What was taught in one cycle."""
 
     name: str
@@ -27,7 +27,7 @@ class Lesson:
     """Share of its dreams that were given their class, among all classes, when it was measured last."""
 
     @classmethod
-    def read(cls, values: Mapping[str, Any]) -> "Lesson":
+    def read(cls, values: Mapping[str, Any]) -> "TaskRecord":
         """Return the lesson that was written as ``values``.
 
         Raises:

@@ -12,7 +12,7 @@ from mygo.config.learner import AnyPrecision, LifeConfig
 from mygo.config.settings import overlay
 from mygo.errors import InputError
 from mygo.files import MANIFEST
-from mygo.learner.records import Lesson, Record
+from mygo.learner.records import Record, TaskRecord
 from mygo.learner.storage import PREVIOUS, read_manifest
 from mygo.networks.weights import read_tensors
 from mygo.training.checkpoint import Checkpoint
@@ -36,7 +36,7 @@ class SavedLife:
     precision: AnyPrecision
     image_shape: tuple[int, int, int]
     head_sizes: list[int]
-    lessons: list[Lesson]
+    lessons: list[TaskRecord]
     record: Record
     tasks_learned: int
     cycles: int
@@ -93,7 +93,7 @@ class SavedLife:
         if precision not in get_args(AnyPrecision):
             raise ValueError(f"it is computed in {precision!r}")
         sizes = [int(size) for size in manifest["head_sizes"]]
-        lessons = [Lesson.read(entry) for entry in manifest["lessons"]]
+        lessons = [TaskRecord.read(entry) for entry in manifest["lessons"]]
         if [len(lesson.classes) for lesson in lessons] != sizes:
             raise ValueError("its lessons are not those of its heads")
         current = manifest["current"]

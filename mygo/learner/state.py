@@ -13,8 +13,8 @@ from mygo.data.examples import LabelledImages
 from mygo.data.spelling import composed
 from mygo.data.tasks import Task
 from mygo.errors import InputError
-from mygo.learner.records import Lesson, Record
-from mygo.memory.quality import Quality, as_stored, recall, stored_bytes
+from mygo.learner.records import Record, TaskRecord
+from mygo.memory.quality import Quality, recall, round_to_half_, stored_bytes
 from mygo.networks.generator import Generator, generator_named
 from mygo.networks.neocortex import Encoder, NeocortexNet, backbone_named, split
 from mygo.training.checkpoint import Checkpoint
@@ -69,7 +69,7 @@ class LearnerState:
         self.exemplars: list[LabelledImages] = []
         """Real data that only the baselines joint and replay keep."""
         self.record = Record()
-        self.lessons: list[Lesson] = []
+        self.lessons: list[TaskRecord] = []
         """What each head was taught, in the order of heads."""
         self.tasks_learned = 0
         self.cycles = 0
@@ -97,7 +97,7 @@ class LearnerState:
         if len(self.neocortex.classifiers) == task.index:
             with seeding.seeded(*self.key("head")):
                 self.neocortex.add_task_head(len(task.classes))
-            self.lessons.append(Lesson(name or str(task), task.names or tuple(map(str, task.classes))))
+            self.lessons.append(TaskRecord(name or str(task), task.names or tuple(map(str, task.classes))))
 
     def count(self, task: Task, data: LabelledImages) -> None:
         """Note that the real ``data`` of ``task`` was handed out, and will be gone."""
@@ -106,7 +106,7 @@ class LearnerState:
         lesson.images = tuple(old + more for old, more in zip(lesson.images or [0] * len(new), new, strict=True))
         self.record.replaced_data_bytes += data.nbytes
 
-    def beside_recalled(self, task: Task, data: LabelledImages) -> LabelledImages:
+    def with_replay(self, task: Task, data: LabelledImages) -> LabelledImages:
         """Return ``data``, which was counted; of a task that was learned before, beside dreams of what it was then.
 
         They stand in for the images that are gone, as many of each class.
@@ -123,7 +123,7 @@ class LearnerState:
         dreams = recall(memory, before, self.key("beside"))
         return LabelledImages(torch.cat([data.images, dreams.images]), torch.cat([data.labels, dreams.labels]))
 
-    def perceived(self, data: LabelledImages) -> LabelledImages:
+    def encode(self, data: LabelledImages) -> LabelledImages:
         """Return ``data`` as the neocortex takes it: as it is or, behind a frozen front, as feature maps."""
         return data if self.encoder is None else self.encoder.encoded(data)
 
@@ -134,7 +134,7 @@ class LearnerState:
 
     def keep_memory(self, task: int, generator: Generator, quality: Quality) -> None:
         """Keep ``generator`` as the memory of ``task``, rounded to the precision in which it is stored."""
-        as_stored(generator)
+        round_to_half_(generator)
         here = slice(task, task + 1)  # of a new task, the end of each list
         self.memories[here] = [generator.cpu().eval().requires_grad_(False)]
         for name, value in asdict(quality).items():

@@ -27,11 +27,11 @@ from mygo import seeding
 from mygo.config.learner import GanConfig, Precision
 from mygo.data.examples import LabelledImages
 from mygo.errors import InputError
-from mygo.events import Journal, Notice
+from mygo.events import EventHandler, Notice
 from mygo.memory.quality import stored_tensors
 from mygo.networks.generator import ConvGenerator, Generator, generator_named
 from mygo.networks.weights import read_tensors, write_tensors
-from mygo.training.process_group import Team
+from mygo.training.process_group import ProcessGroup
 
 VERSION = 1
 """Of what memories become: raise it with every change of code, of any package, after which they become others."""
@@ -69,7 +69,7 @@ class MemoryCache:
         images: LabelledImages,
         config: GanConfig,
         key: seeding.Key,
-        team: Team,
+        group: ProcessGroup,
         start: Generator | None,
         precision: Precision,
     ) -> str:
@@ -80,7 +80,7 @@ class MemoryCache:
         Raises:
             InputError: that source cannot be had.
         """
-        parts = (images.fingerprint, asdict(config), key, team.size, team.device.type, precision, torch.__version__)
+        parts = (images.fingerprint, asdict(config), key, group.size, group.device.type, precision, torch.__version__)
         digest = hashlib.sha256(repr((VERSION, parts)).encode())
         for code in (*map(code_of, CODE), source_of(config.generator)):
             digest.update(code.encode())
@@ -90,27 +90,32 @@ class MemoryCache:
         return digest.hexdigest()[:32]
 
     def recall_or_train(
-        self, address: str, blank: Generator, train: Callable[[], Generator], team: Team, journal: Journal
+        self,
+        address: str,
+        blank: Generator,
+        train: Callable[[], Generator],
+        group: ProcessGroup,
+        on_event: EventHandler,
     ) -> Generator:
         """Return the generator at ``address``, after training and keeping it if nobody did.
 
         Whoever comes while it is being trained waits for it. ``blank`` is an untrained generator of its sizes, and
-        ``train`` returns one whose weights are rounded as they are stored. All ranks of ``team`` must call this.
+        ``train`` returns one whose weights are rounded as they are stored. All ranks of ``group`` must call this.
         """
-        with self._locked(address, team):
-            found = self._read(address, journal) if team.rank == 0 else None
-            if float(team.sum(torch.tensor([float(found is not None)]))) > 0:
-                blank.load_state_dict(found or self._read(address, journal) or {})
-                return blank.to(team.device)
+        with self._locked(address, group):
+            found = self._read(address, on_event) if group.rank == 0 else None
+            if float(group.sum(torch.tensor([float(found is not None)]))) > 0:
+                blank.load_state_dict(found or self._read(address, on_event) or {})
+                return blank.to(group.device)
             generator = train()
-            if team.rank == 0:
+            if group.rank == 0:
                 write_tensors(self.folder, address, stored_tensors(generator))
-            team.barrier()
+            group.barrier()
             return generator
 
     @contextmanager
-    def _locked(self, address: str, team: Team) -> Iterator[None]:
-        if team.rank > 0:  # rank 0 holds the lock for its team, which waits for its word
+    def _locked(self, address: str, group: ProcessGroup) -> Iterator[None]:
+        if group.rank > 0:  # rank 0 holds the lock for its group, which waits for its word
             yield
             return
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -118,14 +123,14 @@ class MemoryCache:
         with FileLock(self.folder / f"{address}.lock"):
             yield
 
-    def _read(self, address: str, journal: Journal) -> dict[str, Tensor] | None:
+    def _read(self, address: str, on_event: EventHandler) -> dict[str, Tensor] | None:
         path = next(self.folder.glob(f"{address}-*.safetensors"), None)
         if path is None:
             return None
         try:
             return read_tensors(self.folder, path.name)
         except InputError as error:
-            journal(Notice(f"A memory is trained again, since the one in the cache cannot be used: {error}"))
+            on_event(Notice(f"A memory is trained again, since the one in the cache cannot be used: {error}"))
             return None
 
 

@@ -36,7 +36,7 @@ def train_gan(
     num_classes: int,
     config: GanConfig,
     key: seeding.Key,
-    crew: "Trainer",
+    context: "Trainer",
     start: Generator | None = None,
 ) -> Generator:
     """Train a conditional GAN on one task's real ``data`` and return the moving average of its generator.
@@ -46,12 +46,12 @@ def train_gan(
     which each rank takes its own share. With ``start``, the generator begins as a copy of that one, labels aside: it
     dreams well sooner, and the dreams of all memories have like faults, so that faults do not give a task away.
     """
-    team = crew.team
+    group = context.group
     batches = EpochBatches.of(data.labels, config.batch_size, key, balanced=config.balance_classes)
-    data, mine = data.to(team.device), share(config.batch_size, team.rank, team.size)
+    data, mine = data.to(group.device), share(config.batch_size, group.rank, group.size)
     with seeding.seeded(*key, "init"):
-        generator = build_generator(config, num_classes, data.image_shape).to(team.device)
-        discriminator = Discriminator(num_classes, data.image_shape, width=config.discriminator_width).to(team.device)
+        generator = build_generator(config, num_classes, data.image_shape).to(group.device)
+        discriminator = Discriminator(num_classes, data.image_shape, width=config.discriminator_width).to(group.device)
     if start is not None:
         weights = {name: value for name, value in start.state_dict().items() if not name.startswith("embed.")}
         generator.load_state_dict(weights, strict=False)
@@ -67,10 +67,10 @@ def train_gan(
         return *rates, decay, batches.indices(step)[mine], noise[mine]
 
     def mean(per_image: Tensor) -> Tensor:
-        return batch_mean(per_image, config.batch_size, team)
+        return batch_mean(per_image, config.batch_size, group)
 
-    with recordable(team.device):
-        generate, discriminate = team.wrap(generator), team.wrap(discriminator)
+    with recordable(group.device):
+        generate, discriminate = group.wrap(generator), group.wrap(discriminator)
 
         def update(
             rate_g: float | Tensor, rate_d: float | Tensor, decay: float | Tensor, rows: Tensor, noise: Tensor
@@ -78,17 +78,17 @@ def train_gan(
             set_rate(optimise_g, rate_g)
             set_rate(optimise_d, rate_d)
             real, labels = to_unit_range(data.images[rows]), data.labels[rows]
-            with crew.multiplying():
+            with context.multiplying():
                 fake = generate(noise, labels)
                 scores = discriminate(torch.cat([real, fake.detach()]), torch.cat([labels, labels]))
             real_scores, fake_scores = scores.float().chunk(2)
             loss_d = mean(F.softplus(-real_scores) + F.softplus(fake_scores))
-            losses = dict(crew.minimise({"discriminator": loss_d}, optimise_d))
+            losses = dict(context.minimise({"discriminator": loss_d}, optimise_d))
 
-            with crew.multiplying():
+            with context.multiplying():
                 scores = discriminator(fake, labels, fixed=True)
             loss_g = mean(F.softplus(-scores.float()))
-            losses |= crew.minimise({"generator": loss_g}, optimise_g)
+            losses |= context.minimise({"generator": loss_g}, optimise_g)
 
             move_towards(generator, average, 1 - decay)
             return losses
@@ -100,7 +100,7 @@ def train_gan(
             "optimise_g": optimise_g,
             "optimise_d": optimise_d,
         }
-        crew.train(update, inputs_at, steps=config.steps, parts=parts)
+        context.train(update, inputs_at, steps=config.steps, parts=parts)
     return average
 
 

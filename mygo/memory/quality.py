@@ -11,7 +11,7 @@ from mygo.config.learner import GanConfig, MemoryConfig
 from mygo.data.examples import ImageShape, LabelledImages, to_pixels, to_unit_range
 from mygo.networks.generator import Generator, build_generator
 from mygo.networks.neocortex import NeocortexNet
-from mygo.training.process_group import Team
+from mygo.training.process_group import ProcessGroup
 
 RECALLED_TOGETHER = 256
 """Dreams that one call of a generator makes."""
@@ -69,14 +69,14 @@ class Quality:
 
 @torch.no_grad()
 def measure_quality(
-    generator: Generator, judge: NeocortexNet, task: int, data: LabelledImages, key: seeding.Key, team: Team
+    generator: Generator, judge: NeocortexNet, task: int, data: LabelledImages, key: seeding.Key, group: ProcessGroup
 ) -> Quality:
     """Return the quality of ``generator``'s dreams according to ``judge``, which was trained on the real ``data``.
 
     Of every class, `QUALITY_SAMPLES` dreams are compared with as many real images. Every rank gets the same numbers, so
     that all decide alike.
     """
-    device = team.device
+    device = group.device
     judge.eval()
     labels = torch.arange(generator.num_classes, device=device).repeat_interleave(QUALITY_SAMPLES)
     noise = torch.randn(len(labels), generator.latent_dim, generator=seeding.stream(*key, "quality")).to(device)
@@ -104,7 +104,7 @@ def measure_quality(
         *(count / QUALITY_SAMPLES for count in confirmed),
         *spreads,
     ]
-    agreed = (team.sum(torch.tensor(measured, dtype=torch.float64)) / team.size).tolist()
+    agreed = (group.sum(torch.tensor(measured, dtype=torch.float64)) / group.size).tolist()
     whole, each = agreed[: len(MEANS)], agreed[len(MEANS) :]
     return Quality(
         **dict(zip(MEANS, whole, strict=True)),
@@ -173,7 +173,7 @@ def sample_grid(generator: Generator, key: seeding.Key, device: torch.device, co
 
 
 @torch.no_grad()
-def as_stored(module: nn.Module) -> None:
+def round_to_half_(module: nn.Module) -> None:
     """Round the weights of ``module`` to the half precision in which memories are kept, in place.
 
     A memory is used as it is stored, so a life that goes on in memory and one read back from disk are the same.

@@ -155,7 +155,7 @@ def stacked_heads(net: NeocortexNet) -> nn.Linear:
 
 
 @torch.no_grad()
-def hand_back(layer: nn.Linear, net: NeocortexNet) -> None:
+def unstack_heads(layer: nn.Linear, net: NeocortexNet) -> None:
     """Give the heads of ``net`` the weights that `stacked_heads` took from them, as they are in ``layer`` now."""
     for name, stacked in layer.state_dict().items():
         for head, part in zip(net.classifiers, stacked.split(net.head_sizes), strict=True):

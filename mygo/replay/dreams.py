@@ -20,7 +20,7 @@ from mygo.networks.generator import Generator
 from mygo.networks.neocortex import NeocortexNet, own_outputs, stacked_heads
 from mygo.training.graphs import Recorded, recordable
 from mygo.training.precision import multiplying, resolved, with_weights_in
-from mygo.training.process_group import Team, share
+from mygo.training.process_group import ProcessGroup, share
 
 M = TypeVar("M", bound=torch.nn.Module)
 
@@ -62,7 +62,7 @@ class Dreams:
 
 
 @dataclass(frozen=True)
-class Order:
+class SampleRequest:
     """What to dream: for each of N dreams its task, its label within the task, its noise [N, D] and shift [N, 2]."""
 
     tasks: Tensor
@@ -79,7 +79,7 @@ class Order:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Night:
+class ReplaySchedule:
     """Everything that decides what one sleep dreams, cut into blocks that dreamers make independently."""
 
     key: seeding.Key
@@ -97,7 +97,7 @@ class Night:
 
     @property
     def blocks(self) -> int:
-        """Number of blocks in the night."""
+        """Number of blocks in the sleep."""
         return -(-self.steps // self.steps_per_block)
 
     def steps_in(self, block: int) -> int:
@@ -114,7 +114,7 @@ class Night:
         steps = (step for number, dreams in numbered for step in by_step(dreams, self.steps_in(number)))
         return itertools.islice(steps, first_step % self.steps_per_block, None)
 
-    def order(self, block: int, rank: int = 0, size: int = 1) -> Order:
+    def request(self, block: int, rank: int = 0, size: int = 1) -> SampleRequest:
         """Return what ``rank`` of ``size`` workers needs for the steps of ``block``, step after step.
 
         The draws are those of the whole global batch, of which the rank takes its share.
@@ -131,7 +131,7 @@ class Night:
         first_class = sizes.cumsum(0) - sizes
         tasks = task_of_class[classes]
         noise, shifts = (drawn[:, mine].flatten(0, 1) for drawn in (noise, shifts))
-        return Order(tasks, classes - first_class[tasks], noise, shifts, self._room_for(len(tasks)))
+        return SampleRequest(tasks, classes - first_class[tasks], noise, shifts, self._room_for(len(tasks)))
 
     def _room_for(self, count: int) -> tuple[int, ...]:
         weights = self._class_weights()
@@ -185,20 +185,20 @@ class Dreamer:
         self.first_class = sizes.cumsum(0) - sizes
 
     @torch.inference_mode()
-    def dream(self, order: Order) -> Dreams:
+    def dream(self, order: SampleRequest) -> Dreams:
         """Return the dreams that ``order`` asks for, in its order, on the device on which they are dreamt."""
         if self.device.type == "cpu":
             return self._dream(order, [in_chunks(rows) for rows in self._rows(order)])
         with recordable(self.device):
             return self._dream_padded(order)
 
-    def _rows(self, order: Order) -> list[Tensor]:
+    def _rows(self, order: SampleRequest) -> list[Tensor]:
         """Return which rows of ``order`` each memory dreams, and then those that the new and the old teacher see."""
         wanted = [order.tasks == task for task in range(len(self.memories))]
         wanted += [order.tasks == self.current, order.tasks != self.current]
         return [which.nonzero().squeeze(1) for which in wanted]
 
-    def _dream(self, order: Order, chunks: Sequence[Sequence[Tensor]]) -> Dreams:
+    def _dream(self, order: SampleRequest, chunks: Sequence[Sequence[Tensor]]) -> Dreams:
         """Dream the rows of ``order`` that are in each network's ``chunks``, which come in the order of `_rows`."""
         count, device = len(order.tasks), order.tasks.device
         images = torch.empty(count, *self.image_shape, dtype=torch.uint8, device=device)
@@ -217,10 +217,10 @@ class Dreamer:
                 logits[rows], features[rows] = answers.float(), seen[:, : self.feature_dim].float()
         return Dreams(images, order.tasks, order.labels + self.first_class[order.tasks], logits, features)
 
-    def _dream_padded(self, order: Order) -> Dreams:
+    def _dream_padded(self, order: SampleRequest) -> Dreams:
         """Dream as a recorded graph: in the room that its networks do not need, they dream a row more, again and again.
 
-        How much room there is depends on nothing but the night, since batches of another size may round differently.
+        How much room there is depends on nothing but the schedule, since batches of another size may round differently.
         """
         rows, count, own = self._rows(order), len(order.tasks), order.room[self.current]
         room = [*order.room, own, max(LEAST_ROOM, min(count, sum(order.room) - own))]
@@ -236,7 +236,7 @@ class Dreamer:
 
     def _dream_flat(self, *tensors: Tensor) -> dict[str, Tensor]:
         tasks, labels, noise, shifts, *rows = tensors
-        dreams = self._dream(Order(tasks, labels, noise, shifts), [(part,) for part in rows])
+        dreams = self._dream(SampleRequest(tasks, labels, noise, shifts), [(part,) for part in rows])
         return {field.name: getattr(dreams, field.name) for field in fields(Dreams)}
 
 
@@ -282,7 +282,7 @@ def shifted(images: Tensor, shifts: Tensor) -> Tensor:
     return images.flatten(2).gather(2, places).view_as(images)
 
 
-def schedule_of(learner: LearnerState) -> Night:
+def schedule_of(learner: LearnerState) -> ReplaySchedule:
     """Return what the sleep of the current cycle of ``learner`` dreams.
 
     Raises:
@@ -291,7 +291,7 @@ def schedule_of(learner: LearnerState) -> Night:
     if learner.current is None:
         raise RuntimeError("there is no cycle to sleep in")
     config = learner.config.sleep
-    return Night(
+    return ReplaySchedule(
         key=learner.key("sleep"),
         current=learner.current,
         head_sizes=tuple(learner.neocortex.head_sizes),
@@ -324,24 +324,30 @@ def dreamer_of(learner: LearnerState, device: torch.device) -> Dreamer:
     )
 
 
-class DreamSource(Protocol):
+class ReplaySource(Protocol):
     """Where a sleeping worker gets its dreams from."""
 
-    def dreams(self, life: Learner, night: Night, team: Team, first_step: int = 0) -> Iterator[Dreams]:
-        """Return, for each step of ``night`` from ``first_step`` on, this rank's share of the global batch of dreams.
+    def dreams(
+        self, life: Learner, schedule: ReplaySchedule, group: ProcessGroup, first_step: int = 0
+    ) -> Iterator[Dreams]:
+        """Return this rank's share of the global batch of dreams, for each step of ``schedule`` from ``first_step`` on.
 
         The teacher is ``life`` as it is when this is called.
         """
 
 
-class OwnDreams:
+class LocalReplay:
     """Dreams in the process that sleeps."""
 
-    def dreams(self, life: Learner, night: Night, team: Team, first_step: int = 0) -> Iterator[Dreams]:
+    def dreams(
+        self, life: Learner, schedule: ReplaySchedule, group: ProcessGroup, first_step: int = 0
+    ) -> Iterator[Dreams]:
         """Return this rank's share of each step's dreams."""
-        dreamer = dreamer_of(life, team.device)  # now, not at the first dream, when the student may have learned
-        blocks = (dreamer.dream(night.order(block, team.rank, team.size)) for block in night.blocks_from(first_step))
-        return night.steps_of(blocks, first_step)
+        dreamer = dreamer_of(life, group.device)  # now, not at the first dream, when the student may have learned
+        blocks = (
+            dreamer.dream(schedule.request(block, group.rank, group.size)) for block in schedule.blocks_from(first_step)
+        )
+        return schedule.steps_of(blocks, first_step)
 
 
 def by_step(dreams: Dreams, steps: int) -> Iterator[Dreams]:

@@ -40,7 +40,7 @@ def new_console() -> Console:
     return PlainConsole(file=getattr(sys.stdout, "orders", None))
 
 
-class ConsoleJournal:
+class ConsoleLogger:
     """Listens to a life and shows it; use it as a context manager, and call it with each event."""
 
     def __init__(self, console: Console | None = None) -> None:
@@ -59,7 +59,7 @@ class ConsoleJournal:
         self._bar: tuple[Place, TaskID] | None = None
         self._pace = Pace()
 
-    def __enter__(self) -> "ConsoleJournal":
+    def __enter__(self) -> "ConsoleLogger":
         self._bars.start()
         return self
 

@@ -49,7 +49,7 @@ LAYOUT: dict[str, dict[str, list[Any]]] = {
 """The charts of TensorBoard's CUSTOM SCALARS tab, by category and title."""
 
 
-class TensorBoardJournal:
+class TensorBoardLogger:
     """Writes what a life tells to ``folder/<strategy>``; call it with each event and close it at the end.
 
     Losses and rates are drawn over tasks, each `TASK` steps long; what is measured once per task has the task's number

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from mygo import seeding
-from mygo.training.process_group import Team, share
+from mygo.training.process_group import ProcessGroup, share
 
 
 class EpochBatches:
@@ -44,9 +44,9 @@ class EpochBatches:
             self._epoch = epoch
         return self._order[position * self.batch_size : (position + 1) * self.batch_size]
 
-    def shares_of(self, team: Team) -> Callable[[int], tuple[Tensor]]:
+    def shares_of(self, group: ProcessGroup) -> Callable[[int], tuple[Tensor]]:
         """Return what gives, for a step, the indices of this rank's share of the global batch."""
-        mine = share(self.batch_size, team.rank, team.size)
+        mine = share(self.batch_size, group.rank, group.size)
         return lambda step: (self.indices(step)[mine],)
 
 

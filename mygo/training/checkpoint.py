@@ -29,7 +29,7 @@ class Checkpoint:
     tensors: Mapping[str, Tensor]
 
 
-class Keeper(Protocol):
+class Checkpointer(Protocol):
     """Keeps checkpoints of one phase, and gives the last one back when the phase is begun again."""
 
     @property
@@ -49,7 +49,7 @@ class Keeper(Protocol):
         """Keep a checkpoint, now that ``steps`` of ``attempt`` are done."""
 
 
-class Forgetful:
+class NoCheckpoints:
     """Keeps nothing."""
 
     attempt = 0
@@ -70,7 +70,7 @@ class Forgetful:
         """Keep nothing."""
 
 
-class PhaseKeeper:
+class PhaseCheckpointer:
     """Gives checkpoints of ``phase`` to ``write`` whenever ``every`` seconds have gone by; ``last`` is the last one.
 
     A worker that does not write has ``write`` None; all workers must be given the same ``last``.

@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from mygo.config.learner import Precision
 from mygo.errors import NonFiniteError, StoppedError
-from mygo.events import Event, Journal, Place, Progress, silent
-from mygo.training.checkpoint import Forgetful, Keeper, Parts
+from mygo.events import Event, EventHandler, Place, Progress, silent
+from mygo.training.checkpoint import Checkpointer, NoCheckpoints, Parts
 from mygo.training.graphs import WARM_UP, Inputs, Recorded, recordable
 from mygo.training.optimiser import Adam, cosine, set_rate
 from mygo.training.precision import multiplying
-from mygo.training.process_group import Team, global_mean
+from mygo.training.process_group import ProcessGroup, global_mean
 
 T = TypeVar("T", bound="Trainer")
 
@@ -33,13 +33,13 @@ Update = Callable[..., Losses]
 
 @dataclass(frozen=True)
 class Trainer:
-    """The training loop that all phases share, for the workers of ``team``, at one ``place`` of a life."""
+    """The training loop that all phases share, for the workers of ``group``, at one ``place`` of a life."""
 
-    team: Team
-    journal: Journal = silent
+    group: ProcessGroup
+    on_event: EventHandler = silent
     log_every: int = 20
     place: Place = field(default_factory=lambda: Place("", 0, ""))
-    keeper: Keeper = field(default_factory=Forgetful)
+    checkpointer: Checkpointer = field(default_factory=NoCheckpoints)
     """Keeps points from which the phase goes on after an interruption."""
     save_every: float = math.inf
     """Seconds between two of those points."""
@@ -53,12 +53,12 @@ class Trainer:
     """Counts how often the phase's training is begun with other draws."""
     waits: dict[str, float] = field(default_factory=lambda: dict.fromkeys(WAITS, 0.0))
     """Seconds of the phase in which this worker did not train, by reason."""
-    unseen: list[tuple[int, Losses]] = field(default_factory=list)
+    pending: list[tuple[int, Losses]] = field(default_factory=list)
     """Losses on a GPU that nobody has looked at, with their steps: to look is to wait for the GPU."""
 
     def at(self: T, place: Place) -> T:
         """Return the same at ``place``."""
-        return replace(self, place=place, waits=dict.fromkeys(WAITS, 0.0), unseen=[])
+        return replace(self, place=place, waits=dict.fromkeys(WAITS, 0.0), pending=[])
 
     def train(self, update: Update, inputs_at: Callable[[int], Inputs], *, steps: int, parts: Parts) -> None:
         """Call ``update(*inputs_at(step))`` for each of ``steps``, from the last checkpoint of its ``parts`` on.
@@ -70,7 +70,7 @@ class Trainer:
             NonFiniteError: a loss is not finite, and the update was not made.
             StoppedError: the end was asked for; the step is finished and, on the worker that writes, saved.
         """
-        device = self.team.device
+        device = self.group.device
         make_step = update if device.type == "cpu" else Recorded(update, device, math.inf if self.eager else WARM_UP)
         for step in self.steps(steps, parts):
             inputs = inputs_at(step)
@@ -84,13 +84,13 @@ class Trainer:
         Raises:
             StoppedError: the end was asked for; the step is finished and, on the worker that writes, saved.
         """
-        for step in range(self.keeper.resume(parts, self.attempt), steps):
+        for step in range(self.checkpointer.resume(parts, self.attempt), steps):
             yield step
             stopping = self.stop()
-            if stopping or self.keeper.due():
+            if stopping or self.checkpointer.due():
                 with self.waiting_for("saving"):
-                    self.look_at_unseen()
-                    self.keeper.keep(step + 1, parts, self.attempt)
+                    self.check_pending_losses()
+                    self.checkpointer.keep(step + 1, parts, self.attempt)
             if stopping:
                 raise StoppedError(f"{self.place}: stopped after step {step + 1} of {steps}.")
 
@@ -103,54 +103,54 @@ class Trainer:
 
     def multiplying(self) -> torch.autocast:
         """Return a context for what networks compute forward in training."""
-        return multiplying(self.precision, self.team.device)
+        return multiplying(self.precision, self.group.device)
 
     def minimise(self, losses: Losses, optimiser: torch.optim.Optimizer) -> Losses:
-        """Make one step of ``optimiser`` down the gradient of the sum of ``losses``, averaged over the team.
+        """Make one step of ``optimiser`` down the gradient of the sum of ``losses``, averaged over the process group.
 
         Returns the losses without their gradients. A step on a loss that is not finite is not made.
 
         Raises:
-            FloatingPointError: there is one; on a GPU it is found later, by `look_at_unseen`.
+            FloatingPointError: there is one; on a GPU it is found later, by `check_pending_losses`.
         """
         total = torch.stack(list(losses.values())).sum()
         if total.is_cuda:
-            broken = self.team.anywhere((~total.detach().isfinite()).float())
+            broken = self.group.anywhere((~total.detach().isfinite()).float())
             optimiser.found_inf = broken  # type: ignore[attr-defined]  # makes it skip this step
         else:
             check_finite(losses)
         optimiser.zero_grad()
         total.backward()
-        self.waits["exchange"] += self.team.waited()
+        self.waits["exchange"] += self.group.waited()
         optimiser.step()
         return {name: loss.detach() for name, loss in losses.items()}
 
     def tell(self, event: Event) -> None:
-        """Journal ``event``, once for the whole team."""
-        if self.team.rank == 0:
-            self.journal(event)
+        """Pass ``event`` on, once for the whole group."""
+        if self.group.rank == 0:
+            self.on_event(event)
 
     def log(self, step: int, steps: int, losses: Losses) -> None:
-        """Journal the losses' means over the global batch, at every `log_every`-th step and the last."""
-        if self.team.device.type == "cuda":
-            self.unseen.append((step, {name: loss.clone() for name, loss in losses.items()}))
+        """Log the losses' means over the global batch, at every `log_every`-th step and the last."""
+        if self.group.device.type == "cuda":
+            self.pending.append((step, {name: loss.clone() for name, loss in losses.items()}))
         if step % self.log_every == 0 or step == steps - 1:
-            self.look_at_unseen()
-            scalars = {name: global_mean(loss, self.team) for name, loss in losses.items()}
+            self.check_pending_losses()
+            scalars = {name: global_mean(loss, self.group) for name, loss in losses.items()}
             self.tell(Progress(self.place, step, steps, scalars))
 
-    def look_at_unseen(self) -> None:
+    def check_pending_losses(self) -> None:
         """Make sure that all losses so far are finite.
 
         Raises:
             NonFiniteError: one is not.
         """
-        values = [loss for _, losses in self.unseen for loss in losses.values()]
+        values = [loss for _, losses in self.pending for loss in losses.values()]
         if values and not torch.stack(values).isfinite().all():
-            for step, losses in self.unseen:
+            for step, losses in self.pending:
                 with self.naming(step):
                     check_finite(losses)
-        self.unseen.clear()
+        self.pending.clear()
 
     @contextmanager
     def naming(self, step: int) -> Iterator[None]:
@@ -163,7 +163,7 @@ class Trainer:
             yield
         except FloatingPointError as error:
             raise NonFiniteError(
-                f"{self.place}, step {step}: {error} on worker {self.team.rank}. "
+                f"{self.place}, step {step}: {error} on worker {self.group.rank}. "
                 "The update was not made: try a lower learning rate."
             ) from error
 
@@ -190,27 +190,27 @@ def train(
     *,
     steps: int,
     lr: float,
-    crew: Trainer,
+    context: Trainer,
 ) -> None:
-    """Minimise the sum of ``losses_of(network, *inputs_at(step))`` over the whole team, with Adam along a cosine.
+    """Minimise the sum of ``losses_of(network, *inputs_at(step))`` over the whole group, with Adam along a cosine.
 
-    ``network`` is the ``module``, which returns a tensor or several, and multiplies in the crew's precision.
+    ``network`` is the ``module``, which returns a tensor or several, and multiplies in the context's precision.
     """
-    with recordable(crew.team.device):
-        wrapped = crew.team.wrap(module)
+    with recordable(context.group.device):
+        wrapped = context.group.wrap(module)
         module.train()
         optimiser = Adam(module, lr=lr)
 
         def network(*inputs: Tensor) -> Any:
-            with crew.multiplying():
+            with context.multiplying():
                 outputs = wrapped(*inputs)
             return outputs.float() if isinstance(outputs, Tensor) else tuple(output.float() for output in outputs)
 
         def update(rate: float | Tensor, *inputs: Tensor) -> Losses:
             set_rate(optimiser, rate)
-            return crew.minimise(losses_of(network, *inputs), optimiser)
+            return context.minimise(losses_of(network, *inputs), optimiser)
 
-        crew.train(
+        context.train(
             update,
             lambda step: (lr * cosine(step, steps), *inputs_at(step)),
             steps=steps,

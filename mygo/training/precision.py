@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from mygo.config.learner import AnyPrecision, Precision
-from mygo.training.process_group import Team
+from mygo.training.process_group import ProcessGroup
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -26,15 +26,15 @@ def resolved(precision: AnyPrecision, device: torch.device) -> Precision:
     return native_precision()
 
 
-def agreed(precision: AnyPrecision, team: Team) -> Precision:
-    """Return ``precision`` or, if it is auto, bfloat16 where all workers of ``team`` are fastest in it, else float32.
+def agreed(precision: AnyPrecision, group: ProcessGroup) -> Precision:
+    """Return ``precision`` or, if it is auto, bfloat16 where all workers of ``group`` are fastest in it, else float32.
 
     All ranks must call this, and get the same answer.
     """
     if precision != "auto":
         return precision
-    fast = team.sum(torch.tensor([float(resolved("auto", team.device) == "bfloat16")]))
-    return "bfloat16" if float(fast) == team.size else "float32"
+    fast = group.sum(torch.tensor([float(resolved("auto", group.device) == "bfloat16")]))
+    return "bfloat16" if float(fast) == group.size else "float32"
 
 
 def multiplying(precision: Precision, device: torch.device) -> torch.autocast:

@@ -1,8 +1,9 @@
 """The workers that train one network together, as seen by one of them.
 
-The algorithm is written once, against `Team`. Alone, a team is one process. With `torch.distributed` initialised (by
-Ray Train, torchrun or a test) it is all ranks under DistributedDataParallel (DDP). Each rank draws the whole global
-batch's indices and noise, which are cheap, and keeps its share, so the numbers do not depend on the number of ranks.
+The algorithm is written once, against `ProcessGroup`. Alone, a group is one process. With `torch.distributed`
+initialised (by Ray Train, torchrun or a test) it is all ranks under DistributedDataParallel (DDP). Each rank draws the
+whole global batch's indices and noise, which are cheap, and keeps its share, so the numbers do not depend on the number
+of ranks.
 """
 
 import math
@@ -19,7 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 from mygo.training.exchange import SharedAverage, share_memory
 
 
-class Team(Protocol):
+class ProcessGroup(Protocol):
     """What a phase needs to know about the workers that it runs on."""
 
     rank: int
@@ -45,8 +46,8 @@ class Team(Protocol):
         """Wait until every rank is here."""
 
 
-class Solo:
-    """A team of one: this process on one device."""
+class SingleProcess:
+    """A group of one: this process on one device."""
 
     rank = 0
     size = 1
@@ -74,7 +75,7 @@ class Solo:
         """Go on at once."""
 
 
-class Ranks:
+class TorchProcessGroup:
     """All ranks of the initialised default process group of `torch.distributed`."""
 
     def __init__(self, device: torch.device | str = "cpu") -> None:
@@ -128,7 +129,7 @@ class Ranks:
 
 
 def exchange(
-    state: tuple[Ranks, SharedAverage | None],
+    state: tuple[TorchProcessGroup, SharedAverage | None],
     bucket: dist.GradBucket,  # type: ignore[name-defined]
 ) -> torch.futures.Future[Tensor]:
     """Average a bucket of gradients, through shared memory or else as DDP does by itself, and note what that takes."""
@@ -150,15 +151,15 @@ def share(total: int, rank: int, size: int) -> slice:
     return slice(total * rank // size, total * (rank + 1) // size)
 
 
-def batch_mean(losses: Tensor, total: int, team: Team) -> Tensor:
+def batch_mean(losses: Tensor, total: int, group: ProcessGroup) -> Tensor:
     """Return the loss to call ``backward()`` on, from this rank's per-example ``losses`` (its share of ``total``).
 
     DDP averages gradients over ranks. The sum over this rank's examples, times ranks over the global batch size, makes
     that average the gradient of the mean over the global batch, also when the shares are uneven.
     """
-    return losses.sum() * (team.size / total)
+    return losses.sum() * (group.size / total)
 
 
-def global_mean(loss: Tensor, team: Team) -> float:
+def global_mean(loss: Tensor, group: ProcessGroup) -> float:
     """Return the mean over the global batch of a loss that came from `batch_mean`."""
-    return float(team.sum(loss.detach().reshape(1))) / team.size
+    return float(group.sum(loss.detach().reshape(1))) / group.size

@@ -17,8 +17,8 @@ from mygo.jobs.experiment import Experiment
 from mygo.jobs.life import Life
 from mygo.memory.quality import Quality
 from mygo.networks.generator import build_generator
-from mygo.replay.dreams import Dreams, OwnDreams, schedule_of
-from mygo.training.process_group import Solo
+from mygo.replay.dreams import Dreams, LocalReplay, schedule_of
+from mygo.training.process_group import SingleProcess
 
 
 class PidDreamer(DreamerActor):
@@ -64,19 +64,19 @@ def pools(ray_cluster: None) -> Iterator[dict[int, PooledDreams]]:
 def test_one_two_and_four_dreamers_dream_the_same_bits_as_the_process_itself(
     asleep: Life, pools: dict[int, PooledDreams]
 ) -> None:
-    night = schedule_of(asleep)
-    own = list(OwnDreams().dreams(asleep, night, Solo()))
-    assert len(own) == night.steps
+    schedule = schedule_of(asleep)
+    own = list(LocalReplay().dreams(asleep, schedule, SingleProcess()))
+    assert len(own) == schedule.steps
     for pool in pools.values():
-        assert_equal(list(pool.dreams(asleep, night, Solo())), own)
+        assert_equal(list(pool.dreams(asleep, schedule, SingleProcess())), own)
 
 
 def test_a_dreamer_that_dies_comes_back_and_dreams_the_same(asleep: Life, ray_cluster: None) -> None:
     actor = ray.remote(PidDreamer).options(num_cpus=0, max_restarts=-1, max_task_retries=3)
     dreamers = [actor.remote(1) for _ in range(2)]
-    night = schedule_of(asleep)
-    own = list(OwnDreams().dreams(asleep, night, Solo()))
-    dreams = PooledDreams(dreamers).dreams(asleep, night, Solo())
+    schedule = schedule_of(asleep)
+    own = list(LocalReplay().dreams(asleep, schedule, SingleProcess()))
+    dreams = PooledDreams(dreamers).dreams(asleep, schedule, SingleProcess())
     found = [next(dreams)]
     killed = ray.get(dreamers[0].pid.remote())
     os.kill(killed, signal.SIGKILL)
@@ -103,13 +103,13 @@ def test_a_bounded_number_of_blocks_is_in_flight(asleep: Life, ray_cluster: None
     dreamer = CountingDreamer()
     asleep.config = change(asleep.config, {"sleep.steps": 56})
     asleep.save()
-    night = schedule_of(asleep)
-    assert night.blocks == 7
-    dreams = PooledDreams([dreamer]).dreams(asleep, night, Solo())
+    schedule = schedule_of(asleep)
+    assert schedule.blocks == 7
+    dreams = PooledDreams([dreamer]).dreams(asleep, schedule, SingleProcess())
     assert dreamer.asked == 0
     next(dreams)
     assert dreamer.asked == 4
-    for _ in range(night.steps_per_block):
+    for _ in range(schedule.steps_per_block):
         next(dreams)
     assert dreamer.asked == 5
 
@@ -123,4 +123,4 @@ def test_a_request_for_another_task_than_the_saved_one_is_refused(asleep: Life) 
 def test_a_life_without_a_folder_cannot_use_a_pool(asleep: Life) -> None:
     asleep.folder = None
     with pytest.raises(RuntimeError, match="has none"):
-        next(PooledDreams([None]).dreams(asleep, schedule_of(asleep), Solo()))
+        next(PooledDreams([None]).dreams(asleep, schedule_of(asleep), SingleProcess()))

@@ -12,7 +12,7 @@ from distributed.learn import parse
 from distributed.run import main
 from distributed.training.trainer import run_on_ray
 from mygo.config.learner import LifeConfig
-from mygo.jobs.lesson import Teaching
+from mygo.jobs.lesson import Lesson
 from mygo.jobs.life import Life
 
 
@@ -27,14 +27,14 @@ def write(path: Path, *classes: str) -> str:
 @pytest.fixture
 def young(tiny_life: LifeConfig, tmp_path: Path) -> Path:
     """The folder of a life that had one lesson."""
-    Teaching(tmp_path / "young", write(tmp_path / "first.npz", "cat", "dog"), config=tiny_life).run()
+    Lesson(tmp_path / "young", write(tmp_path / "first.npz", "cat", "dog"), config=tiny_life).run()
     return tmp_path / "young"
 
 
 def test_a_lesson_on_ray_is_the_lesson_without(ray_cluster: None, young: Path, tmp_path: Path) -> None:
     other = shutil.copytree(young, tmp_path / "other")
     source = write(tmp_path / "second.npz", "owl")
-    here, there = (Teaching(folder, source, save_every=0.0) for folder in (young, other))
+    here, there = (Lesson(folder, source, save_every=0.0) for folder in (young, other))
     alone = here.run()
     on_ray = run_on_ray(there, place({"CPU": 2}, 1, 1))
     for results in (alone, on_ray):

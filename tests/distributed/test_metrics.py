@@ -13,7 +13,7 @@ import ray
 import torch
 
 from distributed import metrics
-from distributed.metrics import COUNTERS, GAUGES, MetricsJournal
+from distributed.metrics import COUNTERS, GAUGES, PrometheusLogger
 from mygo.events import Dreamt, Evaluated, Event, Notice, PhaseEnded, Place, Progress, Restarted
 from mygo.memory.quality import Quality
 
@@ -72,9 +72,9 @@ def test_prometheus_reads_what_a_life_tells_and_as_long_as_it_holds(
     life = {"strategy": "mygo"}
     here = life | {"phase": "consolidate", "task": "2"}
     loss = sample("loss", **here, term="own_head")
-    with MetricsJournal("first", dreams_per_step=64) as journal:
+    with PrometheusLogger("first", dreams_per_step=64) as on_event:
         for event in TOLD:
-            journal(event)
+            on_event(event)
         wait_until(lambda: loss in scrape("first"))
         time.sleep(3)  # longer than Ray keeps a gauge that was set once
         assert scrape("first") == pytest.approx(
@@ -98,7 +98,7 @@ def test_prometheus_reads_what_a_life_tells_and_as_long_as_it_holds(
                 sample("phase_seconds", **life, phase="adapt", task="2"): 4.5,
             }
         )
-        journal(PhaseEnded(CONSOLIDATE, 8.0))
+        on_event(PhaseEnded(CONSOLIDATE, 8.0))
         wait_until(lambda: loss not in scrape("first"))  # the phase no longer runs
         assert scrape("first")[sample("phase_seconds", **here)] == 8.0
         assert scrape("first")[sample("average_accuracy", **life, kind="class_il")] == 0.75
@@ -116,9 +116,9 @@ def test_ray_tells_prometheus_where_to_look(ray_cluster: None) -> None:
 
 def test_without_ray_nothing_is_exported_and_nothing_fails() -> None:
     code = """
-from distributed.metrics import MetricsJournal
+from distributed.metrics import PrometheusLogger
 from mygo.events import Notice, Place, Progress
-with MetricsJournal("alone", dreams_per_step=64) as journal:
+with PrometheusLogger("alone", dreams_per_step=64) as journal:
     journal(Progress(Place("mygo", 0, "adapt"), 0, 40, {"cross_entropy": 2.0}))
     journal(Notice("A sentence to see."))
 """

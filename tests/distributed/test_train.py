@@ -47,7 +47,7 @@ def lived(ray_cluster: None, tiny_life, tmp_path_factory) -> dict[str, tuple[dic
         if workers:
             results = run_on_ray(experiment, place({"CPU": 2}, workers, dreamers), events.append)
         else:
-            results = experiment.run(journal=events.append)
+            results = experiment.run(on_event=events.append)
         lives[name] = (results, losses_of(events), events)
     return lives
 
@@ -84,13 +84,13 @@ def test_two_workers_have_the_losses_of_one_over_twenty_steps(
     config = ExperimentConfig(num_tasks=2, strategies=("mygo",), life=twenty_steps_a_phase(preset("digits")))
     saved = tmp_path / "saved"
     with pytest.raises(EnoughError):
-        Experiment(config, saved).run(journal=stop_at_start)
+        Experiment(config, saved).run(on_event=stop_at_start)
     one, two = (Experiment(config, tmp_path / name, log_every=1) for name in ("one", "two"))
     events: tuple[list[Event], list[Event]] = ([], [])
     for experiment in (one, two):
         assert experiment.out is not None
         shutil.copytree(saved, experiment.out)
-    one.run(journal=events[0].append)  # as one worker on Ray would, to the bit
+    one.run(on_event=events[0].append)  # as one worker on Ray would, to the bit
     run_on_ray(two, place({"CPU": 2}, 2, 1), events[1].append)
     losses = [{key: value for key, value in losses_of(told).items() if key[0] in phases} for told in events]
     assert set(losses[0]) == {(phase, 1, step) for phase in phases for step in range(20)}

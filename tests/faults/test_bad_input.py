@@ -62,7 +62,7 @@ def test_a_stream_hands_out_every_example_once_with_its_place_in_the_head(
     tasks = deal_classes(4, num_tasks, order)
     stream = TaskStream(ImageDataset("shades", part, part, ("a", "b", "c", "d")), tasks)
     for task in tasks:
-        data = stream.hand_out(task)
+        data = stream.take_training_data(task)
         assert [task.classes[label] for label in data.labels.tolist()] == data.images[:, 0, 0, 0].tolist()
         assert len(data) == sum(sizes[c] for c in task.classes)
 

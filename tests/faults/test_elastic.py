@@ -39,7 +39,7 @@ def experiment(tiny_life: LifeConfig, tmp_path: Path) -> Experiment:
             raise AwakeError
 
     with pytest.raises(AwakeError):
-        experiment.run(journal=stop_before_sleep)
+        experiment.run(on_event=stop_before_sleep)
     return experiment
 
 
@@ -68,7 +68,7 @@ def test_workers_go_on_with_fewer_nodes_and_with_more_at_the_losses_of_a_fixed_n
         if isinstance(event, Progress):
             expected[str(event.step)] = dict(event.scalars)
 
-    dataclasses.replace(experiment, out=tmp_path / "undisturbed").run(journal=listen)
+    dataclasses.replace(experiment, out=tmp_path / "undisturbed").run(on_event=listen)
     assert seen["losses"].keys() == expected.keys()
     for step, losses in expected.items():
         assert seen["losses"][step] == pytest.approx(losses, abs=1e-3), step

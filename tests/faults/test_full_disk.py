@@ -45,7 +45,7 @@ def test_a_full_disk_ends_the_run_with_one_sentence_and_the_last_state_can_be_go
                     file.write(bytes(4096))
 
     with pytest.raises(StorageError, match=r"cannot be written \(No space left on device\)") as told:
-        experiment.run(journal=fill_up)
+        experiment.run(on_event=fill_up)
     assert "\n" not in str(told.value)
     folder = small_disk / "out" / "life" / "mygo"
     saved = Life.open(folder, pytest.fail)

@@ -15,10 +15,10 @@ from mygo.events import Event, Notice, Progress, silent
 from mygo.jobs.experiment import Experiment
 from mygo.memory import gan
 from mygo.memory.cache import CODE, VERSION, MemoryCache, code_of
-from mygo.memory.quality import as_stored, recall
+from mygo.memory.quality import recall, round_to_half_
 from mygo.networks.generator import ConvGenerator, Generator
 from mygo.phase import PhaseContext
-from mygo.training.process_group import Solo
+from mygo.training.process_group import SingleProcess
 
 
 def blank() -> Generator:
@@ -27,19 +27,19 @@ def blank() -> Generator:
 
 def trained() -> Generator:
     generator = blank()
-    as_stored(generator)
+    round_to_half_(generator)
     return generator
 
 
 def test_what_is_trained_once_is_recalled_bit_by_bit(tmp_path: Path) -> None:
     cache = MemoryCache(tmp_path / "cache")
-    first = cache.recall_or_train("a", blank(), trained, Solo(), silent)
+    first = cache.recall_or_train("a", blank(), trained, SingleProcess(), silent)
     calls: list[int] = []
-    again = cache.recall_or_train("a", blank(), lambda: calls.append(1) or trained(), Solo(), silent)
+    again = cache.recall_or_train("a", blank(), lambda: calls.append(1) or trained(), SingleProcess(), silent)
     assert calls == []
     for name, tensor in first.state_dict().items():
         assert torch.equal(tensor, again.state_dict()[name])
-    other = cache.recall_or_train("b", blank(), lambda: calls.append(1) or trained(), Solo(), silent)
+    other = cache.recall_or_train("b", blank(), lambda: calls.append(1) or trained(), SingleProcess(), silent)
     assert calls == [1]
     assert not torch.equal(other.state_dict()["embed.weight"], first.state_dict()["embed.weight"])
 
@@ -58,7 +58,7 @@ def test_two_that_need_the_same_memory_at_once_train_it_once(tmp_path: Path) -> 
     found: list[Generator] = []
 
     def ask() -> None:
-        found.append(cache.recall_or_train("a", blank(), slowly, Solo(), silent))
+        found.append(cache.recall_or_train("a", blank(), slowly, SingleProcess(), silent))
 
     threads = [threading.Thread(target=ask) for _ in range(2)]
     threads[0].start()
@@ -74,14 +74,14 @@ def test_two_that_need_the_same_memory_at_once_train_it_once(tmp_path: Path) -> 
 def test_a_damaged_memory_is_noticed_and_trained_again(tmp_path: Path) -> None:
     cache = MemoryCache(tmp_path)
     kept = trained()
-    cache.recall_or_train("a", blank(), lambda: kept, Solo(), silent)
+    cache.recall_or_train("a", blank(), lambda: kept, SingleProcess(), silent)
     (file,) = tmp_path.glob("*.safetensors")
     file.write_bytes(file.read_bytes()[:-1] + b"?")
     events: list[Event] = []
-    again = cache.recall_or_train("a", blank(), lambda: kept, Solo(), events.append)
+    again = cache.recall_or_train("a", blank(), lambda: kept, SingleProcess(), events.append)
     assert again is kept
     assert [file.name in event.text for event in events if isinstance(event, Notice)] == [True]
-    recalled = cache.recall_or_train("a", blank(), trained, Solo(), silent)
+    recalled = cache.recall_or_train("a", blank(), trained, SingleProcess(), silent)
     assert torch.equal(recalled.embed.weight, kept.embed.weight)
 
 
@@ -90,26 +90,26 @@ def test_the_address_depends_on_all_that_a_memory_depends_on(
 ) -> None:
     cache, images, config, key, start = MemoryCache(tmp_path), coloured_squares.train, GanConfig(), (0, "m"), blank()
 
-    class Pair(Solo):
+    class Pair(SingleProcess):
         size = 2
 
     other_pixels = LabelledImages(255 - images.images, images.labels)
     addresses = [
-        cache.address(images, config, key, Solo(), None, "float32"),
-        cache.address(other_pixels, config, key, Solo(), None, "float32"),
-        cache.address(images, replace(config, steps=7), key, Solo(), None, "float32"),
-        cache.address(images, config, (1, "m"), Solo(), None, "float32"),
+        cache.address(images, config, key, SingleProcess(), None, "float32"),
+        cache.address(other_pixels, config, key, SingleProcess(), None, "float32"),
+        cache.address(images, replace(config, steps=7), key, SingleProcess(), None, "float32"),
+        cache.address(images, config, (1, "m"), SingleProcess(), None, "float32"),
         cache.address(images, config, key, Pair(), None, "float32"),
-        cache.address(images, config, key, Solo(), start, "float32"),
-        cache.address(images, config, key, Solo(), blank(), "float32"),
+        cache.address(images, config, key, SingleProcess(), start, "float32"),
+        cache.address(images, config, key, SingleProcess(), blank(), "float32"),
     ]
-    assert cache.address(images, config, key, Solo(), start, "float32") == addresses[5]
+    assert cache.address(images, config, key, SingleProcess(), start, "float32") == addresses[5]
     with monkeypatch.context() as patched:
         patched.setattr("mygo.memory.cache.VERSION", VERSION + 1)
-        addresses.append(cache.address(images, config, key, Solo(), None, "float32"))
+        addresses.append(cache.address(images, config, key, SingleProcess(), None, "float32"))
     with monkeypatch.context() as patched:
         patched.setattr("mygo.memory.cache.CODE", ("mygo.memory.gan",))
-        addresses.append(cache.address(images, config, key, Solo(), None, "float32"))
+        addresses.append(cache.address(images, config, key, SingleProcess(), None, "float32"))
     assert len(set(addresses)) == len(addresses)
 
 
@@ -162,8 +162,8 @@ def tiny_memory() -> tuple[list[float], list[float]]:
             losses.extend((event.scalars["discriminator"], event.scalars["generator"]))
 
     data = LabelledImages(pixels, (torch.arange(24) > 4).long())
-    memory = gan.train_gan(data, 2, TINY, (0, "golden"), PhaseContext(Solo(), listen, log_every=1))
-    as_stored(memory)
+    memory = gan.train_gan(data, 2, TINY, (0, "golden"), PhaseContext(SingleProcess(), listen, log_every=1))
+    round_to_half_(memory)
     dreams = recall(memory.eval(), [100, 100], (0, "look")).images.double()
     return losses, dreams.view(2, 100, 8, 8)[:, :, ::4, ::4].mean(1).flatten().tolist()
 
@@ -207,7 +207,7 @@ def test_the_source_of_ones_own_generator_counts_and_has_to_be_there(
 
     def address(name: str) -> str:
         config = GanConfig(generator=name)
-        return cache.address(coloured_squares.train, config, (0, "m"), Solo(), None, "float32")
+        return cache.address(coloured_squares.train, config, (0, "m"), SingleProcess(), None, "float32")
 
     assert address("own") != address("conv")
     with pytest.raises(InputError, match="source of the generator 'typed' cannot be read"):

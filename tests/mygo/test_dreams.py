@@ -6,9 +6,9 @@ import torch
 from mygo.data.examples import to_unit_range
 from mygo.networks.generator import ConvGenerator
 from mygo.networks.neocortex import NeocortexNet
-from mygo.replay.dreams import DREAM_CHUNK, Dreamer, Dreams, Night, by_step, in_chunks, shifted
+from mygo.replay.dreams import DREAM_CHUNK, Dreamer, Dreams, ReplaySchedule, by_step, in_chunks, shifted
 
-NIGHT = Night(
+NIGHT = ReplaySchedule(
     key=(0, "sleep", 1),
     head_sizes=(2, 3),
     current=1,
@@ -43,11 +43,11 @@ def dreamer() -> Dreamer:
 def test_blocks_cover_the_night() -> None:
     assert NIGHT.blocks == 3
     assert [NIGHT.steps_in(block) for block in range(3)] == [4, 4, 2]
-    assert len(NIGHT.order(2).tasks) == 2 * 12
+    assert len(NIGHT.request(2).tasks) == 2 * 12
 
 
 def test_a_block_is_the_same_whenever_it_is_drawn_and_differs_from_others() -> None:
-    once, again, other = NIGHT.order(1), NIGHT.order(1), NIGHT.order(0)
+    once, again, other = NIGHT.request(1), NIGHT.request(1), NIGHT.request(0)
     assert torch.equal(once.noise, again.noise)
     assert torch.equal(once.labels, again.labels)
     assert not torch.equal(once.noise, other.noise)
@@ -55,8 +55,8 @@ def test_a_block_is_the_same_whenever_it_is_drawn_and_differs_from_others() -> N
 
 @pytest.mark.parametrize("size", [2, 3, 5])
 def test_the_shares_of_all_ranks_make_up_each_steps_global_batch(size: int) -> None:
-    whole = NIGHT.order(0)
-    shares = [NIGHT.order(0, rank, size) for rank in range(size)]
+    whole = NIGHT.request(0)
+    shares = [NIGHT.request(0, rank, size) for rank in range(size)]
     by_rank = [share.noise.view(4, -1, 6) for share in shares]
     assert torch.equal(torch.cat(by_rank, dim=1), whole.noise.view(4, 12, 6))
     assert torch.equal(torch.cat([share.tasks.view(4, -1) for share in shares], dim=1), whole.tasks.view(4, 12))
@@ -64,7 +64,7 @@ def test_the_shares_of_all_ranks_make_up_each_steps_global_batch(size: int) -> N
 
 def test_every_class_has_the_same_share_of_dreams_unless_told_otherwise() -> None:
     def counts(current_share: float | None) -> list[float]:
-        night = Night(
+        schedule = ReplaySchedule(
             key=(0,),
             head_sizes=(2, 3),
             current=1,
@@ -74,7 +74,7 @@ def test_every_class_has_the_same_share_of_dreams_unless_told_otherwise() -> Non
             steps_per_block=500,
             current_share=current_share,
         )
-        order = night.order(0)
+        order = schedule.request(0)
         classes = order.labels + torch.tensor([0, 2])[order.tasks]
         return (torch.bincount(classes, minlength=5) / len(classes)).tolist()
 
@@ -93,14 +93,14 @@ def test_a_shift_moves_down_and_right_and_repeats_edges() -> None:
 
 def test_every_batch_mixes_tasks(dreamer: Dreamer) -> None:
     for block in range(NIGHT.blocks):
-        for step in by_step(dreamer.dream(NIGHT.order(block)), NIGHT.steps_in(block)):
+        for step in by_step(dreamer.dream(NIGHT.request(block)), NIGHT.steps_in(block)):
             assert len(step) == 12
             assert set(step.tasks.tolist()) == {0, 1}
 
 
 def test_the_teacher_is_the_old_network_for_old_tasks_and_the_fast_learner_for_the_newest(dreamer: Dreamer) -> None:
     neocortex, fast_learner = two_teachers()
-    dreams = dreamer.dream(NIGHT.order(0))
+    dreams = dreamer.dream(NIGHT.request(0))
     images = to_unit_range(dreams.images)
     for task, teacher in ((0, neocortex), (1, fast_learner)):
         rows, size = dreams.tasks == task, NIGHT.head_sizes[task]
@@ -115,12 +115,12 @@ def test_a_block_may_be_too_small_to_hold_a_dream_of_every_task() -> None:
     for size in NIGHT.head_sizes:
         net.add_task_head(size)
     memories = [ConvGenerator(size, (1, 8, 8), latent_dim=6, width=8) for size in NIGHT.head_sizes]
-    order = dataclasses.replace(NIGHT, batch_size=1, steps_per_block=1).order(0)
+    order = dataclasses.replace(NIGHT, batch_size=1, steps_per_block=1).request(0)
     assert len(Dreamer(memories, net, net, CPU, current=len(memories) - 1).dream(order)) == 1
 
 
 def test_labels_count_over_all_heads_and_images_come_from_the_tasks_own_generator(dreamer: Dreamer) -> None:
-    order = NIGHT.order(0)
+    order = NIGHT.request(0)
     dreams = dreamer.dream(order)
     assert dreams.images.dtype == torch.uint8
     assert torch.equal(dreams.labels, order.labels + 2 * (order.tasks == 1))
@@ -135,12 +135,12 @@ def test_dreaming_builds_no_graph_and_a_changing_student_changes_no_teacher(drea
     student.add_task_head(2)
     student.add_task_head(3)
     own = Dreamer(dreamer.memories, student, student, CPU, current=1)
-    before = own.dream(NIGHT.order(0))
+    before = own.dream(NIGHT.request(0))
     assert not before.teacher_logits.requires_grad
     with torch.no_grad():
         for parameter in student.parameters():
             parameter.add_(1.0)
-    assert torch.equal(own.dream(NIGHT.order(0)).teacher_logits, before.teacher_logits)
+    assert torch.equal(own.dream(NIGHT.request(0)).teacher_logits, before.teacher_logits)
     assert isinstance(before[0:2], Dreams)
 
 
@@ -148,14 +148,14 @@ def test_teacher_features_are_what_its_heads_saw() -> None:
     neocortex, fast_learner = two_teachers()
     memories = [ConvGenerator(size, (1, 8, 8), latent_dim=6, width=8) for size in (2, 3)]
     dreams = Dreamer(memories, neocortex, fast_learner, CPU, current=len(memories) - 1, with_features=True).dream(
-        NIGHT.order(0)
+        NIGHT.request(0)
     )
     assert dreams.teacher_features.shape == (4 * 12, 400)
     for task, teacher in enumerate((neocortex, fast_learner)):
         mine = dreams.tasks == task
         answers = teacher.classifiers[task](dreams.teacher_features[mine])
         assert torch.allclose(answers, dreams.teacher_logits[mine, : NIGHT.head_sizes[task]], atol=1e-5)
-    without = Dreamer(memories, neocortex, fast_learner, CPU, current=len(memories) - 1).dream(NIGHT.order(0))
+    without = Dreamer(memories, neocortex, fast_learner, CPU, current=len(memories) - 1).dream(NIGHT.request(0))
     assert without.teacher_features.shape == (4 * 12, 0)
     assert torch.equal(without.teacher_logits, dreams.teacher_logits)
 
@@ -164,7 +164,7 @@ def test_teacher_features_are_what_its_heads_saw() -> None:
 def test_dreams_in_fixed_shapes_as_on_a_gpu_are_the_same(share: float | None) -> None:
     memories = [ConvGenerator(size, (1, 8, 8), latent_dim=6, width=8) for size in (2, 3)]
     dreamer = Dreamer(memories, *two_teachers(), CPU, current=1, eager=True)
-    order = dataclasses.replace(NIGHT, current_share=share).order(0)
+    order = dataclasses.replace(NIGHT, current_share=share).request(0)
     dreams, padded = dreamer.dream(order), dreamer._dream_padded(order)
     for some, others in zip(dreams.tensors, padded.tensors, strict=True):
         assert torch.allclose(some.double(), others.double(), atol=1e-5)
@@ -173,9 +173,9 @@ def test_dreams_in_fixed_shapes_as_on_a_gpu_are_the_same(share: float | None) ->
 
 
 def test_there_is_room_for_the_dreams_of_each_task() -> None:
-    night = dataclasses.replace(NIGHT, head_sizes=(1, 2, 3), steps=400, batch_size=32)
-    for block in range(night.blocks):
-        order = night.order(block)
+    schedule = dataclasses.replace(NIGHT, head_sizes=(1, 2, 3), steps=400, batch_size=32)
+    for block in range(schedule.blocks):
+        order = schedule.request(block)
         assert all(count <= room for count, room in zip(order.tasks.bincount(minlength=3), order.room, strict=True))
     assert all(room < 4 * 32 for room in order.room)
 

@@ -98,7 +98,7 @@ def test_waking_leaves_features_alone_from_the_second_task_on_and_sleeping_chang
     )
     monkeypatch.setitem(STRATEGIES, "mygo", watching)
     events: list[Event] = []
-    tiny_experiment.run(journal=events.append)
+    tiny_experiment.run(on_event=events.append)
 
     def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
         return all(torch.equal(a[key], b[key]) for key in a)
@@ -136,20 +136,20 @@ def test_no_real_image_can_be_reached_when_sleep_begins(
         whole.append(weakref.ref(dataset.train.images))
         return dataset
 
-    def spied_hand_out(self, task, real=TaskStream.hand_out) -> LabelledImages:
+    def spied_hand_out(self, task, real=TaskStream.take_training_data) -> LabelledImages:
         asked.append(task.index)
         data = real(self, task)
         handed_out.append(weakref.ref(data.images))
         return data
 
-    def spied_sleep(life, task, crew):
+    def spied_sleep(life, task, context):
         gc.collect()
         assert [ref() for ref in handed_out + whole] == [None] * (len(asked) + 1)
         checked.append(task.index)
-        sleep.consolidate(life, task, crew)
+        sleep.consolidate(life, task, context)
 
     monkeypatch.setattr(experiment_module, "load_dataset", spied_load)
-    monkeypatch.setattr(TaskStream, "hand_out", spied_hand_out)
+    monkeypatch.setattr(TaskStream, "take_training_data", spied_hand_out)
     monkeypatch.setitem(STRATEGIES, "mygo", Strategy(STRATEGIES["mygo"].wake, {"consolidate": spied_sleep}))
     tiny_experiment.run()
     assert asked == checked == [0, 1]
@@ -172,7 +172,7 @@ def test_a_life_interrupted_after_any_phase_ends_as_an_undisturbed_one(
 
     for _ in range(20):
         try:
-            resumed = interrupted.run(journal=cut)
+            resumed = interrupted.run(on_event=cut)
             break
         except PowerCutError:
             continue
@@ -203,8 +203,8 @@ def run_with_a_cut(
                 raise PowerCutError
 
     with pytest.raises(PowerCutError):
-        experiment.run(journal=listen)
-    experiment.run(journal=listen)
+        experiment.run(on_event=listen)
+    experiment.run(on_event=listen)
     return steps
 
 
@@ -269,7 +269,7 @@ def test_dreams_of_features_leave_a_front_that_the_first_task_trained(tiny_exper
 
     assert experiment.out is not None
     folder = experiment.out / "life" / "mygo"
-    results = experiment.run(journal=spy)["strategies"]["mygo"]
+    results = experiment.run(on_event=spy)["strategies"]["mygo"]
     untrained = Life("mygo", experiment.config.life, (1, 8, 8)).neocortex.features[1].weight
     assert not torch.equal(fronts[0]["front.1.weight"], untrained)
     assert len(fronts) == 10
@@ -285,7 +285,7 @@ def test_the_seed_decides_everything(tiny_experiment: Experiment) -> None:
             tiny_experiment.config, life=dataclasses.replace(tiny_experiment.config.life, seed=seed)
         )
         events: list[Event] = []
-        Experiment(config, log_every=1).run(journal=events.append)
+        Experiment(config, log_every=1).run(on_event=events.append)
         return losses_of(events)
 
     once = losses(1)
@@ -300,7 +300,7 @@ def test_a_memory_below_the_floor_is_tried_again_and_then_ends_the_run(
     config = dataclasses.replace(tiny_experiment.config, life=dataclasses.replace(tiny_life, memory=memory))
     events: list[Event] = []
     with pytest.raises(MemoryQualityError, match=r"mygo, task 1, memorise: 2 generators stayed below the floor"):
-        Experiment(config).run(journal=events.append)
+        Experiment(config).run(on_event=events.append)
     assert sum(isinstance(e, Progress) and e.place.phase == "memorise" and e.step == 0 for e in events) == 2
 
 

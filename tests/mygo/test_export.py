@@ -43,7 +43,7 @@ def life(tiny_life: LifeConfig) -> Life:
 @torch.no_grad()
 def logits(life: Life, images: Tensor) -> Tensor:
     """Return what the life itself answers."""
-    perceived = life.perceived(LabelledImages(images, torch.zeros(len(images), dtype=torch.int64)))
+    perceived = life.encode(LabelledImages(images, torch.zeros(len(images), dtype=torch.int64)))
     answers: Tensor = life.neocortex(to_unit_range(perceived.images))
     return answers
 

@@ -17,9 +17,9 @@ from mygo.jobs.life import Life
 from mygo.memory.gan import train_gan
 from mygo.networks.generator import Generator
 from mygo.phase import PhaseContext
-from mygo.training.checkpoint import Checkpoint, PhaseKeeper
+from mygo.training.checkpoint import Checkpoint, PhaseCheckpointer
 from mygo.training.graphs import WARM_UP, Recorded, recordable
-from mygo.training.process_group import Ranks, Solo, Team
+from mygo.training.process_group import ProcessGroup, SingleProcess, TorchProcessGroup
 
 GAN = GanConfig(steps=4 * WARM_UP, latent_dim=8, generator_width=8, discriminator_width=8, batch_size=16)
 SHORT = {
@@ -42,13 +42,13 @@ def images() -> LabelledImages:
     )
 
 
-def memory_of(crew: PhaseContext, config: GanConfig = GAN) -> dict[str, torch.Tensor]:
-    generator: Generator = train_gan(images(), 2, config, (0, "graphs"), crew)
+def memory_of(context: PhaseContext, config: GanConfig = GAN) -> dict[str, torch.Tensor]:
+    generator: Generator = train_gan(images(), 2, config, (0, "graphs"), context)
     return {name: tensor.cpu() for name, tensor in generator.state_dict().items()}
 
 
-def on_gpu(team: Team | None = None) -> PhaseContext:
-    return PhaseContext(team or Solo("cuda"), precision="bfloat16")
+def on_gpu(group: ProcessGroup | None = None) -> PhaseContext:
+    return PhaseContext(group or SingleProcess("cuda"), precision="bfloat16")
 
 
 def same(some: dict[str, torch.Tensor], others: dict[str, torch.Tensor]) -> bool:
@@ -74,7 +74,7 @@ def test_recorded_steps_learn_what_eager_ones_do() -> None:
 def test_a_single_rank_of_nccl_learns_what_one_process_does() -> None:
     dist.init_process_group("nccl", store=dist.HashStore(), rank=0, world_size=1)
     try:
-        ranks = memory_of(on_gpu(Ranks("cuda")))
+        ranks = memory_of(on_gpu(TorchProcessGroup("cuda")))
     finally:
         dist.destroy_process_group()
     assert same(ranks, memory_of(on_gpu()))
@@ -85,9 +85,9 @@ def test_a_loss_that_is_not_finite_is_found_as_on_a_cpu() -> None:
     config = replace(GAN)
     object.__setattr__(config, "generator_lr", 1e38)  # which no flag can have
     with pytest.raises(NonFiniteError) as on_cpu:
-        memory_of(PhaseContext(Solo()), config)
+        memory_of(PhaseContext(SingleProcess()), config)
     with pytest.raises(NonFiniteError, match=r"step \d+: \w+ is (nan|inf|-inf) on worker 0") as found:
-        memory_of(PhaseContext(Solo("cuda")), config)
+        memory_of(PhaseContext(SingleProcess("cuda")), config)
     assert str(found.value).split(":")[0] == str(on_cpu.value).split(":")[0]
 
 
@@ -95,12 +95,12 @@ def test_a_loss_that_is_not_finite_is_found_as_on_a_cpu() -> None:
 def test_training_goes_on_from_where_it_was_stopped() -> None:
     kept: list[Checkpoint] = []
     stopped = iter([False] * (2 * WARM_UP) + [True])
-    keeper = PhaseKeeper("memorise", None, kept.append, 1e9)
+    checkpointer = PhaseCheckpointer("memorise", None, kept.append, 1e9)
     with pytest.raises(StoppedError):
-        memory_of(replace(on_gpu(), keeper=keeper, stop=lambda: next(stopped)))
-    again = PhaseKeeper("memorise", kept[0], None, 1e9)
+        memory_of(replace(on_gpu(), checkpointer=checkpointer, stop=lambda: next(stopped)))
+    again = PhaseCheckpointer("memorise", kept[0], None, 1e9)
     assert again.steps_done(0) == 2 * WARM_UP + 1
-    assert same(memory_of(replace(on_gpu(), keeper=again)), memory_of(on_gpu()))
+    assert same(memory_of(replace(on_gpu(), checkpointer=again)), memory_of(on_gpu()))
 
 
 @needs_gpu
@@ -108,11 +108,11 @@ def test_a_life_on_a_gpu_is_used_like_any_other(tmp_path: Path) -> None:
     config = ExperimentConfig(
         num_tasks=3, strategies=("mygo", "replay", "lwf"), life=change(preset("digits"), {**SHORT})
     )
-    Experiment(config, tmp_path).run(Solo("cuda"))
+    Experiment(config, tmp_path).run(SingleProcess("cuda"))
     life = Life.open(tmp_path / "life" / "mygo")
     dreams = life.dream("3", 4)
     assert life.predict(dreams).probabilities.shape == (4, 10)
-    life.forget("3", team=Solo("cuda"))
+    life.forget("3", group=SingleProcess("cuda"))
     assert "3" not in life.class_names
     assert Life.open(tmp_path / "life" / "mygo").class_names == life.class_names
 

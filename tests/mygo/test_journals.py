@@ -4,7 +4,7 @@ from rich.console import Console
 
 from mygo.events import Event, Notice, Pace, Place, Progress, tee
 from mygo.jobs.experiment import Experiment, ExperimentConfig
-from mygo.reporting.console import ConsoleJournal, results_table
+from mygo.reporting.console import ConsoleLogger, results_table
 
 
 @pytest.fixture(scope="module")
@@ -12,8 +12,8 @@ def lived(tiny_life) -> tuple[dict, str]:
     """Results and terminal output of a short experiment."""
     console = Console(record=True, width=120)
     config = ExperimentConfig(num_tasks=2, strategies=("mygo", "finetune"), life=tiny_life)
-    with ConsoleJournal(console) as bars:
-        results = Experiment(config).run(journal=bars)
+    with ConsoleLogger(console) as bars:
+        results = Experiment(config).run(on_event=bars)
         bars(Notice("A sentence to see [/path/in.cc:7]."))
     console.print(results_table(results))
     return results, console.export_text()
@@ -38,7 +38,7 @@ def test_the_terminal_shows_phases_rows_notices_and_the_table(lived) -> None:
 
 def test_the_bar_counts_steps_with_rate_and_losses() -> None:
     console = Console(record=True, width=160, force_terminal=True)
-    with ConsoleJournal(console) as bars:
+    with ConsoleLogger(console) as bars:
         place = Place("mygo", 1, "consolidate")
         bars(Progress(place, 0, 50, {"own_head": 1.5}, when=100.0))
         bars(Progress(place, 40, 50, {"own_head": 0.25}, when=104.0))

@@ -79,7 +79,7 @@ def test_a_report_names_all_classes_whatever_their_script(
     count = 12 * len(NAMES)
     pixels = torch.randint(0, 256, (count, 1, 8, 8), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
 
-    class Pairs(torch.utils.data.Dataset):  # type: ignore[type-arg]
+    class DatasetReader(torch.utils.data.Dataset):  # type: ignore[type-arg]
         classes = NAMES
 
         def __len__(self) -> int:
@@ -90,7 +90,7 @@ def test_a_report_names_all_classes_whatever_their_script(
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        Life.create((1, 8, 8), tmp_path / "life", tiny_life).learn(Pairs(), "everything")
+        Life.create((1, 8, 8), tmp_path / "life", tiny_life).learn(DatasetReader(), "everything")
     page = write_report(tmp_path / "life").read_text()
     learned = Life.open(tmp_path / "life").class_names
     forms = {unicodedata.normalize("NFC", name) for name in learned}

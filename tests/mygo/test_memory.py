@@ -8,17 +8,17 @@ from mygo.errors import NonFiniteError
 from mygo.memory.gan import train_gan
 from mygo.memory.quality import (
     Quality,
-    as_stored,
     frechet_distance,
     measure_quality,
     nearest_neighbour_ratio,
+    round_to_half_,
     stored_bytes,
 )
 from mygo.networks.discriminator import Discriminator
 from mygo.networks.generator import ConvGenerator, Generator
 from mygo.networks.neocortex import NeocortexNet
 from mygo.phase import PhaseContext
-from mygo.training.process_group import Solo
+from mygo.training.process_group import SingleProcess
 from mygo.wake import quality_in_words
 
 
@@ -66,7 +66,7 @@ def real_greys() -> LabelledImages:
     ids=["as real", "collapsed", "disobedient", "half as spread"],
 )
 def test_quality_tells_good_memories_from_bad(generator: Greys, fidelity: float, diversity: float) -> None:
-    quality = measure_quality(generator, Judge(), 0, real_greys(), (0,), Solo())
+    quality = measure_quality(generator, Judge(), 0, real_greys(), (0,), SingleProcess())
     assert quality.label_fidelity == pytest.approx(fidelity, abs=0.01)
     assert quality.diversity == pytest.approx(diversity, abs=0.12)
 
@@ -83,10 +83,10 @@ def test_the_frechet_distance_is_that_of_two_gaussians() -> None:
 
 
 def test_a_memory_that_repeats_what_it_was_trained_on_is_told_from_one_that_does_not() -> None:
-    images, unseen = torch.randn(2, 300, 1, 8, 8, generator=torch.Generator().manual_seed(0))
-    assert nearest_neighbour_ratio(unseen, images) == pytest.approx(1.0, abs=0.02)
+    images, pending = torch.randn(2, 300, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    assert nearest_neighbour_ratio(pending, images) == pytest.approx(1.0, abs=0.02)
     assert nearest_neighbour_ratio(images + 0.01, images) < 0.02
-    assert nearest_neighbour_ratio(unseen, images[:1]) == 1.0
+    assert nearest_neighbour_ratio(pending, images[:1]) == 1.0
 
 
 def test_the_floor_holds_for_both_measures() -> None:
@@ -120,7 +120,7 @@ def test_quality_is_measured_of_each_class_too() -> None:
             grey = 0.5 + self.spread * noise[:, 0].clamp(-2, 2) * (labels == 0)
             return grey.view(-1, 1, 1, 1).expand(-1, 1, 8, 8)
 
-    quality = measure_quality(Half(0.1), Judge(), 0, real_greys(), (0,), Solo())
+    quality = measure_quality(Half(0.1), Judge(), 0, real_greys(), (0,), SingleProcess())
     assert quality.label_fidelity_per_class == pytest.approx((0.0, 1.0), abs=0.01)
     assert quality.diversity_per_class == pytest.approx((1.0, 0.0), abs=0.2)
     assert quality.label_fidelity == pytest.approx(sum(quality.label_fidelity_per_class) / 2)
@@ -145,7 +145,7 @@ def test_networks_fit_the_image_and_keep_examples_apart(shape: tuple[int, int, i
 
 def test_a_memory_is_used_as_it_is_stored() -> None:
     generator = ConvGenerator(2, (1, 8, 8), latent_dim=8, width=16)
-    as_stored(generator)
+    round_to_half_(generator)
     for value in generator.state_dict().values():
         assert torch.equal(value, value.half().float())
     assert stored_bytes(generator) == 2 * sum(p.numel() for p in generator.parameters())
@@ -155,8 +155,8 @@ def test_a_gan_learns_two_greys() -> None:
     config = GanConfig(
         steps=150, latent_dim=4, generator_width=8, discriminator_width=8, generator_lr=2e-3, discriminator_lr=4e-3
     )
-    generator = train_gan(real_greys(), 2, config, (0,), PhaseContext(Solo()))
-    quality = measure_quality(generator, Judge(), 0, real_greys(), (0,), Solo())
+    generator = train_gan(real_greys(), 2, config, (0,), PhaseContext(SingleProcess()))
+    quality = measure_quality(generator, Judge(), 0, real_greys(), (0,), SingleProcess())
     assert quality.label_fidelity > 0.95
 
 
@@ -164,4 +164,4 @@ def test_a_loss_that_is_not_finite_stops_before_the_update() -> None:
     config = GanConfig(steps=5, latent_dim=4, generator_width=8, discriminator_width=8)
     object.__setattr__(config, "generator_lr", 1e38)  # which no flag can have
     with pytest.raises(NonFiniteError, match=r"step \d: .* is (nan|inf|-inf) on worker 0"):
-        train_gan(real_greys(), 2, config, (0,), PhaseContext(Solo()))
+        train_gan(real_greys(), 2, config, (0,), PhaseContext(SingleProcess()))

@@ -4,7 +4,7 @@ import torch
 from mygo.data.examples import LabelledImages
 from mygo.evaluate import accuracy_rows, average_accuracy, backward_transfer, forgetting
 from mygo.networks.neocortex import NeocortexNet
-from mygo.training.process_group import Solo
+from mygo.training.process_group import SingleProcess
 
 MATRIX = [[0.9], [0.8, 0.7], [0.5, 0.75, 0.6]]
 
@@ -45,14 +45,14 @@ def test_class_il_lets_all_heads_compete_and_task_il_only_the_tasks_own() -> Non
     images = images.view(4, 1, 8, 8)
     first = LabelledImages(images[:2], torch.tensor([0, 0]))  # the second loses to the other head
     second = LabelledImages(images[2:], torch.tensor([1, 1]))  # the first of these loses to the other head
-    task_il, class_il, confusion = accuracy_rows(Answers(), [first, second], Solo())
+    task_il, class_il, confusion = accuracy_rows(Answers(), [first, second], SingleProcess())
     assert task_il == [1.0, 1.0]
     assert class_il == [0.5, 0.5]
     assert confusion == [[1, 0, 1, 0], [0, 0, 0, 0], [0, 0, 0, 0], [0, 1, 0, 1]]
 
 
-class OneOfTwo(Solo):
-    """A rank of a team of two that keeps its part of every sum to itself."""
+class OneOfTwo(SingleProcess):
+    """A rank of a group of two that keeps its part of every sum to itself."""
 
     size = 2
 
@@ -64,7 +64,7 @@ class OneOfTwo(Solo):
 def test_the_ranks_of_a_team_share_the_test_data_and_their_counts_add_up() -> None:
     images = torch.randint(0, 255, (7, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     tests = [LabelledImages(images, torch.arange(7) % 2), LabelledImages(images.flip(0), torch.arange(7) % 2)]
-    whole, *parts = (accuracy_rows(Answers(), tests, team) for team in (Solo(), OneOfTwo(0), OneOfTwo(1)))
+    whole, *parts = (accuracy_rows(Answers(), tests, group) for group in (SingleProcess(), OneOfTwo(0), OneOfTwo(1)))
     for expected, one, other in zip(whole, *parts, strict=True):
         torch.testing.assert_close(torch.tensor(one) + torch.tensor(other), torch.tensor(expected))
     assert torch.tensor(whole[2]).sum() == 14
@@ -73,4 +73,4 @@ def test_the_ranks_of_a_team_share_the_test_data_and_their_counts_add_up() -> No
 def test_a_task_without_test_data_has_no_accuracy() -> None:
     empty = LabelledImages(torch.empty(0, 1, 8, 8, dtype=torch.uint8), torch.empty(0, dtype=torch.int64))
     with pytest.raises(ValueError, match="no test data"):
-        accuracy_rows(Answers(), [empty], Solo())
+        accuracy_rows(Answers(), [empty], SingleProcess())

@@ -16,7 +16,7 @@ from mygo.config.settings import change
 from mygo.errors import InputError
 from mygo.files import MANIFEST
 from mygo.jobs.experiment import ExperimentConfig
-from mygo.jobs.lesson import Teaching
+from mygo.jobs.lesson import Lesson
 from mygo.jobs.life import Life
 from mygo.learner.saved import SCHEMA, SavedLife
 from mygo.learner.state import check_networks
@@ -182,7 +182,7 @@ def test_code_in_the_folder_of_a_life_is_not_run(
 
 def test_a_life_keeps_its_generator_for_good(here: Path, tiny_life: LifeConfig, tmp_path: Path) -> None:
     """Its memories are read back into the generator that its settings name."""
-    Teaching(tmp_path / "life", write(tmp_path / "a.npz", "owl"), config=change(tiny_life, {})).run()
-    lesson = Teaching(tmp_path / "life", write(tmp_path / "b.npz", "wren"), config=own(tiny_life, "conv"))
+    Lesson(tmp_path / "life", write(tmp_path / "a.npz", "owl"), config=change(tiny_life, {})).run()
+    lesson = Lesson(tmp_path / "life", write(tmp_path / "b.npz", "wren"), config=own(tiny_life, "conv"))
     with pytest.raises(InputError, match=r"has --memory\.gan\.generator conv for good"):
         lesson.check()

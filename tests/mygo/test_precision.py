@@ -12,7 +12,7 @@ from mygo.phase import PhaseContext
 from mygo.training import precision
 from mygo.training.loop import Losses, Network, train
 from mygo.training.precision import agreed, native_precision, resolved
-from mygo.training.process_group import Solo
+from mygo.training.process_group import SingleProcess
 
 
 class Spy(nn.Module):
@@ -39,7 +39,7 @@ def trained(numbers: Precision) -> Spy:
         assert all(output.dtype == torch.float32 for output in outputs)
         return {"squares": (outputs[0] - 1).square().mean()}
 
-    train(spy, losses_of, lambda step: (), steps=20, lr=0.01, crew=PhaseContext(Solo(), precision=numbers))
+    train(spy, losses_of, lambda step: (), steps=20, lr=0.01, context=PhaseContext(SingleProcess(), precision=numbers))
     return spy
 
 
@@ -56,7 +56,7 @@ def test_networks_multiply_in_bfloat16_and_weights_and_losses_stay_float32() -> 
 def test_gans_of_the_smallest_images_train_in_bfloat16(shape: tuple[int, int, int]) -> None:
     data = LabelledImages(torch.randint(0, 256, (32, *shape), dtype=torch.uint8), torch.arange(32) % 2)
     config = GanConfig(latent_dim=8, generator_width=8, discriminator_width=8, steps=30, batch_size=8)
-    generator = train_gan(data, 2, config, (0, "small"), PhaseContext(Solo(), precision="bfloat16"))
+    generator = train_gan(data, 2, config, (0, "small"), PhaseContext(SingleProcess(), precision="bfloat16"))
     assert all(torch.isfinite(weight).all() for weight in generator.parameters())
     assert all(weight.dtype == torch.float32 for weight in generator.parameters())
 
@@ -92,7 +92,7 @@ def test_auto_is_bfloat16_only_where_the_device_multiplies_it(
 def test_workers_agree_on_what_all_of_them_multiply(
     monkeypatch: pytest.MonkeyPatch, have_it: int, expected: Precision
 ) -> None:
-    class Pair(Solo):
+    class Pair(SingleProcess):
         """Two workers, as seen by one of them."""
 
         size = 2

@@ -143,13 +143,13 @@ def test_a_life_in_the_middle_says_how_far_it_is(tiny_experiment: Experiment) ->
     until = ["memorise"]
     assert tiny_experiment.out is not None
     with pytest.raises(KeyboardInterrupt):
-        tiny_experiment.run(journal=cut)
+        tiny_experiment.run(on_event=cut)
     folder = tiny_experiment.out / "life" / "mygo"
     with pytest.raises(InputError, match="not finished its first task"):
         write_report(folder)
     until.clear()
     with pytest.raises(KeyboardInterrupt):
-        tiny_experiment.run(journal=cut)
+        tiny_experiment.run(on_event=cut)
     assert "MyGO: digits, 1 task" in Page(write_report(folder)).text
 
 

@@ -5,7 +5,7 @@ from mygo.config.learner import SleepConfig
 from mygo.networks.neocortex import own_outputs
 from mygo.replay.dreams import Dreams
 from mygo.sleep import distillation_losses, feature_losses
-from mygo.training.process_group import Solo
+from mygo.training.process_group import SingleProcess
 
 
 def dreams_of(teacher_logits: list[list[float]], tasks: list[int]) -> Dreams:
@@ -25,7 +25,7 @@ def test_losses_computed_by_hand() -> None:
     config = SleepConfig(batch_size=2, own_head_weight=0.5, all_heads_weight=2.0, temperature=1.0)
     dreams = dreams_of([[1.0, 3.0], [0.0, 0.0]], [0, 1])
     logits = torch.tensor([[2.0, 2.0, 0.0, 0.0], [0.0, 0.0, 1.0, 3.0]])
-    losses = distillation_losses(logits, dreams, own_outputs([2, 2]), config, Solo())
+    losses = distillation_losses(logits, dreams, own_outputs([2, 2]), config, SingleProcess())
     # Off by (1, -1) and (1, 3) on their own heads, so by (1, -1) and (-1, 1) once centred; other heads do not count.
     assert float(losses["own_head"]) == pytest.approx(0.5 * ((1 + 1) / 2 + (1 + 1) / 2) / 2)
     log_probs = torch.log_softmax(logits, 1)
@@ -36,7 +36,7 @@ def test_losses_computed_by_hand() -> None:
 def test_a_student_that_equals_its_teacher_within_tasks_still_learns_across_them() -> None:
     config = SleepConfig(batch_size=1, temperature=2.0)
     logits = torch.tensor([[4.0, 0.0, 9.0, 0.0]], requires_grad=True)
-    losses = distillation_losses(logits, dreams_of([[4.0, 0.0]], [0]), own_outputs([2, 2]), config, Solo())
+    losses = distillation_losses(logits, dreams_of([[4.0, 0.0]], [0]), own_outputs([2, 2]), config, SingleProcess())
     assert losses["own_head"].item() == 0
     losses["all_heads"].backward()
     assert logits.grad is not None
@@ -45,7 +45,7 @@ def test_a_student_that_equals_its_teacher_within_tasks_still_learns_across_them
 
 def test_a_task_of_one_class_can_be_distilled() -> None:
     losses = distillation_losses(
-        torch.zeros(1, 2), dreams_of([[3.0]], [0]), own_outputs([1, 1]), SleepConfig(batch_size=1), Solo()
+        torch.zeros(1, 2), dreams_of([[3.0]], [0]), own_outputs([1, 1]), SleepConfig(batch_size=1), SingleProcess()
     )
     assert float(losses["own_head"]) == 0  # nothing to tell apart within the task
     assert float(losses["all_heads"]) == pytest.approx(0.6931, abs=1e-3)
@@ -54,14 +54,16 @@ def test_a_task_of_one_class_can_be_distilled() -> None:
 def test_heads_of_different_sizes_are_distilled_as_they_would_be_alone() -> None:
     config = SleepConfig(batch_size=1, temperature=2.0)
     logits = torch.tensor([[1.0, -2.0, 0.5, 3.0, -1.0]])
-    padded = distillation_losses(logits, dreams_of([[2.0, 1.0, 0.0]], [0]), own_outputs([2, 3]), config, Solo())
-    alone = distillation_losses(logits, dreams_of([[2.0, 1.0]], [0]), own_outputs([2, 2, 1]), config, Solo())
+    padded = distillation_losses(
+        logits, dreams_of([[2.0, 1.0, 0.0]], [0]), own_outputs([2, 3]), config, SingleProcess()
+    )
+    alone = distillation_losses(logits, dreams_of([[2.0, 1.0]], [0]), own_outputs([2, 2, 1]), config, SingleProcess())
     assert padded == alone
 
 
 def test_features_are_distilled_only_where_they_weigh_something() -> None:
     dreams = dreams_of([[0.0], [0.0]], [0, 0])  # whose teacher's features are 0
     features = torch.tensor([[1.0, 2.0, 0.0], [0.0, 0.0, 4.0]])
-    weighed = feature_losses(features, dreams, SleepConfig(batch_size=2, feature_weight=0.5), Solo())
+    weighed = feature_losses(features, dreams, SleepConfig(batch_size=2, feature_weight=0.5), SingleProcess())
     assert float(weighed["features"]) == pytest.approx(0.5 * (5 / 3 + 16 / 3) / 2)
-    assert feature_losses(features, dreams, SleepConfig(batch_size=2), Solo()) == {}
+    assert feature_losses(features, dreams, SleepConfig(batch_size=2), SingleProcess()) == {}

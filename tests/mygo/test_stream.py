@@ -43,12 +43,12 @@ def test_the_number_of_tasks_must_fit(num_tasks: int) -> None:
 def test_data_is_handed_out_once_with_labels_within_the_task(coloured_squares: ImageDataset) -> None:
     first, second = deal_classes(4, 2, [3, 1, 0, 2])
     stream = TaskStream(coloured_squares, [first, second])
-    data = stream.hand_out(first)
+    data = stream.take_training_data(first)
     assert data.images[data.labels == 0].unique().tolist() == [200]  # class 3
     assert data.images[data.labels == 1].unique().tolist() == [80]  # class 1
     assert len(data) == 40
     with pytest.raises(DataGoneError, match="task 1"):
-        stream.hand_out(first)
+        stream.take_training_data(first)
     assert stream.test[1].labels.tolist() == [0] * 5 + [1] * 5
 
 
@@ -58,8 +58,8 @@ def test_skipped_tasks_are_gone(coloured_squares: ImageDataset) -> None:
     (left,) = stream.skip(1)
     assert (left.index, left.classes, left.names) == (1, (2, 3), ("c", "d"))
     with pytest.raises(DataGoneError):
-        stream.hand_out(tasks[0])
-    assert len(stream.hand_out(tasks[1])) == 40
+        stream.take_training_data(tasks[0])
+    assert len(stream.take_training_data(tasks[1])) == 40
 
 
 @given(st.integers(1, 50), st.integers(1, 50))

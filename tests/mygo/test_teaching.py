@@ -18,7 +18,7 @@ from mygo.events import Event, PhaseEnded
 from mygo.files import locked
 from mygo.jobs.experiment import Experiment
 from mygo.jobs.forget import forget
-from mygo.jobs.lesson import Teaching
+from mygo.jobs.lesson import Lesson
 from mygo.jobs.life import Life
 from mygo.training import precision
 
@@ -50,20 +50,20 @@ def config(tiny_life: LifeConfig) -> LifeConfig:
 def school(config: LifeConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with two sources, a life that learned them, and that life when it had learned the first."""
     folder = tmp_path_factory.mktemp("school")
-    Teaching(folder / "young", write(folder / "dark.npz", ("night", "dusk")), config=config).run()
+    Lesson(folder / "young", write(folder / "dark.npz", ("night", "dusk")), config=config).run()
     shutil.copytree(folder / "young", folder / "life")
-    Teaching(folder / "life", write(folder / "light.npz", ("haze", "noon"))).run()
+    Lesson(folder / "life", write(folder / "light.npz", ("haze", "noon"))).run()
     return folder
 
 
 @pytest.fixture
-def taught(school: Path, config: LifeConfig, tmp_path: Path) -> Teaching:
+def taught(school: Path, config: LifeConfig, tmp_path: Path) -> Lesson:
     """The second of two lessons, which was taught."""
     shutil.copytree(school, tmp_path, dirs_exist_ok=True)
-    return Teaching(tmp_path / "life", str(tmp_path / "light.npz"))
+    return Lesson(tmp_path / "life", str(tmp_path / "light.npz"))
 
 
-def test_lessons_are_learned_one_after_another_without_the_images_of_those_before(taught: Teaching) -> None:
+def test_lessons_are_learned_one_after_another_without_the_images_of_those_before(taught: Lesson) -> None:
     life = Life.open(taught.folder)
     assert [(lesson.name, lesson.classes) for lesson in life.lessons] == [
         ("dark", ("dusk", "night")),
@@ -78,7 +78,7 @@ def test_lessons_are_learned_one_after_another_without_the_images_of_those_befor
     assert life.predict(seen, "dark").names == ["night"] * 4
 
 
-def run_until(lesson: Teaching, phase: str) -> None:
+def run_until(lesson: Lesson, phase: str) -> None:
     """Interrupt ``lesson`` at the end of ``phase``."""
 
     def listen(event: Event) -> None:
@@ -86,10 +86,10 @@ def run_until(lesson: Teaching, phase: str) -> None:
             raise EndedError
 
     with pytest.raises(EndedError):
-        lesson.run(journal=listen)
+        lesson.run(on_event=listen)
 
 
-def test_an_interrupted_lesson_goes_on_to_the_same_end(taught: Teaching, tmp_path: Path) -> None:
+def test_an_interrupted_lesson_goes_on_to_the_same_end(taught: Lesson, tmp_path: Path) -> None:
     undisturbed = Life.open(taught.folder)
     lesson = dataclasses.replace(taught, folder=tmp_path / "young")
     for phase in ("learn", "memorise", "consolidate"):
@@ -102,35 +102,35 @@ def test_an_interrupted_lesson_goes_on_to_the_same_end(taught: Teaching, tmp_pat
     assert life.record.replaced_data_bytes == undisturbed.record.replaced_data_bytes
 
 
-def test_a_lesson_whose_images_are_gone_is_finished_asleep(taught: Teaching, tmp_path: Path) -> None:
+def test_a_lesson_whose_images_are_gone_is_finished_asleep(taught: Lesson, tmp_path: Path) -> None:
     source = write(tmp_path / "more.npz", ("noon", "night"))
     folder = tmp_path / "young"
     lesson = dataclasses.replace(taught, folder=folder)
     run_until(lesson, "adapt")
     with pytest.raises(InputError, match="'light' still needs its images"):
-        Teaching(folder).run()
+        Lesson(folder).run()
     with pytest.raises(InputError, match="in the middle of the lesson 'light'"):
-        Teaching(folder, source, update=True).run()
+        Lesson(folder, source, update=True).run()
     with pytest.raises(InputError, match="in the middle of the lesson 'light'"):
         forget(Life.open(folder), "night")
     other = change(Life.open(folder).config, {"sleep.steps": 3})
     with pytest.raises(InputError, match="in the middle of a lesson with other settings"):
         dataclasses.replace(lesson, config=other).run()
     run_until(lesson, "memorise")
-    Teaching(folder).run()
+    Lesson(folder).run()
     life = Life.open(folder)
     assert life.tasks_learned == 2
     assert life.lessons[1].class_il is None
     assert life.lessons[1].recall is not None
     with pytest.raises(InputError, match="no lesson to finish"):
-        Teaching(folder).run()
+        Lesson(folder).run()
 
 
 def test_a_lesson_goes_on_in_its_precision_and_the_next_may_be_told_another(
-    config: LifeConfig, taught: Teaching, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    config: LifeConfig, taught: Lesson, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(precision, "native_precision", lambda: "bfloat16")
-    first = Teaching(tmp_path / "other", str(tmp_path / "dark.npz"), config=config)
+    first = Lesson(tmp_path / "other", str(tmp_path / "dark.npz"), config=config)
     run_until(first, "learn")
     monkeypatch.setattr(precision, "native_precision", lambda: "float32")
     with pytest.raises(InputError, match="in the middle of a lesson with other settings"):
@@ -140,11 +140,11 @@ def test_a_lesson_goes_on_in_its_precision_and_the_next_may_be_told_another(
     assert (life.precision, life.config.eager) == ("bfloat16", True)
     life.forget("dusk")
     assert life.precision == life.record.computed["precision"] == "bfloat16"
-    Teaching(first.folder, str(tmp_path / "light.npz"), config=change(config, {"precision": "float32"})).run()
+    Lesson(first.folder, str(tmp_path / "light.npz"), config=change(config, {"precision": "float32"})).run()
     assert Life.open(first.folder).precision == "float32"
 
 
-def test_what_is_taught_again_is_learned_beside_dreams_of_what_it_was(taught: Teaching, tmp_path: Path) -> None:
+def test_what_is_taught_again_is_learned_beside_dreams_of_what_it_was(taught: Lesson, tmp_path: Path) -> None:
     before = Life.open(taught.folder)
     again = dataclasses.replace(taught, data=write(tmp_path / "more.npz", ("noon", "night"), 20, seed=1), update=True)
     again.run()
@@ -160,7 +160,7 @@ def test_what_is_taught_again_is_learned_beside_dreams_of_what_it_was(taught: Te
 
 @pytest.mark.parametrize(("gone", "left"), [("night", ["dusk", "haze", "noon"]), ("haze", ["dusk", "night", "noon"])])
 def test_a_forgotten_class_is_never_predicted_and_no_byte_of_its_memory_stays(
-    taught: Teaching, gone: str, left: list[str]
+    taught: Lesson, gone: str, left: list[str]
 ) -> None:
     life = Life.open(taught.folder)
     old_files = {path.name: path.read_bytes() for path in taught.folder.glob("memory-*")}
@@ -178,7 +178,7 @@ def test_a_forgotten_class_is_never_predicted_and_no_byte_of_its_memory_stays(
     assert life.memories[index].num_classes == 1
 
 
-def test_a_lesson_of_which_everything_is_forgotten_goes_as_a_whole(taught: Teaching, tmp_path: Path) -> None:
+def test_a_lesson_of_which_everything_is_forgotten_goes_as_a_whole(taught: Lesson, tmp_path: Path) -> None:
     life = Life.open(taught.folder)
     for name in ("night", "dusk"):
         forget(life, name)
@@ -195,25 +195,25 @@ def test_a_lesson_of_which_everything_is_forgotten_goes_as_a_whole(taught: Teach
 
 
 def test_what_does_not_fit_is_refused_in_one_sentence_before_anything_is_written(
-    config: LifeConfig, taught: Teaching, tmp_path: Path
+    config: LifeConfig, taught: Lesson, tmp_path: Path
 ) -> None:
     before = {path: path.read_bytes() for path in taught.folder.iterdir()}
     dark, new = str(tmp_path / "dark.npz"), write(tmp_path / "new.npz", ("night",))
     np.savez(tmp_path / "unknown.npz", images=np.zeros((20, 8, 8), np.uint8), labels=np.zeros(20, np.int64))
     unknown = str(tmp_path / "unknown.npz")
     for lesson, complaint in [
-        (Teaching(taught.folder, dark), "knows class dusk already"),
-        (Teaching(taught.folder, unknown, update=True), "does not know class"),
-        (Teaching(taught.folder, unknown, name="dark"), "had a lesson 'dark' already"),
-        (Teaching(taught.folder, unknown, config=change(config, {"backbone": "mlp"})), "has --backbone conv for good"),
-        (Teaching(tmp_path / "nowhere", new, update=True), "no life that could be taught again"),
-        (Teaching(tmp_path / "nowhere"), "pass --data"),
-        (Teaching(taught.folder, str(tmp_path / "none")), "is not there"),
+        (Lesson(taught.folder, dark), "knows class dusk already"),
+        (Lesson(taught.folder, unknown, update=True), "does not know class"),
+        (Lesson(taught.folder, unknown, name="dark"), "had a lesson 'dark' already"),
+        (Lesson(taught.folder, unknown, config=change(config, {"backbone": "mlp"})), "has --backbone conv for good"),
+        (Lesson(tmp_path / "nowhere", new, update=True), "no life that could be taught again"),
+        (Lesson(tmp_path / "nowhere"), "pass --data"),
+        (Lesson(taught.folder, str(tmp_path / "none")), "is not there"),
     ]:
         with pytest.raises(InputError, match=complaint):
             lesson.check()
     with locked(taught.folder, 0), pytest.raises(InputError, match="is in use"):
-        Teaching(taught.folder, unknown).check()
+        Lesson(taught.folder, unknown).check()
     with pytest.raises(InputError, match="knows no class 'owl'"):
         forget(Life.open(taught.folder), "owl")
     assert {path: path.read_bytes() for path in taught.folder.iterdir()} == before
@@ -224,7 +224,7 @@ def test_the_life_of_an_experiment_can_be_taught_more(tiny_experiment: Experimen
     tiny_experiment.run()
     assert tiny_experiment.out is not None
     folder = tiny_experiment.out / "life" / "mygo"
-    Teaching(folder, write(tmp_path / "light.npz", ("noon",)), name="weather").run()
+    Lesson(folder, write(tmp_path / "light.npz", ("noon",)), name="weather").run()
     life = Life.open(folder)
     assert [lesson.name for lesson in life.lessons] == ["task 1", "task 2", "weather"]
     assert life.neocortex.head_sizes == [5, 5, 1]
@@ -304,7 +304,7 @@ def test_a_class_that_is_not_remembered_is_named(config: LifeConfig, tmp_path: P
     told: list[str] = []
     with pytest.raises(MemoryQualityError, match="of class rare: label fidelity 0"):
         life.learn(
-            unbalanced(tmp_path / "three.npz"), journal=lambda event: told.append(str(getattr(event, "text", "")))
+            unbalanced(tmp_path / "three.npz"), on_event=lambda event: told.append(str(getattr(event, "text", "")))
         )
     assert any("attempt 1 of 2" in text and "of class rare" in text for text in told)
 
@@ -317,7 +317,7 @@ def test_a_life_in_or_around_its_images_is_refused_before_anything_is_written(
     (data / "robin").mkdir(parents=True)
     folder = data / where
     with pytest.raises(InputError, match="keep them in folders apart"):
-        Teaching(folder, data).check()
+        Lesson(folder, data).check()
     with pytest.raises(InputError, match="keep them in folders apart"):
         Life.create((1, 8, 8), folder, config).learn(data)
     assert [path.name for path in tmp_path.rglob("*")] == ["photos", "robin"]

@@ -15,7 +15,7 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from mygo.config.learner import LifeConfig
 from mygo.events import Dreamt, Event, Notice, Place, Progress, tee
 from mygo.jobs.experiment import Experiment, ExperimentConfig
-from mygo.reporting.tensorboard import CELL, LAYOUT, SIDE, TensorBoardJournal, matrix_picture, tile
+from mygo.reporting.tensorboard import CELL, LAYOUT, SIDE, TensorBoardLogger, matrix_picture, tile
 
 STRATEGIES = "mygo", "finetune"
 
@@ -28,9 +28,9 @@ class PulledPlugError(Exception):
 def lived(tmp_path_factory: pytest.TempPathFactory, tiny_life: LifeConfig) -> tuple[dict[str, Any], Path]:
     """Results and TensorBoard folder of a short run of two strategies."""
     folder = tmp_path_factory.mktemp("board")
-    board = TensorBoardJournal(folder)
+    board = TensorBoardLogger(folder)
     config = ExperimentConfig(num_tasks=2, strategies=STRATEGIES, life=tiny_life)
-    results = Experiment(config, log_every=1).run(journal=board)
+    results = Experiment(config, log_every=1).run(on_event=board)
     board(Notice("A sentence to see."))
     board.finish(results)
     board.close()
@@ -190,9 +190,9 @@ def test_a_life_that_was_cut_off_twice_draws_each_point_once(tmp_path: Path, tin
             if isinstance(event, Progress) and (event.place.phase, event.step) == ("consolidate", last_step):
                 raise PulledPlugError
 
-        board = TensorBoardJournal(out / "tensorboard")
+        board = TensorBoardLogger(out / "tensorboard")
         try:
-            board.finish(Experiment(config, out, log_every=1).run(journal=tee(board, pull)))
+            board.finish(Experiment(config, out, log_every=1).run(on_event=tee(board, pull)))
         finally:
             board.close()
 
@@ -214,7 +214,7 @@ def test_a_life_that_was_cut_off_twice_draws_each_point_once(tmp_path: Path, tin
 
 
 def test_accuracies_that_were_not_told_are_written_with_the_next(tmp_path: Path, tiny_life: LifeConfig) -> None:
-    board = TensorBoardJournal(tmp_path)
+    board = TensorBoardLogger(tmp_path)
     results = Experiment(ExperimentConfig(num_tasks=2, strategies=("finetune",), life=tiny_life)).run()
     board.finish(results)
     board.close()
@@ -224,7 +224,7 @@ def test_accuracies_that_were_not_told_are_written_with_the_next(tmp_path: Path,
 
 
 def test_a_memory_that_is_trained_again_is_drawn_again(tmp_path: Path) -> None:
-    board = TensorBoardJournal(tmp_path)
+    board = TensorBoardLogger(tmp_path)
     place = Place("mygo", 1, "memorise")
     for loss in (1.0, 2.0):
         board(Progress(place, 0, 2, {"generator": loss}))
