@@ -92,7 +92,7 @@ class Teaching:
         check_apart(self.folder, self.data)
         check_writable(self.folder, "choose another --life")
         if self.folder.exists():
-            with locked(self.folder, 0):
+            with locked(self.folder, LAST_BREATH_SECONDS):  # a lesson that was killed may have a worker left
                 pass
         return self.check_data()
 
