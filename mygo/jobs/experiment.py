@@ -177,7 +177,8 @@ class Experiment:
         check_writable(self.out)
         for folder in self.folders:
             if folder.exists():
-                with locked(folder, 0):
+                # What goes on with a run that was killed may come before the last of its workers has ended.
+                with locked(folder, LOCK_TIMEOUT_SECONDS if resume else 0):
                     pass
 
     @property

@@ -91,7 +91,7 @@ class Lesson:
         check_apart(self.folder, self.data)
         check_writable(self.folder, "choose another --life")
         if self.folder.exists():
-            with locked(self.folder, 0):
+            with locked(self.folder, LOCK_TIMEOUT_SECONDS):  # a lesson that was killed may have a worker left
                 pass
         return self.check_data()
 

@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import shutil
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import numpy as np
@@ -195,7 +196,7 @@ def test_a_lesson_of_which_everything_is_forgotten_goes_as_a_whole(taught: Lesso
 
 
 def test_what_does_not_fit_is_refused_in_one_sentence_before_anything_is_written(
-    config: LifeConfig, taught: Lesson, tmp_path: Path
+    config: LifeConfig, taught: Lesson, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = {path: path.read_bytes() for path in taught.folder.iterdir()}
     dark, new = str(tmp_path / "dark.npz"), write(tmp_path / "new.npz", ("night",))
@@ -212,12 +213,22 @@ def test_what_does_not_fit_is_refused_in_one_sentence_before_anything_is_written
     ]:
         with pytest.raises(InputError, match=complaint):
             lesson.check()
+    monkeypatch.setattr("mygo.jobs.lesson.LOCK_TIMEOUT_SECONDS", 0.1)
     with locked(taught.folder, 0), pytest.raises(InputError, match="is in use"):
         Lesson(taught.folder, unknown).check()
     with pytest.raises(InputError, match="knows no class 'owl'"):
         forget(Life.open(taught.folder), "owl")
     assert {path: path.read_bytes() for path in taught.folder.iterdir()} == before
     assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_lesson_waits_for_the_last_worker_of_one_that_was_killed(taught: Lesson, tmp_path: Path) -> None:
+    lesson = Lesson(taught.folder, write(tmp_path / "more.npz", ("noon",)), update=True)
+    with ThreadPoolExecutor() as pool, locked(taught.folder, 0):
+        checked = pool.submit(lesson.check)
+        assert wait([checked], timeout=1).not_done
+        # The lock is released when this block ends, before the pool waits for the check.
+    assert checked.result() is not None
 
 
 def test_the_life_of_an_experiment_can_be_taught_more(tiny_experiment: Experiment, tmp_path: Path) -> None:
