@@ -19,8 +19,7 @@ def build(folder: Path) -> None:
     """Write a page for `mygo` and one for each of its modules into ``folder``."""
     for name in mygo.__all__:  # pdoc shows what a module has, and these are imported when they are asked for
         setattr(mygo, name, getattr(mygo, name))
-    found = pkgutil.walk_packages(mygo.__path__, "mygo.")
-    modules = [module.name for module in found if not module.name.endswith("__main__")]
+    modules = [f"mygo.{module.name}" for module in pkgutil.iter_modules(mygo.__path__) if module.name != "__main__"]
     pdoc.render.configure(docformat="google", footer_text=f"MyGO {mygo.__version__}")
     pdoc.pdoc("mygo", *modules, output_directory=folder)
 

@@ -6,9 +6,7 @@ python examples/own_images.py
 import torch
 from torch.utils.data import Dataset
 
-from mygo import Life
-from mygo.config.presets import preset
-from mygo.data.datasets import load_dataset
+from mygo import Life, load_dataset, preset
 
 
 class Digits(Dataset[tuple[torch.Tensor, str]]):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import mygo
-from mygo.networks.generator import Generator
+from mygo import Generator
 
 
 class PlainGenerator(Generator):

@@ -6,14 +6,11 @@ python examples/own_strategy.py
 import torch
 
 import mygo
-from mygo.data.examples import LabelledImages
-from mygo.data.tasks import Task
-from mygo.jobs.life import Life
-from mygo.phase import PhaseContext
+from mygo import LabelledImages, Learner, PhaseContext, Task
 from mygo.wake import learn
 
 
-def scaled_heads(life: Life, task: Task, data: LabelledImages, context: PhaseContext) -> None:
+def scaled_heads(life: Learner, task: Task, data: LabelledImages, context: PhaseContext) -> None:
     """Learn the task's head as MyGO does awake, then give all heads outputs of one scale, since nothing else will."""
     learn(life, task, data, context)
     with torch.no_grad():

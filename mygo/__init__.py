@@ -7,34 +7,51 @@ if TYPE_CHECKING:
     from mygo.config.learner import LifeConfig
     from mygo.config.presets import preset
     from mygo.config.settings import change
+    from mygo.data.datasets import load_dataset
+    from mygo.data.examples import LabelledImages
+    from mygo.data.tasks import Task
     from mygo.jobs.experiment import Experiment, ExperimentConfig
     from mygo.jobs.life import Life
-    from mygo.networks.generator import use_generator
+    from mygo.learner.learner import Learner
+    from mygo.networks.generator import Generator, use_generator
     from mygo.networks.neocortex import use_backbone
+    from mygo.phase import PhaseContext
 
 __version__ = "0.1.0"
 __all__ = [
     "Experiment",
     "ExperimentConfig",
+    "Generator",
+    "LabelledImages",
+    "Learner",
     "Life",
     "LifeConfig",
+    "PhaseContext",
+    "Task",
     "__version__",
     "change",
+    "load_dataset",
     "preset",
     "use_backbone",
     "use_generator",
     "use_strategy",
 ]
+"""The public names, beside the modules `mygo.wake` and `mygo.sleep`; all else may change with any version."""
 
 _MODULES = {
-    "mygo.jobs.experiment": ("Experiment", "ExperimentConfig"),
-    "mygo.memory.gan": ("use_generator",),
+    "mygo.baselines.registry": ("use_strategy",),
     "mygo.config.learner": ("LifeConfig",),
-    "mygo.jobs.life": ("Life",),
-    "mygo.networks.neocortex": ("use_backbone",),
     "mygo.config.presets": ("preset",),
     "mygo.config.settings": ("change",),
-    "mygo.baselines.registry": ("use_strategy",),
+    "mygo.data.datasets": ("load_dataset",),
+    "mygo.data.examples": ("LabelledImages",),
+    "mygo.data.tasks": ("Task",),
+    "mygo.jobs.experiment": ("Experiment", "ExperimentConfig"),
+    "mygo.jobs.life": ("Life",),
+    "mygo.learner.learner": ("Learner",),
+    "mygo.networks.generator": ("Generator", "use_generator"),
+    "mygo.networks.neocortex": ("use_backbone",),
+    "mygo.phase": ("PhaseContext",),
 }
 """Where the names live that are imported when they are first asked for, so that ``import mygo`` is quick."""
 

@@ -1,33 +1,102 @@
+"""Who may import whom: packages in one direction, the floors of mygo from the top down, and no circle."""
+
 import ast
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+PACKAGES = ("mygo", "distributed", "tune")
 
 MAY_NOT_IMPORT = {
     "mygo": {"ray", "distributed", "tune"},
     "distributed": {"tune"},
 }
+FLOORS = (
+    ("errors", "events", "files", "seeding"),
+    ("config",),
+    ("data",),
+    ("networks",),
+    ("training",),
+    ("memory",),
+    ("learner",),
+    ("replay",),
+    ("phase", "wake", "sleep", "evaluate", "cycle", "baselines"),
+    ("jobs",),
+    ("reporting",),
+    ("cli", "__main__"),
+)
+"""The modules and packages of mygo, from the ground up: each may import what is on its own floor or below."""
+MOST_FILES, LONGEST_CLASS, LONGEST_FUNCTION = 12, 200, 60
 
 
-def imported_packages(path: Path) -> set[str]:
-    packages = set()
+def modules(package: str) -> dict[str, Path]:
+    """Return the files of a package, by the names of their modules."""
+    files = sorted((REPOSITORY / package).rglob("*.py"))
+    assert len(files) > 3
+    parts = {path: path.relative_to(REPOSITORY).with_suffix("").parts for path in files}
+    return {".".join(parts[path]).removesuffix(".__init__"): path for path in files}
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Yield the modules that a file imports anywhere, also for type checking alone, and the names that may be some."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            packages |= {alias.name.split(".")[0] for alias in node.names}
+            yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path} imports relatively"
-            packages.add((node.module or "").split(".")[0])
-    return packages
+            yield node.module or ""
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 @pytest.mark.parametrize("package", sorted(MAY_NOT_IMPORT))
 def test_imports_go_one_way(package: str) -> None:
-    sources = sorted((REPOSITORY / package).rglob("*.py"))
-    assert len(sources) > 3
-    for source in sources:
-        assert not imported_packages(source) & MAY_NOT_IMPORT[package], source
+    for path in modules(package).values():
+        assert not {name.split(".")[0] for name in imports(path)} & MAY_NOT_IMPORT[package], path
+
+
+def test_every_module_imports_from_its_own_floor_or_below() -> None:
+    floor = {name: number for number, names in enumerate(FLOORS) for name in names}
+    known = modules("mygo")
+    for module, path in known.items():
+        here = module.split(".")[1:2]
+        if not here:  # mygo/__init__.py has the public names, from anywhere
+            continue
+        for name in imports(path):
+            there = name.split(".")[1:2]
+            if name.startswith("mygo.") and (name in known or name.rpartition(".")[0] in known):
+                assert floor[there[0]] <= floor[here[0]], f"{module} imports {name}, which is on a floor above"
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    files = {name: path for package in PACKAGES for name, path in modules(package).items()}
+    graph = {name: {each for each in imports(path) if each in files} for name, path in files.items()}
+    graph = {name: {each for each in found if not name.startswith(each)} for name, found in graph.items()}
+    done: set[str] = set()
+
+    def visit(module: str, above: tuple[str, ...]) -> None:
+        assert module not in above, " → ".join([*above[above.index(module) :], module])
+        if module not in done:
+            for each in sorted(graph[module]):
+                visit(each, (*above, module))
+            done.add(module)
+
+    for module in graph:
+        visit(module, ())
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_folders_classes_and_functions_stay_small_enough_to_be_seen_whole(package: str) -> None:
+    files = modules(package)
+    folders = [path.parent for path in files.values()]
+    assert max(map(folders.count, set(folders))) <= MOST_FILES
+    for module, path in files.items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                longest = LONGEST_CLASS if isinstance(node, ast.ClassDef) else LONGEST_FUNCTION
+                length = (node.end_lineno or 0) - node.lineno + 1
+                assert length <= longest, f"{module}.{node.name} has {length} lines"
 
 
 def test_constraints_are_plain_pins() -> None:

@@ -36,24 +36,22 @@ from mygo.training.process_group import ProcessGroup
 VERSION = 1
 """Of what memories become: raise it with every change of code, of any package, after which they become others."""
 CODE = (
-    *(
-        "mygo.training.checkpoint",
-        "mygo.training.loop",
-        "mygo.data.datasets",
-        "mygo.training.exchange",
-        "mygo.memory.gan",
-        "mygo.training.graphs",
-        "mygo.networks.layers",
-    ),
-    *(
-        "mygo.memory.quality",
-        "mygo.training.optimiser",
-        "mygo.training.precision",
-        "mygo.seeding",
-        "mygo.networks.spectral",
-        "mygo.data.tasks",
-        "mygo.training.process_group",
-    ),
+    "mygo.data.examples",
+    "mygo.memory.gan",
+    "mygo.memory.quality",
+    "mygo.networks.discriminator",
+    "mygo.networks.generator",
+    "mygo.networks.layers",
+    "mygo.networks.spectral",
+    "mygo.seeding",
+    "mygo.training.batches",
+    "mygo.training.checkpoint",
+    "mygo.training.exchange",
+    "mygo.training.graphs",
+    "mygo.training.loop",
+    "mygo.training.optimiser",
+    "mygo.training.precision",
+    "mygo.training.process_group",
 )
 """The modules that take part in training a memory."""
 

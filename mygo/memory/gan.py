@@ -1,31 +1,22 @@
-"""The conditional GAN that remembers one task: `Generator`, `Discriminator`, and how they are trained.
-
-Both networks that come with it work at half the image's resolution and reach the pixels by sub-pixel rearrangement
-(pixel shuffle, Shi et al. 2016), which keeps every convolution wide enough to be fast on a CPU.
-"""
+"""How the conditional GAN that remembers one task is trained."""
 
 import copy
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mygo import seeding
-from mygo.data.examples import LabelledImages, to_unit_range
-from mygo.networks.generator import build_generator
+from mygo.config.learner import GanConfig
+from mygo.data.examples import ImageShape, LabelledImages, to_unit_range
+from mygo.networks.discriminator import Discriminator
+from mygo.networks.generator import Generator, build_generator
 from mygo.training.batches import EpochBatches
 from mygo.training.checkpoint import Parts
 from mygo.training.graphs import Inputs, recordable
+from mygo.training.loop import Losses, Trainer
 from mygo.training.optimiser import Adam, set_rate
 from mygo.training.process_group import batch_mean, share
-
-if TYPE_CHECKING:
-    from mygo.training.loop import Trainer
-from mygo.config.learner import GanConfig
-from mygo.networks.discriminator import Discriminator
-from mygo.networks.generator import Generator
-from mygo.training.loop import Losses
 
 WARM_UP = 50
 """Steps over which the learning rates rise, while a new discriminator gets to know a generator that dreams already."""
@@ -36,7 +27,7 @@ def train_gan(
     num_classes: int,
     config: GanConfig,
     key: seeding.Key,
-    context: "Trainer",
+    context: Trainer,
     start: Generator | None = None,
 ) -> Generator:
     """Train a conditional GAN on one task's real ``data`` and return the moving average of its generator.
@@ -49,12 +40,8 @@ def train_gan(
     group = context.group
     batches = EpochBatches.of(data.labels, config.batch_size, key, balanced=config.balance_classes)
     data, mine = data.to(group.device), share(config.batch_size, group.rank, group.size)
-    with seeding.seeded(*key, "init"):
-        generator = build_generator(config, num_classes, data.image_shape).to(group.device)
-        discriminator = Discriminator(num_classes, data.image_shape, width=config.discriminator_width).to(group.device)
-    if start is not None:
-        weights = {name: value for name, value in start.state_dict().items() if not name.startswith("embed.")}
-        generator.load_state_dict(weights, strict=False)
+    generator, discriminator = new_networks(config, num_classes, data.image_shape, key, start)
+    generator, discriminator = generator.to(group.device), discriminator.to(group.device)
     average = copy.deepcopy(generator).requires_grad_(False)
     optimise_g = Adam(generator, lr=config.generator_lr, betas=(0.0, 0.99))
     optimise_d = Adam(discriminator, lr=config.discriminator_lr, betas=(0.0, 0.99))
@@ -74,7 +61,7 @@ def train_gan(
 
         def update(
             rate_g: float | Tensor, rate_d: float | Tensor, decay: float | Tensor, rows: Tensor, noise: Tensor
-        ) -> "Losses":
+        ) -> Losses:
             set_rate(optimise_g, rate_g)
             set_rate(optimise_d, rate_d)
             real, labels = to_unit_range(data.images[rows]), data.labels[rows]
@@ -93,15 +80,23 @@ def train_gan(
             move_towards(generator, average, 1 - decay)
             return losses
 
-        parts: Parts = {
-            "generator": generator,
-            "discriminator": discriminator,
-            "average": average,
-            "optimise_g": optimise_g,
-            "optimise_d": optimise_d,
-        }
+        parts: Parts = {"generator": generator, "discriminator": discriminator, "average": average}
+        parts = {**parts, "optimise_g": optimise_g, "optimise_d": optimise_d}
         context.train(update, inputs_at, steps=config.steps, parts=parts)
     return average
+
+
+def new_networks(
+    config: GanConfig, num_classes: int, image_shape: ImageShape, key: seeding.Key, start: Generator | None
+) -> tuple[Generator, Discriminator]:
+    """Return a generator, which begins as ``start`` if there is one, labels aside, and a discriminator."""
+    with seeding.seeded(*key, "init"):
+        generator = build_generator(config, num_classes, image_shape)
+        discriminator = Discriminator(num_classes, image_shape, width=config.discriminator_width)
+    if start is not None:
+        weights = {name: value for name, value in start.state_dict().items() if not name.startswith("embed.")}
+        generator.load_state_dict(weights, strict=False)
+    return generator, discriminator
 
 
 @torch.no_grad()

@@ -1,4 +1,8 @@
-"""The conditional generator that dreams a task's images."""
+"""The conditional generator that dreams a task's images.
+
+It works at half the image's resolution and reaches the pixels by sub-pixel rearrangement (pixel shuffle, Shi et al.
+2016), which keeps every convolution wide enough to be fast on a CPU; so does the discriminator.
+"""
 
 import abc
 from collections.abc import Callable

@@ -16,8 +16,9 @@ from mygo.jobs.experiment import Experiment
 from mygo.memory import gan
 from mygo.memory.cache import CODE, VERSION, MemoryCache, code_of
 from mygo.memory.quality import recall, round_to_half_
+from mygo.networks import generator
 from mygo.networks.generator import ConvGenerator, Generator
-from mygo.phase import PhaseContext
+from mygo.training.loop import Trainer
 from mygo.training.process_group import SingleProcess
 
 
@@ -162,7 +163,7 @@ def tiny_memory() -> tuple[list[float], list[float]]:
             losses.extend((event.scalars["discriminator"], event.scalars["generator"]))
 
     data = LabelledImages(pixels, (torch.arange(24) > 4).long())
-    memory = gan.train_gan(data, 2, TINY, (0, "golden"), PhaseContext(SingleProcess(), listen, log_every=1))
+    memory = gan.train_gan(data, 2, TINY, (0, "golden"), Trainer(SingleProcess(), listen, log_every=1))
     round_to_half_(memory)
     dreams = recall(memory.eval(), [100, 100], (0, "look")).images.double()
     return losses, dreams.view(2, 100, 8, 8)[:, :, ::4, ::4].mean(1).flatten().tolist()
@@ -201,8 +202,8 @@ def test_the_source_of_ones_own_generator_counts_and_has_to_be_there(
 
     typed: dict[str, type] = {}
     exec("class Typed(ConvGenerator):\n    pass", {"ConvGenerator": ConvGenerator, "__name__": "__console__"}, typed)
-    monkeypatch.setitem(gan.GENERATORS, "own", Own)
-    monkeypatch.setitem(gan.GENERATORS, "typed", typed["Typed"])
+    monkeypatch.setitem(generator.GENERATORS, "own", Own)
+    monkeypatch.setitem(generator.GENERATORS, "typed", typed["Typed"])
     cache = MemoryCache(tmp_path)
 
     def address(name: str) -> str:

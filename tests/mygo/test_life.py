@@ -55,8 +55,9 @@ def test_what_is_saved_is_what_is_opened(life: Life) -> None:
 
 
 def test_neither_opening_a_life_nor_dreaming_imports_the_compiler(life: Life) -> None:
-    open_it = f"import sys, torch, mygo; life = mygo.Life.open({str(life.folder)!r})"
-    dream = "life.dreamer(torch.device('cpu')).dream(schedule_of(life).order(0))"
+    open_it = "import sys, torch, mygo; from mygo.replay.dreams import dreamer_of, schedule_of; "
+    open_it += f"life = mygo.Life.open({str(life.folder)!r})"
+    dream = "dreamer_of(life, torch.device('cpu')).dream(schedule_of(life).request(0))"
     code = f"{open_it}; {dream}; sys.exit('torch._dynamo' in sys.modules or 'sympy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=120).returncode == 0
 
@@ -88,7 +89,7 @@ def test_a_save_that_is_cut_off_leaves_the_state_before(life: Life, monkeypatch:
     def power_cut(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("mygo.learner.storage.write_manifest", power_cut)
+    monkeypatch.setattr("mygo.learner.learner.write_manifest", power_cut)
     with pytest.raises(KeyboardInterrupt):
         life.save()
     assert Life.open(life.folder).tasks_learned == 1

@@ -29,7 +29,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 OWN = """
 from pathlib import Path
 from torch import nn
-from mygo.memory.gan import ConvGenerator
+from mygo.networks.generator import ConvGenerator
 
 Path(__file__).with_name("imported").touch()
 
@@ -155,7 +155,7 @@ def test_a_module_that_fails_or_has_a_taken_name_is_refused_in_one_sentence(here
 def test_what_is_no_network_is_refused(here: Path, tiny_life: LifeConfig) -> None:
     with pytest.raises(InputError, match=r"must be a torch\.nn\.Module, not NoneType"):
         Life.create((1, 8, 8), None, own(tiny_life, backbone="own_nets:nothing"))
-    with pytest.raises(InputError, match=r"must be a mygo\.gan\.Generator, not list"):
+    with pytest.raises(InputError, match=r"must be a mygo\.networks\.generator\.Generator, not list"):
         build_generator(own(tiny_life, generator="own_nets:numbers").memory.gan, 2, (1, 8, 8))
 
 
