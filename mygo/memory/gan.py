@@ -18,6 +18,9 @@ from mygo.training.loop import Losses, Trainer
 from mygo.training.optimiser import Adam, set_rate
 from mygo.training.process_group import batch_mean, share
 
+Number = float | Tensor
+"""A tensor where the step is recorded as a CUDA graph."""
+
 WARM_UP = 50
 """Steps over which the learning rates rise, while a new discriminator gets to know a generator that dreams already."""
 
@@ -59,9 +62,7 @@ def train_gan(
     with recordable(group.device):
         generate, discriminate = group.wrap(generator), group.wrap(discriminator)
 
-        def update(
-            rate_g: float | Tensor, rate_d: float | Tensor, decay: float | Tensor, rows: Tensor, noise: Tensor
-        ) -> Losses:
+        def update(rate_g: Number, rate_d: Number, decay: Number, rows: Tensor, noise: Tensor) -> Losses:
             set_rate(optimise_g, rate_g)
             set_rate(optimise_d, rate_d)
             real, labels = to_unit_range(data.images[rows]), data.labels[rows]
@@ -100,7 +101,7 @@ def new_networks(
 
 
 @torch.no_grad()
-def move_towards(goal: nn.Module, module: nn.Module, share: float | Tensor) -> None:
+def move_towards(goal: nn.Module, module: nn.Module, share: Number) -> None:
     """Move the parameters of ``module`` by ``share`` of the way to those of ``goal``."""
     kept: list[Tensor] = list(module.parameters())
     current: list[Tensor] = list(goal.parameters())
