@@ -1,10 +1,10 @@
-"""The documentation site, made by Sphinx from the docstrings and the Markdown files: `make docs`, which needs no network.
+"""The documentation site, made by Sphinx from the docstrings and the Markdown files: `make docs`. It needs no network.
 
 python docs/build_site.py [FOLDER]      then open FOLDER/index.html, by default docs/site/index.html
 
-Its pages are the files of `PAGES` as they lie in the repository, so that a link between two of them is right on the site
-and where the repository is looked at, and a page for each module. Anything that Sphinx warns of, such as a dead link or
-a page that no other leads to, fails the build.
+Its pages are one for each module, and the files of `PAGES` as they lie in the repository, so that a link between two of
+them is right on the site and where the repository is looked at. Anything that Sphinx warns of, such as a dead link or a
+page that no other leads to, fails the build.
 """
 
 import importlib
@@ -45,7 +45,8 @@ def write_api(folder: Path) -> None:
     names = [name for package in PACKAGES for name in modules_of(package)]
     for name in names:
         (folder / f"{name}.rst").write_text(f"{headline(name)}\n.. automodule:: {name}\n")
-    parts = [headline("API"), "Public, and kept as they are within a major version:\n", *public_names()]
+    stable = "Public: these change with a major version alone or, before 1.0.0, with a minor one."
+    parts = [headline("API"), f"{stable}\n", *public_names()]
     parts += ["", "All modules:\n", ".. toctree::", "   :maxdepth: 1", "", *(f"   {name}" for name in names)]
     (folder / "index.rst").write_text("\n".join(parts) + "\n")
 

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import mygo  # noqa: E402
+import mygo
 
 project = "MyGO"
 author = "The MyGO authors"

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from mygo.memory.gan import use_generator
     from mygo.networks.neocortex import use_backbone
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "Experiment",
     "ExperimentConfig",
