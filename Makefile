@@ -1,7 +1,7 @@
 # make run     set up, then the main job; pass flags with ARGS="--dataset fashion-mnist"
 # make test    set up, then lint, types and the whole test suite
 # make scenario   set up, then a life from first photos to forgetting, as a person would use it; some 10 minutes
-# make docs    set up, then the API page in docs/api/
+# make docs    set up, then the documentation site in docs/site/
 # make setup   what all do first; quick when nothing changed
 
 PYTHON ?= python3
@@ -31,7 +31,7 @@ scenario: setup
 	$(BIN)/pytest -m scenario -s
 
 docs: setup
-	$(BIN)/python docs/build_api.py
+	$(BIN)/python docs/build_site.py
 
 setup: $(STAMP)
 

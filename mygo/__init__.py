@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mygo.networks.neocortex import use_backbone
     from mygo.phase import PhaseContext
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "Experiment",
     "ExperimentConfig",

@@ -77,7 +77,7 @@ def assert_lived_on_two_hosts(ended: "subprocess.CompletedProcess[str]") -> None
 
 
 def test_ray_up_and_a_job_from_ones_own_machine_to_a_life_on_three_hosts(ray_cluster_on_hosts: RayCluster) -> None:
-    """As the README says it: from the launcher, with its working tree; with an interruption, and `--attach`."""
+    """As docs/cluster.md says it: from the launcher, with its working tree; with an interruption, and `--attach`."""
     hosts, config = ray_cluster_on_hosts.hosts, ray_cluster_on_hosts.config
     start = (
         f"cd ~ && python {REPOSITORY}/distributed/run.py --cluster {config} {SMALL} --sleep.steps 20 --num-workers 3 "
