@@ -1,5 +1,6 @@
 # make run     set up, then the main job; pass flags with ARGS="--dataset fashion-mnist"
-# make test    set up, then lint, types and the whole test suite
+# make test    set up, then lint, types and all fast tests; under 10 minutes
+# make test-slow   set up, then faults, clusters, sweeps and the main job at full size
 # make scenario   set up, then a life from first photos to forgetting, as a person would use it; some 10 minutes
 # make docs    set up, then the documentation site in docs/site/
 # make setup   what all do first; quick when nothing changed
@@ -7,12 +8,10 @@
 PYTHON ?= python3
 ARGS ?=
 BIN := .venv/bin
-ALONE := tests/mygo tests/test_docs.py tests/test_examples.py tests/test_flags.py tests/test_layout.py \
-	tests/test_terminal.py tests/test_wheel.py
-TIMED := tests/test_main_job.py
+SLOW := tests/faults tests/cluster tests/tune tests/test_main_job.py tests/test_scenario.py
 STAMP := .venv/.installed
 
-.PHONY: run test scenario docs setup clean
+.PHONY: run test test-slow scenario docs setup clean
 
 run: setup
 	$(BIN)/python distributed/run.py $(ARGS)
@@ -21,11 +20,13 @@ test: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	# What needs Ray runs one after another; the rest beside it, in the time that Ray leaves; what has to be done in time
-	# after both.
-	nice -n 19 $(BIN)/pytest $(ALONE) > .pytest-alone.log 2>&1 & alone=$$!; trap 'kill $$alone' INT TERM; \
-	$(BIN)/pytest tests $(ALONE:%=--ignore=%) $(TIMED:%=--ignore=%); rays=$$?; wait $$alone; others=$$?; \
-	cat .pytest-alone.log; $(BIN)/pytest $(TIMED); timed=$$?; exit $$((rays + others + timed))
+	# What needs Ray runs one after another; the rest beside it, in the time that Ray leaves.
+	nice -n 19 $(BIN)/pytest $(SLOW:%=--ignore=%) --ignore=tests/distributed > .pytest-alone.log 2>&1 & alone=$$!; \
+	trap 'kill $$alone' INT TERM; $(BIN)/pytest tests/distributed; rays=$$?; wait $$alone; others=$$?; \
+	cat .pytest-alone.log; exit $$((rays + others))
+
+test-slow: setup
+	$(BIN)/pytest $(SLOW)
 
 scenario: setup
 	$(BIN)/pytest -m scenario -s

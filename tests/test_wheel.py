@@ -57,7 +57,7 @@ def site(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_holds_mygo_whole_and_nothing_else(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in names} == {"mygo", f"mygo-{mygo.__version__}.dist-info"}
-    modules = {f"mygo/{path.name}" for path in (REPOSITORY / "mygo").glob("*.py")}
+    modules = {str(path.relative_to(REPOSITORY)) for path in (REPOSITORY / "mygo").rglob("*.py")}
     held = {name for name in names if name.startswith("mygo/")}
     assert held == modules | {"mygo/py.typed", "mygo/within/__init__.py"}
     assert any(name.endswith("LICENSE") for name in names)

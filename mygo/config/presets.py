@@ -4,7 +4,7 @@ from mygo.config.learner import GanConfig, LifeConfig, MemoryConfig, SleepConfig
 
 
 def preset(dataset: str) -> LifeConfig:
-    """Return the default learner for ``dataset``; the README has the times and scores measured with it."""
+    """Return the default learner for ``dataset``; docs/results.md has the times and scores measured with it."""
     if dataset == "digits":
         return LifeConfig(
             precision="float32",  # layers so small are no faster in another

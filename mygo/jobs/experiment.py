@@ -221,7 +221,7 @@ class Experiment:
         return life
 
     def results(self, lives: Sequence[Learner], class_names: Sequence[str]) -> dict[str, Any]:
-        """Return what ``results.json`` holds; the README describes it."""
+        """Return what ``results.json`` holds; docs/output.md describes it."""
         config = asdict(self.config)
         config["data_root"] = str(self.config.data_root)
         return {
