@@ -46,7 +46,8 @@ from benchmarks.report import table, write_report  # noqa: E402
 from distributed.cluster.capacity import Reservation  # noqa: E402
 from distributed.cluster.placement import place  # noqa: E402
 from distributed.cluster.session import ray_session  # noqa: E402
-from distributed.replay.dreamers import BlockRequest, start_dreamers  # noqa: E402
+from distributed.replay.block import BlockRequest  # noqa: E402
+from distributed.replay.dreamers import start_dreamers  # noqa: E402
 from mygo.config.learner import LifeConfig  # noqa: E402
 from mygo.config.presets import preset  # noqa: E402
 from mygo.config.settings import change  # noqa: E402

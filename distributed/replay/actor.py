@@ -6,7 +6,7 @@ import ray
 from ray import cloudpickle
 
 if TYPE_CHECKING:
-    from distributed.replay.dreamers import Arrays, BlockDreamer, BlockRequest
+    from distributed.replay.block import Arrays, BlockDreamer, BlockRequest
 
 
 class DreamerActor:
@@ -31,7 +31,7 @@ class DreamerActor:
 
     def prepare(self) -> None:
         """Be ready to dream."""
-        from distributed.replay.dreamers import BlockDreamer
+        from distributed.replay.block import BlockDreamer
         from distributed.work import make_known
 
         if self._dreamer is None and self._known is not None:

@@ -10,7 +10,8 @@ import torch
 from distributed.cluster.capacity import Reservation
 from distributed.cluster.placement import place
 from distributed.replay.actor import DreamerActor
-from distributed.replay.dreamers import BlockDreamer, BlockRequest, PooledDreams, start_dreamers
+from distributed.replay.block import BlockDreamer, BlockRequest
+from distributed.replay.dreamers import PooledDreams, start_dreamers
 from mygo.config.settings import change
 from mygo.data.tasks import Task
 from mygo.jobs.experiment import Experiment
