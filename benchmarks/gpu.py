@@ -41,7 +41,6 @@ from mygo.config.presets import preset  # noqa: E402
 from mygo.config.settings import change  # noqa: E402
 from mygo.data.datasets import DatasetName  # noqa: E402
 from mygo.jobs.experiment import Experiment, ExperimentConfig  # noqa: E402
-from mygo.replay.dreams import LocalReplay  # noqa: E402
 from mygo.training.process_group import TorchProcessGroup  # noqa: E402
 
 DATASET: DatasetName = "fashion-mnist"
@@ -112,7 +111,7 @@ def table_of_lives(found: Sequence[dict[str, Any]]) -> str:
 
 def seconds_a_step(phase: str, config: LifeConfig, steps: int, *, eager: bool) -> float:
     """Return what a step of ``phase`` takes."""
-    watch = Stopwatch(TorchProcessGroup("cuda"), LocalReplay(), eager=eager)
+    watch = Stopwatch(TorchProcessGroup("cuda"), eager=eager)
     warm = warm_steps(watch.group.device)
     run_phase(phase, with_steps(config, warm + steps), SHAPES[DATASET], watch)
     return watch.seconds_a_step(warm)

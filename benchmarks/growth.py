@@ -46,7 +46,7 @@ from mygo.data.tasks import Task  # noqa: E402
 from mygo.evaluate import accuracy_rows  # noqa: E402
 from mygo.jobs.life import Life  # noqa: E402
 from mygo.phase import PhaseContext  # noqa: E402
-from mygo.replay.dreams import schedule_of  # noqa: E402
+from mygo.replay.dreams import dreamer_of, schedule_of  # noqa: E402
 from mygo.sleep import consolidate  # noqa: E402
 from mygo.training.process_group import SingleProcess  # noqa: E402
 
@@ -87,7 +87,7 @@ def seconds_of_parts(saved: Saved) -> dict[str, Callable[[], float]]:
     """Return what measures each part of a sleep, by its name with its unit."""
     life, task = saved.make(), saved.task
     context = settled(life, PhaseContext(SingleProcess()))
-    dreamer, schedule = life.dreamer(torch.device("cpu")), schedule_of(life)
+    dreamer, schedule = dreamer_of(life, torch.device("cpu")), schedule_of(life)
     dreams = SameDreams(dreams_of_a_step(life))
     tests = [data_of(TEST_IMAGES, CLASSES, saved.shape)] * saved.memories
 
@@ -97,7 +97,7 @@ def seconds_of_parts(saved: Saved) -> dict[str, Callable[[], float]]:
         return seconds / schedule.steps / schedule.batch_size
 
     def learning() -> float:
-        watch = Stopwatch(SingleProcess(), dreams, precision=context.precision)
+        watch = Stopwatch(SingleProcess(), dreams=dreams, precision=context.precision)
         consolidate(life, task, watch)
         return watch.seconds_a_step(WARM)
 
@@ -142,7 +142,7 @@ def bytes_of_parts(saved: Saved) -> dict[str, Callable[[], float]]:
     dreams = dreams_of_a_step(life)
 
     def held() -> float:
-        dreamer = life.dreamer(torch.device("cpu"))
+        dreamer = dreamer_of(life, torch.device("cpu"))
         modules = [module for value in vars(dreamer).values() for module in modules_in(value)]
         return sum(tensor.nbytes for module in modules for tensor in module.state_dict().values()) / 1e6
 

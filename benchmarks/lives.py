@@ -19,6 +19,7 @@ from mygo.config.settings import change
 from mygo.data.examples import LabelledImages
 from mygo.data.tasks import Task
 from mygo.jobs.life import Life
+from mygo.learner.learner import Learner
 from mygo.memory.gan import train_gan
 from mygo.memory.quality import Quality
 from mygo.networks.generator import build_generator
@@ -154,7 +155,7 @@ class SameDreams:
     batch: Dreams
 
     def dreams(
-        self, life: Life, schedule: ReplaySchedule, group: ProcessGroup, first_step: int = 0
+        self, life: Learner, schedule: ReplaySchedule, group: ProcessGroup, first_step: int = 0
     ) -> Iterator[Dreams]:
         """Yield them."""
         mine = self.batch[share(len(self.batch), group.rank, group.size)]

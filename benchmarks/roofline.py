@@ -45,7 +45,7 @@ from benchmarks.report import table, write_report  # noqa: E402
 from mygo.config.learner import LifeConfig, Precision  # noqa: E402
 from mygo.config.presets import preset  # noqa: E402
 from mygo.config.settings import change  # noqa: E402
-from mygo.replay.dreams import LocalReplay, dreamer_of, schedule_of  # noqa: E402
+from mygo.replay.dreams import dreamer_of, schedule_of  # noqa: E402
 from mygo.training.graphs import recordable  # noqa: E402
 from mygo.training.precision import resolved  # noqa: E402
 from mygo.training.process_group import SingleProcess  # noqa: E402
@@ -121,7 +121,7 @@ def parts_of(config: LifeConfig, shape: SHAPE, device: torch.device) -> list[Par
 
     def training(name: str) -> Callable[[int, Around], float]:
         def run(steps: int, around: Around) -> float:
-            watch = Stopwatch(SingleProcess(device), LocalReplay(), around=around)
+            watch = Stopwatch(SingleProcess(device), around=around)
             run_phase(name, with_steps(config, warm + steps), shape, watch)
             return watch.seconds_a_step(warm)
 

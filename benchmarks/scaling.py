@@ -51,7 +51,7 @@ from distributed.replay.dreamers import start_dreamers  # noqa: E402
 from mygo.config.learner import LifeConfig  # noqa: E402
 from mygo.config.presets import preset  # noqa: E402
 from mygo.config.settings import change  # noqa: E402
-from mygo.replay.dreams import LocalReplay, schedule_of  # noqa: E402
+from mygo.replay.dreams import schedule_of  # noqa: E402
 from mygo.training.loop import WAITS  # noqa: E402
 from mygo.training.precision import resolved  # noqa: E402
 from mygo.training.process_group import SingleProcess, TorchProcessGroup  # noqa: E402
@@ -91,7 +91,7 @@ def train_as(rank: int, way: Way, port: int, phase: str, config: LifeConfig, sha
         size = 2 if way == "two" else 1
         dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=size)
     group = SingleProcess() if way == "apart" else TorchProcessGroup()
-    context = Stopwatch(group, LocalReplay(), clock=lambda _: time.perf_counter())  # in which the other is awaited too
+    context = Stopwatch(group, clock=lambda _: time.perf_counter())  # in which the other is awaited too
     run_phase(phase, config, shape, context)
     measured = Measured(context.seconds_a_step(WARM), context.waits["exchange"] / len(context.moments))
     Path(f"{out}{rank}").write_text(json.dumps(asdict(measured)))
