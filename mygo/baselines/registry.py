@@ -1,7 +1,7 @@
 """The strategies by name: what each does with a task's data while awake, and without it while asleep."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mygo import sleep, wake
 from mygo.baselines import methods as baselines
@@ -15,32 +15,81 @@ SleepPhase = Callable[[Learner, Task, PhaseContext], None]
 
 
 @dataclass(frozen=True)
+class Look:
+    """How a strategy is drawn in plots: Matplotlib's names of a colour, a marker and a style of line."""
+
+    colour: str = "#1f2328"
+    marker: str = "x"
+    line: str = "-."
+
+
+@dataclass(frozen=True)
 class Strategy:
     """The named phases of one cycle, in order. Those of sleep never see real data."""
 
     wake: dict[str, WakePhase]
     sleep: dict[str, SleepPhase]
+    description: str = ""
+    """What it does, as a part of a sentence for the report."""
+    look: Look = field(default_factory=Look)
 
 
 STRATEGIES: dict[str, Strategy] = {
     "mygo": Strategy(
         wake={"learn": wake.learn, "adapt": wake.adapt, "memorise": wake.memorise},
         sleep={"consolidate": sleep.consolidate},
+        description="wakes to learn a task and sleeps to reconcile it with the old ones; keeps one small generator per "
+        "task",
+        look=Look("#0072b2", "o", "-"),
     ),
     # Only sleep uses the fast learner and the memories, so without sleep neither is trained.
-    "mygo-nosleep": Strategy(wake={"learn": wake.learn}, sleep={}),
-    "finetune": Strategy(wake={"finetune": baselines.finetune}, sleep={}),
-    "joint": Strategy(wake={"joint": baselines.joint}, sleep={}),
-    "lwf": Strategy(wake={"lwf": baselines.learning_without_forgetting}, sleep={}),
-    "replay": Strategy(wake={"replay": baselines.replay}, sleep={}),
+    "mygo-nosleep": Strategy(
+        wake={"learn": wake.learn},
+        sleep={},
+        description="MyGO's wake alone: features frozen after the first task, a new head per task",
+        look=Look("#56b4e9", "v", "--"),
+    ),
+    "finetune": Strategy(
+        wake={"finetune": baselines.finetune},
+        sleep={},
+        description="trains the same network on each task in turn; keeps nothing",
+        look=Look("#d55e00", "s", "--"),
+    ),
+    "joint": Strategy(
+        wake={"joint": baselines.joint},
+        sleep={},
+        description="keeps all real data and trains on all of it: the upper bound",
+        look=Look("#009e73", "D", ":"),
+    ),
+    "lwf": Strategy(
+        wake={"lwf": baselines.learning_without_forgetting},
+        sleep={},
+        description="learning without forgetting: old heads must answer as before on new images; keeps nothing",
+        look=Look("#cc79a7", "^", "--"),
+    ),
+    "replay": Strategy(
+        wake={"replay": baselines.replay},
+        sleep={},
+        description="keeps as many bytes of real images as MyGO keeps of generators, and trains on them too",
+        look=Look("#e69f00", "P", "--"),
+    ),
 }
+"""Colours that the colour-blind can tell apart (Okabe & Ito 2008)."""
 
 
-def use_strategy(name: str, wake: WakePhase | dict[str, WakePhase], sleep: dict[str, SleepPhase] | None = None) -> None:
+def use_strategy(
+    name: str,
+    wake: WakePhase | dict[str, WakePhase],
+    sleep: dict[str, SleepPhase] | None = None,
+    *,
+    description: str = "",
+    look: Look | None = None,
+) -> None:
     """Let experiments name a strategy of one's own.
 
     ``wake`` is what it does with a task's data, one function or several by name; ``sleep``, what it does without. They
-    change the life's networks in place: see `mygo.baselines.methods` for some. On Ray the workers know what was known
-    when they were started.
+    change the life's networks in place: see `mygo.baselines.methods` for some. The report describes it with
+    ``description``, and draws it with ``look``. On Ray the workers know what was known when they were started.
     """
-    STRATEGIES[name] = Strategy({name: wake} if callable(wake) else wake, sleep or {})
+    phases = {name: wake} if callable(wake) else wake
+    STRATEGIES[name] = Strategy(phases, sleep or {}, description, look or Look())

@@ -14,6 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from rich import filesize
 from torch.nn import functional as F
 
+from mygo.baselines.registry import STRATEGIES, Look
 from mygo.evaluate import Matrix, average_accuracy
 from mygo.learner.learner import Learner
 from mygo.memory.quality import sample_grid
@@ -27,19 +28,8 @@ DPI = 200
 WIDTH = 11.4
 """Inches of a picture that is as wide as the page."""
 INK, SOFT, LINE, EMPTY = "#1f2328", "#59636e", "#d8dee4", "#f4f6f8"
-BLUE, SKY, VERMILION, GREEN, PURPLE, ORANGE = "#0072b2", "#56b4e9", "#d55e00", "#009e73", "#cc79a7", "#e69f00"
+BLUE, SKY, GREEN, PURPLE, ORANGE = "#0072b2", "#56b4e9", "#009e73", "#cc79a7", "#e69f00"
 """Colours that the colour-blind can tell apart (Okabe & Ito 2008)."""
-STRATEGY_LOOKS = {
-    "mygo": (BLUE, "o", "-"),
-    "mygo-nosleep": (SKY, "v", "--"),
-    "finetune": (VERMILION, "s", "--"),
-    "joint": (GREEN, "D", ":"),
-    "lwf": (PURPLE, "^", "--"),
-    "replay": (ORANGE, "P", "--"),
-}
-"""Colour, marker and line of each strategy."""
-OTHER_LOOK = (INK, "x", "-.")
-"""Those of a strategy that is not MyGO's own."""
 PHASE_LOOKS = {
     "learn": (SKY, ""),
     "adapt": (BLUE, "//"),
@@ -99,9 +89,17 @@ def draw_curves(strategies: Mapping[str, StrategyResults]) -> Figure:
     for axes, (kind, title) in zip(panels, KINDS.items(), strict=True):
         tidy(axes, title)
         for name, entry in reversed(list(strategies.items())):  # the first, MyGO, on top
-            colour, marker, line = STRATEGY_LOOKS.get(name, OTHER_LOOK)
+            look = STRATEGIES[name].look if name in STRATEGIES else Look()
             means = [average_accuracy([row]) for row in entry.accuracy[kind]]
-            axes.plot(range(1, len(means) + 1), means, line, color=colour, marker=marker, label=name, linewidth=2)
+            axes.plot(
+                range(1, len(means) + 1),
+                means,
+                look.line,
+                color=look.colour,
+                marker=look.marker,
+                label=name,
+                linewidth=2,
+            )
         axes.set_ylim(0, 1.03)
         axes.grid(axis="y", color=LINE)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from mygo.baselines.registry import STRATEGIES
 from mygo.config.settings import flat
 from mygo.files import write_atomically
 from mygo.reporting.page import Html, details, element, figure, gallery, joined, page, section, table
@@ -13,16 +14,6 @@ from mygo.reporting.terminal import printable
 ADVICE = "make room there, or allow writing to it, and make the report again"
 MOST_COUNTED = 20
 """Classes of the largest confusion matrix that is also written as a table."""
-DESCRIPTIONS = {
-    "mygo": "wakes to learn a task and sleeps to reconcile it with the old ones; keeps one small generator per task",
-    "mygo-nosleep": "MyGO's wake alone: features frozen after the first task, a new head per task",
-    "finetune": "trains the same network on each task in turn; keeps nothing",
-    "joint": "keeps all real data and trains on all of it: the upper bound",
-    "lwf": "learning without forgetting: old heads must answer as before on new images; keeps nothing",
-    "replay": "keeps as many bytes of real images as MyGO keeps of generators, and trains on them too",
-}
-"""What each strategy does."""
-
 Pictures = Mapping[str, bytes]
 
 
@@ -151,15 +142,18 @@ def results_of(run: RunResults) -> list[Html]:
         "fell from its best, BWT (backward transfer) from what it was just after learning, on average over "
         "earlier tasks."
     )
-    terms = [
-        joined([element("dt", name), element("dd", DESCRIPTIONS.get(name, "a strategy of one's own"))])
-        for name in run.strategies
-    ]
+    terms = [joined([element("dt", name), element("dd", described(name))]) for name in run.strategies]
     return [
         table("All strategies, on held-out data", header, rows, "wide"),
         element("p", notes),
         element("dl", joined(terms)),
     ]
+
+
+def described(strategy: str) -> str:
+    """Return what the ``strategy`` does, as far as this process knows it."""
+    known = STRATEGIES.get(strategy)
+    return known.description if known is not None and known.description else "a strategy of one's own"
 
 
 def learning_of(run: RunResults, pictures: Pictures) -> list[Html]:

@@ -13,15 +13,15 @@ import pytest
 import torch
 from PIL import Image
 
-from mygo.baselines.registry import STRATEGIES
+from mygo.baselines.registry import STRATEGIES, use_strategy
 from mygo.config.learner import LifeConfig
 from mygo.errors import InputError, StorageError
 from mygo.events import Evaluated, Event, PhaseEnded
 from mygo.jobs.experiment import Experiment, ExperimentConfig
 from mygo.jobs.life import Life
 from mygo.learner.storage import PREVIOUS
-from mygo.reporting.plots import STRATEGY_LOOKS, draw_confusion
-from mygo.reporting.report import DESCRIPTIONS, write_report
+from mygo.reporting.plots import draw_confusion
+from mygo.reporting.report import described, write_report
 from mygo.reporting.results import read_folder
 
 HOSTILE = ["<script>alert(1)</script>", '"><img src=http://evil/x.png>', "$\\frac{", "\ud800\x00", "&amp;", "x" * 300]
@@ -284,8 +284,14 @@ def test_a_browser_shows_a_report_without_complaint(out: Path, tmp_path: Path) -
     assert max(colours)[1] == (255, 255, 255)
 
 
-def test_every_strategy_has_a_look_and_a_description() -> None:
-    assert STRATEGY_LOOKS.keys() == DESCRIPTIONS.keys() == STRATEGIES.keys()
+def test_every_strategy_has_a_look_and_a_description_also_one_of_ones_own() -> None:
+    looks = [strategy.look for strategy in STRATEGIES.values()]
+    assert len(set(looks)) == len(looks)
+    assert all(strategy.description for strategy in STRATEGIES.values())
+    use_strategy("own", STRATEGIES["finetune"].wake, description="does nothing new")
+    assert described("own") == "does nothing new"
+    assert described("nobody's") == "a strategy of one's own"
+    del STRATEGIES["own"]
 
 
 def test_a_matrix_without_room_for_numbers_gets_a_scale_of_colours() -> None:
