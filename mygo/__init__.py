@@ -7,8 +7,8 @@ if TYPE_CHECKING:
     from mygo.config.learner import LifeConfig
     from mygo.config.presets import preset
     from mygo.config.settings import change
-    from mygo.data.datasets import load_dataset
-    from mygo.data.examples import LabelledImages
+    from mygo.data.datasets import load_dataset, use_dataset
+    from mygo.data.examples import ImageDataset, LabelledImages
     from mygo.data.tasks import Task
     from mygo.jobs.experiment import Experiment, ExperimentConfig
     from mygo.jobs.life import Life
@@ -22,6 +22,7 @@ __all__ = [
     "Experiment",
     "ExperimentConfig",
     "Generator",
+    "ImageDataset",
     "LabelledImages",
     "Learner",
     "Life",
@@ -33,6 +34,7 @@ __all__ = [
     "load_dataset",
     "preset",
     "use_backbone",
+    "use_dataset",
     "use_generator",
     "use_strategy",
 ]
@@ -43,8 +45,8 @@ _MODULES = {
     "mygo.config.learner": ("LifeConfig",),
     "mygo.config.presets": ("preset",),
     "mygo.config.settings": ("change",),
-    "mygo.data.datasets": ("load_dataset",),
-    "mygo.data.examples": ("LabelledImages",),
+    "mygo.data.datasets": ("load_dataset", "use_dataset"),
+    "mygo.data.examples": ("ImageDataset", "LabelledImages"),
     "mygo.data.tasks": ("Task",),
     "mygo.jobs.experiment": ("Experiment", "ExperimentConfig"),
     "mygo.jobs.life": ("Life",),

@@ -23,7 +23,7 @@ from mygo.config.learner import LifeConfig
 from mygo.config.presets import preset
 from mygo.config.ranges import LARGEST_SEED, MOST_PROCESSES, MOST_STEPS, check_ranges, check_share
 from mygo.config.settings import change
-from mygo.data.datasets import DatasetName, load_dataset
+from mygo.data.datasets import load_dataset
 from mygo.errors import InputError
 from mygo.files import check_writable, read_json, write_json
 from mygo.jobs.experiment import Experiment, ExperimentConfig, versions
@@ -44,8 +44,8 @@ TUNE_ENVIRONMENT = {
 class Arguments:
     """Search the settings of a data set's learner on validation images, and test what was found."""
 
-    dataset: DatasetName = "digits"
-    """The data set."""
+    dataset: str = "digits"
+    """The data set: digits, fashion-mnist, mnist, kmnist, cifar10 or cifar100."""
     num_tasks: int = 5
     """Number of tasks that the classes are dealt into."""
     class_order: OptionalText = None

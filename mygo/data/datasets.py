@@ -6,8 +6,11 @@ import shutil
 import struct
 import tempfile
 import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +18,6 @@ import torch
 
 from mygo.data.examples import ImageDataset, LabelledImages
 from mygo.errors import InputError
-
-DatasetName = Literal["digits", "fashion-mnist", "mnist", "kmnist", "cifar10", "cifar100"]
-DATASETS: tuple[str, ...] = get_args(DatasetName)
 
 DEBIAN_FOLDERS = {"fashion-mnist": Path("/usr/share/datasets/fashion-mnist")}
 """Where Debian's packages put a data set."""
@@ -49,21 +49,15 @@ DIGITS_TEST_EVERY = 5
 """Of scikit-learn's digits, which come without a split, every fifth image of each class is held out for testing."""
 
 
-def load_dataset(name: DatasetName, data_root: Path = Path("data")) -> ImageDataset:
+def load_dataset(name: str, data_root: Path = Path("data")) -> ImageDataset:
     """Load a data set by name: from ``data_root``, else from Debian's package, else by downloading to ``data_root``.
 
     Raises:
-        InputError: the data set is damaged, or is nowhere and cannot be downloaded.
+        InputError: there is no such data set, it is damaged, or is nowhere and cannot be downloaded.
     """
-    if name == "digits":
-        return load_digits()
-    if (
-        name in DEBIAN_FOLDERS
-        and not (data_root / TORCHVISION_CLASSES[name]).is_dir()
-        and DEBIAN_FOLDERS[name].is_dir()
-    ):
-        return load_idx_folder(name, DEBIAN_FOLDERS[name])
-    return load_torchvision(name, data_root)
+    if name not in DATASETS:
+        raise InputError(f"--dataset {name} is not known: choose from {', '.join(DATASETS)}.")
+    return DATASETS[name].load(data_root)
 
 
 def load_digits() -> ImageDataset:
@@ -90,6 +84,14 @@ def sklearn_file(name: str) -> Path:
     if not found:
         raise InputError(f"This scikit-learn has no file {name}: install the version in constraints.txt.")
     return found[0]
+
+
+def load_mnist_like(name: str, data_root: Path) -> ImageDataset:
+    """Load a data set of MNIST's form through torchvision from ``data_root``, else from Debian's package."""
+    folder = DEBIAN_FOLDERS.get(name)
+    if folder is not None and not (data_root / TORCHVISION_CLASSES[name]).is_dir() and folder.is_dir():
+        return load_idx_folder(name, folder)
+    return load_torchvision(name, data_root)
 
 
 def load_idx_folder(name: str, folder: Path) -> ImageDataset:
@@ -163,3 +165,31 @@ def _from_torchvision(dataset: Any) -> LabelledImages:
     images = torch.as_tensor(np.asarray(dataset.data))
     images = images.unsqueeze(1) if images.dim() == 3 else images.permute(0, 3, 1, 2).contiguous()
     return LabelledImages(images, torch.as_tensor(dataset.targets).long())
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set that is known by name."""
+
+    num_classes: int
+    load: Callable[[Path], ImageDataset]
+    """Returns it, given the folder in which data sets lie."""
+
+
+DATASETS = {
+    "digits": Dataset(10, lambda data_root: load_digits()),
+    "fashion-mnist": Dataset(10, partial(load_mnist_like, "fashion-mnist")),
+    "mnist": Dataset(10, partial(load_mnist_like, "mnist")),
+    "kmnist": Dataset(10, partial(load_mnist_like, "kmnist")),
+    "cifar10": Dataset(10, partial(load_torchvision, "cifar10")),
+    "cifar100": Dataset(100, partial(load_torchvision, "cifar100")),
+}
+
+
+def use_dataset(name: str, load: Callable[[Path], ImageDataset], num_classes: int) -> None:
+    """Let experiments name a data set of one's own.
+
+    ``load`` returns it, given ``--data-root``; its labels count up to ``num_classes``. A person's own images need none
+    of this: see `mygo.data.sources.read_source`.
+    """
+    DATASETS[name] = Dataset(num_classes, load)

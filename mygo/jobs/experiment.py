@@ -12,7 +12,7 @@ import mygo
 from mygo.baselines.registry import STRATEGIES
 from mygo.config.learner import LifeConfig
 from mygo.cycle import live
-from mygo.data.datasets import DATASETS, DatasetName, load_dataset
+from mygo.data.datasets import DATASETS, load_dataset
 from mygo.data.examples import with_validation
 from mygo.data.tasks import Task, TaskStream, deal_classes
 from mygo.errors import InputError
@@ -31,14 +31,13 @@ RESULTS_SCHEMA = 1
 SAVE_EVERY = 60.0
 LOCK_TIMEOUT_SECONDS = 30.0
 """How long a run waits for one that is being ended to let go of its folder."""
-NUM_CLASSES = {"digits": 10, "fashion-mnist": 10, "mnist": 10, "kmnist": 10, "cifar10": 10, "cifar100": 100}
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExperimentConfig:
     """Which strategies live through which stream of tasks."""
 
-    dataset: DatasetName = "digits"
+    dataset: str = "digits"
     """The data set."""
     num_tasks: int = 5
     """Number of tasks that the classes are dealt into."""
@@ -69,7 +68,7 @@ class ExperimentConfig:
 
     def tasks(self) -> list[Task]:
         """Return the stream's tasks."""
-        return deal_classes(NUM_CLASSES[self.dataset], self.num_tasks, self.class_order)
+        return deal_classes(DATASETS[self.dataset].num_classes, self.num_tasks, self.class_order)
 
 
 @dataclass(frozen=True)

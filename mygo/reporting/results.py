@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from mygo.baselines.registry import STRATEGIES
+from mygo.data.datasets import DATASETS
 from mygo.data.tasks import Task, deal_classes
 from mygo.errors import InputError
 from mygo.evaluate import Matrix
 from mygo.files import MANIFEST, read_json
-from mygo.jobs.experiment import NUM_CLASSES, RESULTS_SCHEMA, costs, summary
+from mygo.jobs.experiment import RESULTS_SCHEMA, costs, summary
 from mygo.learner.learner import Learner
 from mygo.reporting.terminal import printable
 
@@ -110,7 +111,7 @@ def _read_run(folder: Path) -> RunResults:
     def check() -> RunResults:
         config = content["config"]
         dataset = printable(config["dataset"])
-        names = content.get("class_names") or range(NUM_CLASSES[dataset])
+        names = content.get("class_names") or range(DATASETS[dataset].num_classes)
         tasks = deal_classes(len(names), config["num_tasks"], config["class_order"])
         results = _results(path, content, dataset, tasks, names, lives, notices)
         if not results.measured:

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from distributed.command import OnRay
 from distributed.run import class_order
 from mygo.config.settings import change, look_up
+from mygo.data.datasets import DATASETS
 from mygo.data.examples import ImageDataset, LabelledImages
 from mygo.data.tasks import TaskStream, deal_classes
 from mygo.errors import InputError
-from mygo.jobs.experiment import NUM_CLASSES, ExperimentConfig
+from mygo.jobs.experiment import ExperimentConfig
 
 PLAIN = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
 ANYTHING = st.recursive(PLAIN, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner))
@@ -99,6 +100,6 @@ def test_any_configuration_is_one_that_can_be_lived_or_is_refused(name: str, val
         assert_one_sentence(error)
     else:
         dealt = [c for task in config.tasks() for c in task.classes]
-        assert sorted(dealt) == list(range(NUM_CLASSES[config.dataset]))
+        assert sorted(dealt) == list(range(DATASETS[config.dataset].num_classes))
         values = [look_up(config, name) for name in NAMES]
         assert all(math.isfinite(value) for value in values if isinstance(value, int | float))
