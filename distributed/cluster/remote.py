@@ -24,6 +24,8 @@ RECONNECT_SECONDS = 300.0
 """How long a lost connection is tried again before the job is left to itself."""
 TUNNEL_SECONDS = 60.0
 DASHBOARD_PORT = 8265
+STAYS_HERE = [".*/", "/runs/", "/data/", "/docs/site/"]
+"""What of the working tree does not travel with a job, as .gitignore writes it: mygo/data/ does."""
 
 
 class ConnectionLostError(MygoError):
@@ -91,7 +93,7 @@ def submit(client: Any, flags: Sequence[str], out: Path | None) -> str:
     job: str = client.submit_job(
         entrypoint=f"python distributed/run.py {shlex.join(flags)}",
         submission_id=time.strftime("mygo-%Y%m%d-%H%M%S"),
-        runtime_env={"working_dir": str(REPOSITORY), "excludes": [".*/", "runs/", "data/"]},
+        runtime_env={"working_dir": str(REPOSITORY), "excludes": STAYS_HERE},
         metadata={"out": str(out)},
     )
     return job

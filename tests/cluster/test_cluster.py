@@ -138,7 +138,7 @@ def test_what_cannot_work_is_found_before_training_and_the_node_is_named(ray_clu
     assert re.search(r"Node 10\.77\.0\.1[23] does not see /tmp/private", private), private[-2000:]
     assert "ended with 2" in private
     assert not (cluster.shared / "many").exists()
-    changed = cluster.hosts.home(3) / "mygo" / "mygo" / "metrics.py"
+    changed = cluster.hosts.home(3) / "mygo" / "mygo" / "evaluate.py"
     original = changed.read_bytes()
     try:
         changed.write_bytes(original + b"\n# another version\n")

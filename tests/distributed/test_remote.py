@@ -5,10 +5,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from pathspec import PathSpec
 from ray.job_submission import JobStatus
 
 from distributed.cluster import remote
 from distributed.cluster.remote import ConnectionLostError, JobFailedError, check_before_connecting, follow, run_there
+from distributed.cluster.session import REPOSITORY
 from distributed.run import main
 from mygo.errors import InputError
 
@@ -116,3 +118,13 @@ def test_the_flags_for_the_cluster_are_those_that_are_not_about_reaching_it(
     monkeypatch.setattr(remote, "run_there", lambda *arguments: sent.extend(arguments))
     assert main(["--num-tasks", "2", "--cluster", str(cluster), "--out=/shared/out", "--sleep.steps", "3"]) == 0
     assert sent == [cluster, ["--num-tasks", "2", "--out=/shared/out", "--sleep.steps", "3"], Path("/shared/out"), None]
+
+
+def test_all_code_travels_with_a_job_and_what_a_run_leaves_does_not() -> None:
+    stays = PathSpec.from_lines("gitwildmatch", remote.STAYS_HERE)
+    files = [str(path.relative_to(REPOSITORY)) for path in (REPOSITORY / "mygo").rglob("*.py")]
+    assert "mygo/data/examples.py" in files
+    assert list(stays.match_files(files)) == []
+    assert stays.match_file("data/MNIST/raw")
+    assert stays.match_file("runs/first/results.json")
+    assert stays.match_file(".venv/bin/python")
