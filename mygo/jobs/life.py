@@ -22,10 +22,6 @@ if TYPE_CHECKING:
     from mygo.data.readers import Data
 
 
-ROWS_OF_A_MEMORY = 100
-"""Dreams that a memory makes at least of one block, on average: with fewer, calls take longer than what they do."""
-
-
 L = TypeVar("L", bound="Life")
 
 

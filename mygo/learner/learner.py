@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import torch
 
@@ -26,14 +26,6 @@ from mygo.networks.weights import fill, read_tensors, write_tensors
 from mygo.training.checkpoint import Checkpoint
 from mygo.training.precision import agreed
 from mygo.training.process_group import ProcessGroup
-
-if TYPE_CHECKING:
-    pass
-
-
-ROWS_OF_A_MEMORY = 100
-"""Dreams that a memory makes at least of one block, on average: with fewer, calls take longer than what they do."""
-
 
 L = TypeVar("L", bound="Learner")
 

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
 
 import torch
 
@@ -18,10 +17,6 @@ from mygo.memory.quality import Quality, recall, round_to_half_, stored_bytes
 from mygo.networks.generator import Generator, generator_named
 from mygo.networks.neocortex import Encoder, NeocortexNet, backbone_named, split
 from mygo.training.checkpoint import Checkpoint
-
-if TYPE_CHECKING:
-    pass
-
 
 NOTHING_LEARNED = "This life has learned no class yet: let it learn a task first."
 

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: safetensors named by their content, and a manifest that says which ones count."""
+"""The manifest of a learner's folder, which says which of its files count."""
 
 import hashlib
 import json
