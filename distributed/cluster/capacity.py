@@ -13,10 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray._private import ray_constants
-from ray._private.state import jobs
-from ray._private.state import state as cluster_state
-from ray.experimental.internal_kv import _internal_kv_get
 from ray.util.placement_group import (
     PlacementGroup,
     get_current_placement_group,
@@ -26,6 +22,7 @@ from ray.util.placement_group import (
 )
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
+from distributed.cluster import ray_internals
 from distributed.cluster.placement import Placement, place
 from mygo.errors import InputError
 from mygo.events import Journal, Notice
@@ -37,8 +34,6 @@ PATIENCE_SECONDS = 900.0
 SETUP_SECONDS = 180.0
 """How long to wait for machines that exist and on which Ray is being started."""
 NOTICE_AFTER_SECONDS = 5.0
-JOB_DIGITS = 8
-"""Hexadecimal digits at the end of a placement group's id that are the id of its job."""
 
 
 # -- what there is ----------------------------------------------------------------------------------------------------
@@ -52,7 +47,7 @@ def living_nodes() -> list[Mapping[str, Any]]:
 def resources_in_reach() -> dict[str, float]:
     """Return what the cluster has or, where autoscaling can add nodes, the most that it can grow to."""
     resources: dict[str, float] = dict(ray.cluster_resources())
-    for name, most in (cluster_state.get_max_resources_from_cluster_config() or {}).items():
+    for name, most in ray_internals.most_resources().items():
         resources[name] = max(resources.get(name, 0.0), float(most))
     return resources
 
@@ -75,9 +70,7 @@ def nodes_being_set_up(config: Path | None = None) -> list[str]:
     provider = json.loads(config.read_bytes())["provider"] if config.exists() else {}
     if provider.get("type") != "local":
         return []
-    report = json.loads(_internal_kv_get(ray_constants.DEBUG_AUTOSCALING_STATUS) or "{}").get("autoscaler_report", {})
-    settled = {address for address, _ in report.get("failed_nodes", [])}
-    settled |= {node["NodeManagerAddress"] for node in living_nodes()}
+    settled = {node["NodeManagerAddress"] for node in living_nodes()} | ray_internals.nodes_that_failed_to_start()
     return [address for address in provider["worker_ips"] if address not in settled]
 
 
@@ -258,10 +251,7 @@ def in_use() -> str:
     for amounts in held.values():
         in_groups.update(amounts)
     others = {kind: there.get(kind, 0) - free.get(kind, 0) - in_groups[kind] for kind in ("CPU", "GPU")}
-    named = {
-        str(job["JobID"]): f"{job['Entrypoint']} ({job['DriverIPAddress']}, process {job['DriverPid']})"
-        for job in jobs()
-    }
+    named = ray_internals.programs()
     parts = [f"{named.get(job, 'another program')} holds {amounts_in_words(amounts)}" for job, amounts in held.items()]
     if any(amount > 1e-6 for amount in others.values()):
         parts.append(f"other tasks and actors hold {amounts_in_words(others)}")
@@ -273,7 +263,7 @@ def held_by_jobs(groups: Any) -> dict[str, Counter[str]]:
     held: dict[str, Counter[str]] = {}
     for group in groups:
         if group["state"] == "CREATED":
-            amounts = held.setdefault(group["placement_group_id"][-JOB_DIGITS:], Counter())
+            amounts = held.setdefault(group["placement_group_id"][-ray_internals.JOB_DIGITS :], Counter())
             for bundle in group["bundles"].values():
                 amounts.update({kind: amount for kind, amount in bundle.items() if kind in ("CPU", "GPU")})
     return {job: amounts for job, amounts in held.items() if any(amounts.values())}

@@ -21,17 +21,16 @@ import ray
 import torch
 import torch.distributed as dist
 from ray import train
-from ray.train import RunConfig, ScalingConfig
 from ray.train.backend import Backend
-from ray.train.torch import TorchConfig, TorchTrainer, get_device
+from ray.train.torch import TorchConfig, TorchTrainer
 
 from distributed.cluster.capacity import Reservation, reserved, wish_for
 from distributed.cluster.interruption import Interruption, interruptible
 from distributed.cluster.placement import Placement
 from distributed.cluster.preflight import check_nodes, use_rays_interface
-from distributed.cluster.session import usable_cores
+from distributed.cluster.session import first_line, usable_cores
 from distributed.replay.dreamers import PooledDreams, start_dreamers
-from distributed.training.controller import Trainer
+from distributed.training.controller import GpusOfNodes, device_of_worker, gpus_to_take, take_gpu, trainer_in
 from distributed.training.relay import RelayedJournal, relay, stop_asked
 from distributed.work import Work, make_known, what_is_known
 from mygo.errors import InputError, MygoError, StoppedError
@@ -49,7 +48,12 @@ class WorkerTask:
     threads: int
     known: bytes
     """The networks and strategies that the driver knows by name."""
+    gpus: GpusOfNodes | None
+    """The GPUs that workers have to take by themselves."""
 
+
+TrainingFailure = train.WorkerGroupError | train.ControllerError
+"""That workers were lost, or could not start."""
 
 POLL_SECONDS = 0.5
 STOP_SECONDS = 20.0
@@ -106,7 +110,7 @@ def run_on_ray(
             except RoomForMoreError:
                 text = "There is room for more training workers: they start again, from the step just made."
                 journal(Restarted(text, "workers"))
-            except train.WorkerGroupError as failure:
+            except (train.WorkerGroupError, train.ControllerError) as failure:
                 raise_what_is_for_a_person(failure)
                 failures += 1
                 if failures > max_failures:
@@ -136,19 +140,13 @@ def fit(
     placement = room.placement
     dreamers = start_dreamers(room, mailbox)
     threads = placement.threads_per_worker
-    task = WorkerTask(work, dreamers, mailbox, threads=threads, known=what_is_known())
-    trainer = Trainer(
-        functools.partial(live_on_worker, task),
-        torch_config=OwnInterface(backend="nccl" if placement.use_gpu else "gloo"),
-        scaling_config=ScalingConfig(
-            num_workers=placement.num_workers,
-            use_gpu=placement.use_gpu,
-            resources_per_worker=placement.worker,
-        ),
-        # Lives resume from their own folders; a fresh name keeps Ray from resuming anything of its own.
-        run_config=RunConfig(name=f"fit-{uuid.uuid4().hex[:8]}", storage_path=str(ray_folder)),
-        room=room,
-    )
+    gpus = gpus_to_take(room)
+    task = WorkerTask(work, dreamers, mailbox, threads=threads, known=what_is_known(), gpus=gpus)
+    torch_config = OwnInterface(backend="nccl" if placement.use_gpu else "gloo")
+    torch_config.gpus = gpus
+    # Lives resume from their own folders; a fresh name keeps Ray from resuming anything of its own.
+    name = f"fit-{uuid.uuid4().hex[:8]}"
+    trainer = trainer_in(room, functools.partial(live_on_worker, task), torch_config, str(ray_folder), name)
     try:
         result: Any = fit_until_stopped(trainer, mailbox, room_for_more, work.how_to_go_on)
     finally:
@@ -200,8 +198,7 @@ def fit_until_stopped(
 
 def were_stopped(error: BaseException | None) -> bool:
     """Tell whether ``error`` is that of workers which were asked to save and end, and did."""
-    failures = error.worker_failures.values() if isinstance(error, train.WorkerGroupError) else ()
-    return any(isinstance(failure, StoppedError) for failure in failures)
+    return any(isinstance(failure, StoppedError) for failure in failures_of_workers(error).values())
 
 
 def stopped(interruption: Interruption, how: str, how_to_go_on: str) -> StoppedError:
@@ -213,6 +210,8 @@ def stopped(interruption: Interruption, how: str, how_to_go_on: str) -> StoppedE
 
 class OwnInterface(TorchConfig):
     """Torch's process group, over the network interface that Ray uses."""
+
+    gpus: GpusOfNodes | None = None
 
     @property
     def backend_cls(self) -> type[Backend]:
@@ -226,17 +225,18 @@ class OwnInterfaceBackend(TorchConfig().backend_cls):  # type: ignore[misc]
     def on_start(self, worker_group: Any, backend_config: Any) -> None:
         """Prepare the workers before the training function runs on them."""
         worker_group.execute(use_rays_interface)
+        worker_group.execute(take_gpu, backend_config.gpus)
         super().on_start(worker_group, backend_config)
 
 
-def raise_what_is_for_a_person(failure: train.WorkerGroupError) -> None:
+def raise_what_is_for_a_person(failure: TrainingFailure) -> None:
     """Raise what a worker raised on purpose, if that is why the group failed."""
-    for error in failure.worker_failures.values():
+    for error in failures_of_workers(failure).values():
         if isinstance(error, MygoError):
             raise error from failure
 
 
-def raise_when_used_up(failure: train.WorkerGroupError, max_failures: int, how_to_go_on: str) -> None:
+def raise_when_used_up(failure: TrainingFailure, max_failures: int, how_to_go_on: str) -> None:
     """End a run whose workers have failed too often; without any restart allowed, as they failed."""
     if not max_failures:
         raise failure
@@ -246,18 +246,27 @@ def raise_when_used_up(failure: train.WorkerGroupError, max_failures: int, how_t
     ) from failure
 
 
-def reason(failure: train.WorkerGroupError) -> str:
-    """Return a sentence that says which workers failed and how the first of them did."""
-    rank, error = min(failure.worker_failures.items())
-    lines = str(error).strip().splitlines() or [""]
-    return f"Worker {rank} of the training workers failed ({type(error).__name__}: {lines[0][:120]})."
+def reason(failure: TrainingFailure) -> str:
+    """Return a sentence that says which workers failed and how the first of them did, or why they did not start."""
+    failures = failures_of_workers(failure)
+    if not failures:
+        error: BaseException = getattr(failure, "controller_failure", failure)
+        return f"The training workers did not start ({first_line(error)})."
+    rank, first = min(failures.items())
+    lines = str(first).strip().splitlines() or [""]
+    return f"Worker {rank} of the training workers failed ({type(first).__name__}: {lines[0][:120]})."
+
+
+def failures_of_workers(failure: BaseException | None) -> dict[int, Exception]:
+    """Return what the workers raised, by their ranks, if that is what ``failure`` is about."""
+    return dict(failure.worker_failures) if isinstance(failure, train.WorkerGroupError) else {}
 
 
 def live_on_worker(task: WorkerTask) -> dict[str, Any]:
     """Do the work as one of the training workers."""
     make_known(task.known)
     journal = RelayedJournal(task.mailbox)
-    team = Ranks(get_device())
+    team = Ranks(device_of_worker(task.gpus))
     addresses = addresses_of(team)
     # A node may be smaller than the average one, or hold more workers: never more threads than it has cores.
     here = addresses[team.rank]
