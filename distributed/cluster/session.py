@@ -45,7 +45,8 @@ _HOST_AND_PORT = re.compile(r"([\w.-]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}")
 def worker_environment() -> dict[str, str]:
     """Return the variables of workers: they import from this repository first, then from the user's PYTHONPATH."""
     theirs = [str(Path(entry).resolve()) for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
-    return {
+    forced = {name: os.environ[name] for name in (ray_internals.FALLBACKS,) if name in os.environ}
+    return forced | {
         "OMP_NUM_THREADS": "1",  # unless a process asks for more: oversubscribed processes run many times slower
         "PYTHONPATH": os.pathsep.join([str(REPOSITORY), *(path for path in theirs if path != str(REPOSITORY))]),
     }
