@@ -106,6 +106,8 @@ def most_resources() -> Mapping[str, float]:
 def nodes_that_failed_to_start() -> set[str]:
     """Return the addresses of machines that `ray up` could not start. Otherwise none: they are waited for longer."""
     key = private("ray._private.ray_constants", "DEBUG_AUTOSCALING_STATUS")
+    if key is None:
+        return set()
     status = call_private("ray.experimental.internal_kv", "_internal_kv_get", key, otherwise=lambda: None)
     report = json.loads(status or "{}").get("autoscaler_report", {})
     return {address for address, _ in report.get("failed_nodes", [])}

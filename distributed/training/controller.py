@@ -95,11 +95,10 @@ def number_of_gpu() -> str:
     return str(number)
 
 
-def take_gpu(gpus: GpusOfNodes | None) -> None:
-    """Make this training worker see its GPU of ``gpus`` alone, if there are any; before PyTorch looks for GPUs."""
-    if gpus is not None:
-        here = gpus[ray.get_runtime_context().get_node_id()]
-        os.environ["CUDA_VISIBLE_DEVICES"] = here[train.get_context().get_local_rank()]
+def take_gpu(gpus: GpusOfNodes) -> None:
+    """Make this training worker see its GPU of ``gpus`` alone, before PyTorch looks for GPUs."""
+    here = gpus[ray.get_runtime_context().get_node_id()]
+    os.environ["CUDA_VISIBLE_DEVICES"] = here[train.get_context().get_local_rank()]
 
 
 def device_of_worker(gpus: GpusOfNodes | None) -> torch.device:

@@ -225,7 +225,8 @@ class OwnInterfaceBackend(TorchConfig().backend_cls):  # type: ignore[misc]
     def on_start(self, worker_group: Any, backend_config: Any) -> None:
         """Prepare the workers before the training function runs on them."""
         worker_group.execute(use_rays_interface)
-        worker_group.execute(take_gpu, backend_config.gpus)
+        if backend_config.gpus is not None:
+            worker_group.execute(take_gpu, backend_config.gpus)
         super().on_start(worker_group, backend_config)
 
 
