@@ -1,6 +1,8 @@
 # make run     set up, then the main job; pass flags with ARGS="--dataset fashion-mnist"
 # make test    set up, then lint, types and all fast tests; under 10 minutes
 # make test-slow   set up, then faults, clusters, sweeps and the main job at full size
+# make test-ray-fallbacks   set up, then what runs on Ray, without Ray's private names
+# make test-ray-versions    what leans on Ray's insides, with the oldest and the newest Ray that pyproject.toml admits
 # make scenario   set up, then a life from first photos to forgetting, as a person would use it; some 10 minutes
 # make docs    set up, then the documentation site in docs/site/
 # make setup   what all do first; quick when nothing changed
@@ -11,7 +13,7 @@ BIN := .venv/bin
 SLOW := tests/faults tests/cluster tests/tune tests/test_main_job.py tests/test_scenario.py
 STAMP := .venv/.installed
 
-.PHONY: run test test-slow scenario docs setup clean
+.PHONY: run test test-slow test-ray-fallbacks test-ray-versions scenario docs setup clean
 
 run: setup
 	$(BIN)/python distributed/run.py $(ARGS)
@@ -27,6 +29,12 @@ test: setup
 
 test-slow: setup
 	$(BIN)/pytest $(SLOW)
+
+test-ray-fallbacks: setup
+	MYGO_RAY_FALLBACKS=1 $(BIN)/pytest tests/distributed tests/tune/test_trial.py
+
+test-ray-versions:
+	PYTHON=$(PYTHON) tests/ray_versions.sh
 
 scenario: setup
 	$(BIN)/pytest -m scenario -s

@@ -15,7 +15,7 @@ from mygo.jobs.experiment import SAVE_EVERY
 from mygo.reporting.terminal import printable
 
 if TYPE_CHECKING:
-    from distributed.work import Work
+    from distributed.job import Job
 
 LONGEST_RANGE = 20
 """Characters of a range of workers."""
@@ -25,7 +25,7 @@ SMALL_SIDE = 8
 
 @dataclass(frozen=True, kw_only=True)
 class OnRay:
-    """How the work is spread and kept safe."""
+    """How the job is spread and kept safe."""
 
     num_workers: OptionalText = None
     """Training workers (DDP ranks): a number, or 1:4 for as many as there is room for at any time. By default one per
@@ -66,10 +66,10 @@ class OnRay:
         return int(fewest), int(most or fewest)
 
 
-def work_on_ray(
-    work: "Work", out: Path, flags: OnRay, console: Console, *, small: bool, compared: bool = False
+def run_job_on_ray(
+    job: "Job", out: Path, flags: OnRay, console: Console, *, small: bool, compared: bool = False
 ) -> dict[str, Any]:
-    """Do ``work`` on the Ray that is found or started, show it, leave its curves in ``out``, and return its results.
+    """Do ``job`` on the Ray that is found or started, show it, leave its curves in ``out``, and return its results.
 
     ``small`` says that its images are too small for more than one worker to be worth it, and ``compared`` that the
     results are those of strategies, of which each gets its row among TensorBoard's HPARAMS.
@@ -77,7 +77,7 @@ def work_on_ray(
     from distributed.cluster.capacity import cpus_of_nodes, resources_in_reach, wait_for_nodes
     from distributed.cluster.placement import place_at_most
     from distributed.cluster.session import ray_session
-    from distributed.metrics import PrometheusLogger
+    from distributed.prometheus import PrometheusLogger
     from distributed.training.trainer import run_on_ray
     from mygo.events import tee
     from mygo.reporting.console import ConsoleLogger, plain
@@ -90,10 +90,10 @@ def work_on_ray(
         workers = placement.num_workers if fewest == most else f"{fewest} to {placement.num_workers}"
         console.print(f"[dim]Training workers: {workers}, dreamers: {placement.num_dreamers}")
         board = TensorBoardLogger(out / "tensorboard")
-        metrics = PrometheusLogger(printable(out.name), dreams_per_step=work.learner.sleep.batch_size)
+        metrics = PrometheusLogger(printable(out.name), dreams_per_step=job.learner.sleep.batch_size)
         with closing(board), metrics, ConsoleLogger(console) as bars:
             on_event = tee(bars, board, metrics)
-            results = run_on_ray(work, placement, on_event, fewest=fewest, max_failures=flags.max_failures)
+            results = run_on_ray(job, placement, on_event, fewest=fewest, max_failures=flags.max_failures)
             if compared:
                 board.finish(results)
         return results

@@ -12,7 +12,7 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
-from distributed.command import SMALL_SIDE, OnRay, peek_flag, work_on_ray
+from distributed.command import SMALL_SIDE, OnRay, peek_flag, run_job_on_ray
 from mygo.cli.commands import Show
 from mygo.cli.flags import OptionalText, parse_flags
 from mygo.config.learner import LifeConfig
@@ -86,6 +86,6 @@ def learn(argv: list[str], console: Console) -> None:
             console.print(f"{len(source.unreadable) - SHOWN} more could not be read.", style="dim")
     shape = SavedLife.open(lesson.folder).image_shape if source is None else source.dataset.image_shape
     started = time.perf_counter()
-    work_on_ray(lesson, lesson.folder, flags, console, small=max(shape[1:]) <= SMALL_SIDE)
+    run_job_on_ray(lesson, lesson.folder, flags, console, small=max(shape[1:]) <= SMALL_SIDE)
     console.print(f"Taught in {time.perf_counter() - started:.0f} s.")
     Show(life=lesson.folder).run(console)

@@ -18,7 +18,7 @@ if __name__ == "__main__":  # started as a script: import from the repository in
 import tyro
 from rich.console import Console
 
-from distributed.command import OnRay, peek_flag, work_on_ray
+from distributed.command import OnRay, peek_flag, run_job_on_ray
 from mygo.cli.flags import OptionalPath, OptionalText, parse_flags
 from mygo.config.learner import LifeConfig
 from mygo.config.presets import preset
@@ -142,7 +142,7 @@ def run(arguments: Arguments, config: ExperimentConfig, console: Console) -> Non
     experiment.check_out(resume=arguments.resume)
 
     console.print(plain(f"Starting Ray; results go to {out}"), style="dim")
-    results = work_on_ray(experiment, out, arguments, console, small=config.dataset == "digits", compared=True)
+    results = run_job_on_ray(experiment, out, arguments, console, small=config.dataset == "digits", compared=True)
     console.print(results_table(results))
     console.print(plain(f"Results: {out / 'results.json'}. Curves: tensorboard --logdir {out / 'tensorboard'}"))
     show_report(out, console)

@@ -65,7 +65,7 @@ def nothing_starts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("COLUMNS", "80")
         patch.setenv("RAY_ADDRESS", "127.0.0.1:1")
         for module in (distributed.run, distributed.learn):
-            patch.setattr(module, "work_on_ray", reach)
+            patch.setattr(module, "run_job_on_ray", reach)
         patch.setattr(distributed.run, "run_on_cluster", reach)
         patch.setattr(distributed.cluster.session, "ray_session", reach)
         for module in (distributed.run, tune.sweep):

@@ -1,6 +1,7 @@
 """Who may import whom: packages in one direction, the floors of mygo from the top down, and no circle."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -97,6 +98,54 @@ def test_folders_classes_and_functions_stay_small_enough_to_be_seen_whole(packag
                 longest = LONGEST_CLASS if isinstance(node, ast.ClassDef) else LONGEST_FUNCTION
                 length = (node.end_lineno or 0) - node.lineno + 1
                 assert length <= longest, f"{module}.{node.name} has {length} lines"
+
+
+PRIVATE_NAMES_OF_RAY = REPOSITORY / "distributed" / "cluster" / "ray_internals.py"
+PRIVATE_PATH = re.compile(r"ray(\.\w+)*\._\w+(\.\w+)*")
+
+
+def private_names_of_ray(source: str) -> set[str]:
+    """Return the private names of Ray that ``source`` imports, reaches for, or spells out for a later import."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Attribute):
+            found.add(ast.unparse(node))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            found.add(node.value)
+        elif isinstance(node, ast.keyword) and node.arg is not None and node.arg.startswith("_"):
+            found.add(f"ray.{node.arg}")  # ray.init and others have private settings
+    return {name for name in found if PRIVATE_PATH.fullmatch(name) and not name.endswith("__")}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import ray._raylet",
+        "from ray import _private",
+        "from ray._private.state import jobs",
+        "from ray.train.v2._internal import callbacks",
+        "from ray.experimental.internal_kv import _internal_kv_get",
+        "ray._private.worker.global_worker",
+        "import_module('ray._private.utils')",
+        "ray.init('local', _temp_dir='/tmp')",
+    ],
+)
+def test_a_private_name_of_ray_is_found_in(line: str) -> None:
+    assert private_names_of_ray(line)
+
+
+def test_private_names_of_ray_stand_in_one_file() -> None:
+    assert (
+        private_names_of_ray("import ray.train\nfrom ray import tune\nray.get(self._private)\nray.__version__") == set()
+    )
+    assert len(private_names_of_ray(PRIVATE_NAMES_OF_RAY.read_text())) > 9
+    sources = [file for package in ("mygo", "distributed", "tune") for file in (REPOSITORY / package).rglob("*.py")]
+    found = {source: private_names_of_ray(source.read_text()) for source in sources if source != PRIVATE_NAMES_OF_RAY}
+    assert {source: names for source, names in found.items() if names} == {}
 
 
 def test_constraints_are_plain_pins() -> None:

@@ -149,7 +149,7 @@ def run_stages(
     from distributed.cluster.capacity import cpus_of_nodes
     from distributed.cluster.placement import place
     from distributed.cluster.preflight import check_nodes
-    from distributed.work import what_is_known
+    from distributed.job import pack_registries
     from tune.pictures import draw
     from tune.stages import Stages, ranked
     from tune.trial import Plan
@@ -157,7 +157,7 @@ def run_stages(
     resources = ray.cluster_resources()
     placement = place(resources, arguments.num_workers, arguments.num_dreamers, nodes=cpus_of_nodes(), most_threads=1)
     cache = None if arguments.own_memories else (arguments.memory_cache or out / "memories").resolve()
-    plan = Plan(base, out, cache, placement, what_is_known())
+    plan = Plan(base, out, cache, placement, pack_registries())
     check_nodes(Experiment(base, out, memory_cache=cache), placement)
     stages = Stages(plan, space, plan.concurrent_trials(resources), console)
     console.print(f"[dim]Trials at a time: {stages.concurrent}")

@@ -15,8 +15,8 @@ from filelock import FileLock
 from ray.tune import PlacementGroupFactory
 
 from distributed.cluster.placement import Placement
+from distributed.job import unpack_registries
 from distributed.training.trainer import run_on_ray
-from distributed.work import make_known
 from mygo.config.settings import change
 from mygo.cycle import settled
 from mygo.errors import InputError, MygoError
@@ -67,7 +67,7 @@ class Plan:
     """The store of memories, or None where every trial trains its own."""
     placement: Placement
     """What one trial gets."""
-    known: bytes | None = None
+    registries: bytes | None = None
     """The networks that the sweep's process knows by name; None for no more than come with MyGO."""
 
     def experiment(self, point: Point) -> Experiment:
@@ -147,8 +147,8 @@ class Plan:
 def run_trial(point: Point, plan: Plan) -> None:
     """Live the life of ``point`` as a trial of Tune; what goes wrong is also written down for the person."""
     file = plan.error_file(point)
-    if plan.known is not None:
-        make_known(plan.known)
+    if plan.registries is not None:
+        unpack_registries(plan.registries)
     file.unlink(missing_ok=True)
     plan.folder(point).mkdir(parents=True, exist_ok=True)
     try:
@@ -179,19 +179,19 @@ def live_and_report(point: Point, plan: Plan) -> None:
     if reported == num_tasks or was_stopped(plan.record_file(point)):
         return
 
-    def tell(event: Event) -> None:
+    def report_evaluation(event: Event) -> None:
         if isinstance(event, Evaluated):
             report(event.class_il)
 
     board = TensorBoardLogger(plan.tensorboard(point).parent, run=point.name)
     try:
         if plan.placement.num_workers > 1:
-            run_on_ray(experiment, plan.placement, tee(board, tell))
+            run_on_ray(experiment, plan.placement, tee(board, report_evaluation))
         else:
             torch.set_num_threads(1)
             # The memories that all trials wait for come first.
             os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
-            experiment.run(SingleProcess(plan.device), on_event=tee(board, tell))
+            experiment.run(SingleProcess(plan.device), on_event=tee(board, report_evaluation))
     finally:
         board.close()
 
@@ -216,8 +216,8 @@ def train_memories(point: Point, plan: Plan) -> None:
     They are the ones that `mygo.wake.memorise` would train at first. Whether one is good enough is for the trials to
     judge, which have fast learners.
     """
-    if plan.known is not None:
-        make_known(plan.known)
+    if plan.registries is not None:
+        unpack_registries(plan.registries)
     experiment = plan.experiment(point)
     if plan.memory_cache is None or experiment.config.life.dream_level == "features":
         return  # nothing is shared, or what is dreamt depends on what the first task's features became

@@ -13,10 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray._private import ray_constants
-from ray._private.state import jobs
-from ray._private.state import state as cluster_state
-from ray.experimental.internal_kv import _internal_kv_get
 from ray.util.placement_group import (
     PlacementGroup,
     get_current_placement_group,
@@ -26,6 +22,7 @@ from ray.util.placement_group import (
 )
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
+from distributed.cluster import ray_internals
 from distributed.cluster.placement import Placement, place
 from mygo.errors import InputError
 from mygo.events import EventHandler, Notice
@@ -37,8 +34,6 @@ PATIENCE_SECONDS = 900.0
 SETUP_SECONDS = 180.0
 """How long to wait for machines that exist and on which Ray is being started."""
 NOTICE_AFTER_SECONDS = 5.0
-JOB_DIGITS = 8
-"""Hexadecimal digits at the end of a placement group's id that are the id of its job."""
 
 
 # -- what there is ----------------------------------------------------------------------------------------------------
@@ -52,7 +47,7 @@ def living_nodes() -> list[Mapping[str, Any]]:
 def resources_in_reach() -> dict[str, float]:
     """Return what the cluster has or, where autoscaling can add nodes, the most that it can grow to."""
     resources: dict[str, float] = dict(ray.cluster_resources())
-    for name, most in (cluster_state.get_max_resources_from_cluster_config() or {}).items():
+    for name, most in ray_internals.most_resources().items():
         resources[name] = max(resources.get(name, 0.0), float(most))
     return resources
 
@@ -75,25 +70,23 @@ def nodes_being_set_up(config: Path | None = None) -> list[str]:
     provider = json.loads(config.read_bytes())["provider"] if config.exists() else {}
     if provider.get("type") != "local":
         return []
-    report = json.loads(_internal_kv_get(ray_constants.DEBUG_AUTOSCALING_STATUS) or "{}").get("autoscaler_report", {})
-    settled = {address for address, _ in report.get("failed_nodes", [])}
-    settled |= {node["NodeManagerAddress"] for node in living_nodes()}
+    settled = {node["NodeManagerAddress"] for node in living_nodes()} | ray_internals.nodes_that_failed_to_start()
     return [address for address in provider["worker_ips"] if address not in settled]
 
 
-def wait_for_nodes(num_workers: int | None, tell: Callable[[str], None]) -> None:
+def wait_for_nodes(num_workers: int | None, notify: Callable[[str], None]) -> None:
     """Wait for machines that `ray up` is still setting up, unless those that are there have room for ``num_workers``.
 
-    ``tell`` is told when there are any. One that fails to start is not waited for longer than `SETUP_SECONDS`.
+    ``notify`` is called back when there are any. One that fails to start is not waited for longer than `SETUP_SECONDS`.
     """
     deadline = time.monotonic() + SETUP_SECONDS
-    told = False
+    notified = False
     while (pending := nodes_being_set_up()) and time.monotonic() < deadline:
         if num_workers is not None and ray.cluster_resources().get("CPU", 0) >= num_workers:
             return
-        if not told:
-            tell(f"Waiting for nodes that are being set up: {', '.join(pending)}")
-            told = True
+        if not notified:
+            notify(f"Waiting for nodes that are being set up: {', '.join(pending)}")
+            notified = True
         time.sleep(1)
 
 
@@ -138,7 +131,7 @@ def reserved(most: Placement, fewest: int, on_event: EventHandler, *, lost: bool
         yield Reservation(most, current, first=1)
         return
     deadline = time.monotonic() + PATIENCE_SECONDS
-    told = ""
+    last_notice = ""
     waited = False
     while True:
         placement = fitting(most, fewest, waited=waited, lost=lost)
@@ -149,9 +142,9 @@ def reserved(most: Placement, fewest: int, on_event: EventHandler, *, lost: bool
                     return
                 waited = True
                 text = waiting_for(in_words(placement))
-                if text != told:
+                if text != last_notice:
                     on_event(Notice(text))
-                    told = text
+                    last_notice = text
                 if too_small_for(placement) and time.monotonic() > deadline:
                     raise InputError(
                         f"There was no room for {in_words(placement)} in {PATIENCE_SECONDS / 60:.0f} minutes: the "
@@ -190,7 +183,7 @@ def asked_for(placement: Placement) -> Iterator[PlacementGroup]:
 
 
 @contextmanager
-def wish_for(workers: int, each: Mapping[str, float]) -> Iterator[Callable[[], bool] | None]:
+def request_more_workers(workers: int, each: Mapping[str, float]) -> Iterator[Callable[[], bool] | None]:
     """Yield a function that asks for room for more training workers, and tells whether there is some for one of them.
 
     For no ``workers`` it is None. It asks from its first call on, so the room that a first group of workers was
@@ -258,10 +251,7 @@ def in_use() -> str:
     for amounts in held.values():
         in_groups.update(amounts)
     others = {kind: there.get(kind, 0) - free.get(kind, 0) - in_groups[kind] for kind in ("CPU", "GPU")}
-    named = {
-        str(job["JobID"]): f"{job['Entrypoint']} ({job['DriverIPAddress']}, process {job['DriverPid']})"
-        for job in jobs()
-    }
+    named = ray_internals.programs()
     parts = [f"{named.get(job, 'another program')} holds {amounts_in_words(amounts)}" for job, amounts in held.items()]
     if any(amount > 1e-6 for amount in others.values()):
         parts.append(f"other tasks and actors hold {amounts_in_words(others)}")
@@ -273,7 +263,7 @@ def held_by_jobs(groups: Any) -> dict[str, Counter[str]]:
     held: dict[str, Counter[str]] = {}
     for group in groups:
         if group["state"] == "CREATED":
-            amounts = held.setdefault(group["placement_group_id"][-JOB_DIGITS:], Counter())
+            amounts = held.setdefault(group["placement_group_id"][-ray_internals.JOB_DIGITS :], Counter())
             for bundle in group["bundles"].values():
                 amounts.update({kind: amount for kind, amount in bundle.items() if kind in ("CPU", "GPU")})
     return {job: amounts for job, amounts in held.items() if any(amounts.values())}

@@ -25,7 +25,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from distributed.cluster.capacity import living_nodes
 from distributed.cluster.placement import Placement
 from distributed.cluster.session import REPOSITORY
-from distributed.work import Work
+from distributed.job import Job
 from mygo.errors import InputError
 
 ANSWER_SECONDS = 120.0
@@ -48,8 +48,8 @@ class Answer:
     data_error: str | None
 
 
-def check_nodes(work: Work, placement: Placement) -> None:
-    """Make sure that every node sees the work's folders and data, and runs the code of this process.
+def check_nodes(job: Job, placement: Placement) -> None:
+    """Make sure that every node sees the job's folders and data, and runs the code of this process.
 
     Raises:
         InputError: a node does not; the message names it.
@@ -59,10 +59,10 @@ def check_nodes(work: Work, placement: Placement) -> None:
         return
     trains_on = "GPU" if placement.use_gpu else "CPU"
     readers = {node["NodeID"] for node in nodes if node["Resources"].get(trains_on, 0)}
-    folders = [folder for folder in (work.out, work.memory_cache) if folder is not None]
+    folders = [folder for folder in (job.out, job.memory_cache) if folder is not None]
     with ExitStack() as stack:
         markers = {stack.enter_context(marker_in(folder)): folder for folder in folders}
-        answers = ask(nodes, list(markers), lambda node: work.check_data if node in readers else None)
+        answers = ask(nodes, list(markers), lambda node: job.check_data if node in readers else None)
     for address, found in answers.items():
         complain_about_versions(address, found.versions)
         for marker in found.unseen:

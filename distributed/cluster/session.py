@@ -15,10 +15,10 @@ from typing import Any
 
 import grpc
 import ray
-from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
-from ray._private.utils import read_ray_address
 from ray.exceptions import AuthenticationError
 
+from distributed.cluster import ray_internals
+from distributed.cluster.ray_internals import default_temporary_folder
 from mygo.errors import InputError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -31,8 +31,6 @@ TRAIN_ENVIRONMENT = {
 
 ANSWER_SECONDS = 10.0
 """How long a cluster may take to answer."""
-CHECK_ALIVE = "/ray.rpc.NodeInfoGcsService/CheckAlive"
-"""The question of Ray's own health checks; without a token, a cluster that wants one refuses it."""
 TOKEN_WANTED = (
     "The Ray cluster refuses this client: set RAY_AUTH_MODE=token and put the cluster's token into ~/.ray/auth_token."
 )
@@ -47,7 +45,8 @@ _HOST_AND_PORT = re.compile(r"([\w.-]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}")
 def worker_environment() -> dict[str, str]:
     """Return the variables of workers: they import from this repository first, then from the user's PYTHONPATH."""
     theirs = [str(Path(entry).resolve()) for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
-    return {
+    forced = {name: os.environ[name] for name in (ray_internals.FALLBACKS,) if name in os.environ}
+    return forced | {
         "OMP_NUM_THREADS": "1",  # unless a process asks for more: oversubscribed processes run many times slower
         "PYTHONPATH": os.pathsep.join([str(REPOSITORY), *(path for path in theirs if path != str(REPOSITORY))]),
     }
@@ -84,7 +83,7 @@ def address_of_cluster() -> str | None:
         return wanted
     noted = None
     with suppress(OSError):  # another user's
-        noted = read_ray_address()
+        noted = ray_internals.noted_address()
     if noted and answers(noted):
         return noted
     if wanted == "auto":
@@ -113,7 +112,7 @@ def ask_head(address: str) -> grpc.StatusCode:
     """Ask the head of Ray's at ``address`` whether it is alive, without a token, and return how that went."""
     with grpc.insecure_channel(address) as channel:
         try:
-            channel.unary_unary(CHECK_ALIVE)(b"", timeout=ANSWER_SECONDS)
+            channel.unary_unary(ray_internals.CHECK_ALIVE)(b"", timeout=ANSWER_SECONDS)
         except grpc.RpcError as error:
             code: grpc.StatusCode = error.code()  # type: ignore[attr-defined]  # it is the call, too
             return code
@@ -127,7 +126,7 @@ def join(address: str, options: Mapping[str, Any]) -> None:
         InputError: it refuses this client, for its token, its version or another reason.
     """
     wants_token = not uses_tls() and ask_head(address) is grpc.StatusCode.UNAUTHENTICATED
-    if wants_token and not maybe_enable_token_auth_if_token_available(warn_if_disabled=False):
+    if wants_token and not ray_internals.use_token_of_this_machine():
         raise InputError(TOKEN_WANTED)
     try:
         ray.init(address, runtime_env={"env_vars": worker_environment()}, **options)
@@ -165,12 +164,11 @@ def start(num_cpus: int | None, dashboard: bool, options: Mapping[str, Any]) -> 
     if not has_home_for_token():
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     try:
-        with environment(worker_environment()):
+        with environment(worker_environment() | ({"RAY_TMPDIR": str(folder.parent)} if folder else {})):
             ray.init(
                 "local",
                 num_cpus=num_cpus or usable_cores(),
                 include_dashboard=dashboard,
-                _temp_dir=None if folder is None else str(folder),
                 **options,
             )
     except Exception as error:  # whatever this machine lacks
@@ -181,13 +179,8 @@ def start(num_cpus: int | None, dashboard: bool, options: Mapping[str, Any]) -> 
         ) from error
 
 
-def default_temporary_folder() -> Path:
-    """Return where Ray puts its sockets and logs by itself."""
-    return Path(os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp") / "ray"
-
-
 def temporary_folder() -> Path | None:
-    """Return the folder in which Ray can put its sockets and logs; None for its own choice, where that will do.
+    """Return the folder ``ray`` in which Ray can put its sockets and logs; None for its own choice, if that will do.
 
     It will not where the path is too long for a socket, or the folder is somebody else's.
 
@@ -199,7 +192,7 @@ def temporary_folder() -> Path | None:
         return None
     if os.environ.get("RAY_TMPDIR"):
         raise InputError(f"RAY_TMPDIR={os.environ['RAY_TMPDIR']} cannot be used ({why}): name another folder.")
-    others = [Path("/tmp/ray"), Path(f"/tmp/mygo-{os.getuid()}"), Path.home() / ".mygo-ray"]
+    others = [Path("/tmp/ray"), Path(f"/tmp/mygo-{os.getuid()}/ray"), Path.home() / ".mygo/ray"]
     for folder in others:
         if why_unusable(folder) is None:
             return folder

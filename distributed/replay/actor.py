@@ -10,32 +10,32 @@ if TYPE_CHECKING:
 
 
 class DreamerActor:
-    """A `BlockDreamer` that imports PyTorch and the networks when it is told to `prepare`, or else when first asked."""
+    """A `BlockDreamer` that imports PyTorch and the networks when `prepare` is called, or else at the first request."""
 
     def __init__(
-        self, threads: int, device: str = "cpu", mailbox: bytes | None = None, known: bytes | None = None
+        self, threads: int, device: str = "cpu", control: bytes | None = None, registries: bytes | None = None
     ) -> None:
-        """Dream with ``threads`` on ``device``, with networks that are ``known`` (see `distributed.work.make_known`).
+        """Dream with ``threads`` on ``device``, with pickled ``registries`` (see `distributed.job.unpack_registries`).
 
-        An actor that was started again says so in the pickled ``mailbox``.
+        An actor that was started again says so in the pickled ``control``.
         """
         self._arguments = threads, device
-        self._known = known
+        self._registries = registries
         self._dreamer: BlockDreamer | None = None
-        if mailbox is not None and ray.get_runtime_context().was_current_actor_reconstructed:
-            from distributed.training.relay import RelayedJournal
+        if control is not None and ray.get_runtime_context().was_current_actor_reconstructed:
+            from distributed.training.forwarding import EventForwarder
             from mygo.events import Restarted
 
             text = "A dreamer was lost and has started again; its dreams are the same."
-            RelayedJournal(cloudpickle.loads(mailbox))(Restarted(text, "dreamers"))
+            EventForwarder(cloudpickle.loads(control))(Restarted(text, "dreamers"))
 
     def prepare(self) -> None:
         """Be ready to dream."""
+        from distributed.job import unpack_registries
         from distributed.replay.block import BlockDreamer
-        from distributed.work import make_known
 
-        if self._dreamer is None and self._known is not None:
-            make_known(self._known)
+        if self._dreamer is None and self._registries is not None:
+            unpack_registries(self._registries)
         self._dreamer = self._dreamer or BlockDreamer(*self._arguments)
 
     def dream(self, request: "BlockRequest") -> "Arrays":

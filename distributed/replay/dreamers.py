@@ -15,9 +15,9 @@ import torch
 from ray import cloudpickle
 
 from distributed.cluster.capacity import Reservation
+from distributed.job import pack_registries
 from distributed.replay.actor import DreamerActor
 from distributed.replay.block import Arrays, BlockRequest
-from distributed.work import what_is_known
 from mygo.learner.learner import Learner
 from mygo.replay.dreams import Dreams, ReplaySchedule
 from mygo.training.process_group import ProcessGroup
@@ -26,10 +26,10 @@ BLOCKS_AHEAD = 4
 """Blocks that each dreamer has in flight or waiting for one rank: made, in the making, and being learned from."""
 
 
-def start_dreamers(room: Reservation, mailbox: Any = None) -> list[Any]:
+def start_dreamers(room: Reservation, control: Any = None) -> list[Any]:
     """Start the dreamer actors in their ``room``, which come back when they die, where the room is then.
 
-    Those that come back say so in ``mailbox``.
+    Those that come back say so in ``control``.
     """
     placement = room.placement
     actor: Any = ray.remote(
@@ -40,15 +40,15 @@ def start_dreamers(room: Reservation, mailbox: Any = None) -> list[Any]:
     )(DreamerActor)
     device = "cuda" if placement.use_gpu else "cpu"
     # Ray warns on the console of an actor that may restart and was given a handle as it is.
-    told = None if mailbox is None else cloudpickle.dumps(mailbox)
-    arguments = placement.threads_per_dreamer, device, told, what_is_known()
+    packed = None if control is None else cloudpickle.dumps(control)
+    arguments = placement.threads_per_dreamer, device, packed, pack_registries()
     return [
         actor.options(scheduling_strategy=room.strategy_of_dreamer(index)).remote(*arguments)
         for index in range(placement.num_dreamers)
     ]
 
 
-class PooledDreams:
+class ReplayPool:
     """Dreams made by a pool of dreamers while the student trains on earlier ones."""
 
     def __init__(self, dreamers: Sequence[Any]) -> None:

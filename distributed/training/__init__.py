@@ -1,1 +1,1 @@
-"""Ray Train: the trainer, its controller, and what workers and the driver tell each other."""
+"""Ray Train: the trainer, its controller, and the events and requests between workers and the driver."""

@@ -8,7 +8,7 @@ import pytest
 import ray
 from ray.util.placement_group import placement_group, remove_placement_group
 
-from distributed.cluster import capacity
+from distributed.cluster import capacity, ray_internals
 from distributed.cluster.capacity import Reservation, held_by_jobs, in_words, reserved
 from distributed.cluster.placement import place
 from mygo.errors import InputError
@@ -64,11 +64,10 @@ def test_a_run_holds_nothing_while_it_waits_and_says_who_holds_what_it_waits_for
         while not told:
             assert not got.wait(0.2)
         assert ray.available_resources()["CPU"] == 1
-        (job,) = {str(job["JobID"]) for job in capacity.jobs() if job["DriverPid"] == os.getpid()}
-        assert job == ray.get_runtime_context().get_job_id()
         text = texts(told)[0]
         assert "for 1 worker with 1 CPU, and 1 dreamer with 1 CPU: the cluster has 2 CPUs and 0 GPUs now" in text
-        assert f"process {os.getpid()}) holds 1 CPU" in text
+        holder = "another program" if ray_internals.fallbacks_forced() else f"process {os.getpid()})"
+        assert f"{holder} holds 1 CPU" in text
         assert not got.wait(2 * capacity.PATIENCE_SECONDS), "patience is for machines, not for others' work"
         remove_placement_group(other)
         assert got.wait(30)
@@ -136,8 +135,7 @@ def test_machines_that_ray_up_named_are_waited_for_until_they_join_or_fail(
     provider = {"type": "local", "head_ip": here, "worker_ips": [here, "192.0.2.8", "192.0.2.9"]}
     config.write_text(json.dumps({"provider": provider}))
     assert capacity.nodes_being_set_up(config) == ["192.0.2.8", "192.0.2.9"]
-    report = {"autoscaler_report": {"failed_nodes": [["192.0.2.8", "local.cluster.node"]]}}
-    monkeypatch.setattr(capacity, "_internal_kv_get", lambda key: json.dumps(report).encode())
+    monkeypatch.setattr(ray_internals, "nodes_that_failed_to_start", lambda: {"192.0.2.8"})
     assert capacity.nodes_being_set_up(config) == ["192.0.2.9"]
     config.write_text(json.dumps({"provider": {"type": "aws"}}))
     assert capacity.nodes_being_set_up(config) == []

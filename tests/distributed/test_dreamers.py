@@ -11,7 +11,7 @@ from distributed.cluster.capacity import Reservation
 from distributed.cluster.placement import place
 from distributed.replay.actor import DreamerActor
 from distributed.replay.block import BlockDreamer, BlockRequest
-from distributed.replay.dreamers import PooledDreams, start_dreamers
+from distributed.replay.dreamers import ReplayPool, start_dreamers
 from mygo.config.settings import change
 from mygo.data.tasks import Task
 from mygo.jobs.experiment import Experiment
@@ -54,8 +54,8 @@ def assert_equal(some: list[Dreams], others: list[Dreams]) -> None:
 
 
 @pytest.fixture
-def pools(ray_cluster: None) -> Iterator[dict[int, PooledDreams]]:
-    pools = {count: PooledDreams(start_dreamers(Reservation(place({"CPU": 1}, 1, count)))) for count in (1, 2, 4)}
+def pools(ray_cluster: None) -> Iterator[dict[int, ReplayPool]]:
+    pools = {count: ReplayPool(start_dreamers(Reservation(place({"CPU": 1}, 1, count)))) for count in (1, 2, 4)}
     yield pools
     for pool in pools.values():
         for dreamer in pool.dreamers:
@@ -63,7 +63,7 @@ def pools(ray_cluster: None) -> Iterator[dict[int, PooledDreams]]:
 
 
 def test_one_two_and_four_dreamers_dream_the_same_bits_as_the_process_itself(
-    asleep: Life, pools: dict[int, PooledDreams]
+    asleep: Life, pools: dict[int, ReplayPool]
 ) -> None:
     schedule = schedule_of(asleep)
     own = list(LocalReplay().dreams(asleep, schedule, SingleProcess()))
@@ -77,7 +77,7 @@ def test_a_dreamer_that_dies_comes_back_and_dreams_the_same(asleep: Life, ray_cl
     dreamers = [actor.remote(1) for _ in range(2)]
     schedule = schedule_of(asleep)
     own = list(LocalReplay().dreams(asleep, schedule, SingleProcess()))
-    dreams = PooledDreams(dreamers).dreams(asleep, schedule, SingleProcess())
+    dreams = ReplayPool(dreamers).dreams(asleep, schedule, SingleProcess())
     found = [next(dreams)]
     killed = ray.get(dreamers[0].pid.remote())
     os.kill(killed, signal.SIGKILL)
@@ -106,7 +106,7 @@ def test_a_bounded_number_of_blocks_is_in_flight(asleep: Life, ray_cluster: None
     asleep.save()
     schedule = schedule_of(asleep)
     assert schedule.blocks == 7
-    dreams = PooledDreams([dreamer]).dreams(asleep, schedule, SingleProcess())
+    dreams = ReplayPool([dreamer]).dreams(asleep, schedule, SingleProcess())
     assert dreamer.asked == 0
     next(dreams)
     assert dreamer.asked == 4
@@ -124,4 +124,4 @@ def test_a_request_for_another_task_than_the_saved_one_is_refused(asleep: Life) 
 def test_a_life_without_a_folder_cannot_use_a_pool(asleep: Life) -> None:
     asleep.folder = None
     with pytest.raises(RuntimeError, match="has none"):
-        next(PooledDreams([None]).dreams(asleep, schedule_of(asleep), SingleProcess()))
+        next(ReplayPool([None]).dreams(asleep, schedule_of(asleep), SingleProcess()))

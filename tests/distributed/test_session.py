@@ -14,7 +14,7 @@ import pytest
 import ray
 from ray.exceptions import AuthenticationError
 
-from distributed.cluster import session
+from distributed.cluster import ray_internals, session
 from distributed.cluster.session import (
     REPOSITORY,
     address_of_cluster,
@@ -58,7 +58,7 @@ def head_that_says(code: grpc.StatusCode) -> Iterator[str]:
 
     class Head(grpc.GenericRpcHandler):
         def service(self, call: Any) -> Any:
-            return grpc.unary_unary_rpc_method_handler(answer) if call.method == session.CHECK_ALIVE else None
+            return grpc.unary_unary_rpc_method_handler(answer) if call.method == ray_internals.CHECK_ALIVE else None
 
     server: Any = grpc.server(futures.ThreadPoolExecutor(1), handlers=[Head()])
     port = server.add_insecure_port("127.0.0.1:0")
@@ -75,7 +75,7 @@ def head() -> Iterator[str]:
 
 def leave_note(monkeypatch: pytest.MonkeyPatch, address: str | None) -> None:
     """Make it look as if `ray start` had noted a cluster at ``address``."""
-    monkeypatch.setattr(session, "read_ray_address", lambda: address)
+    monkeypatch.setattr(ray_internals, "noted_address", lambda: address)
 
 
 # -- which cluster ----------------------------------------------------------------------------------------------------
@@ -176,7 +176,7 @@ def test_a_cluster_that_wants_a_token_gets_the_one_of_this_machine_or_the_person
     asked: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     has_token = False
-    monkeypatch.setattr(session, "maybe_enable_token_auth_if_token_available", lambda **_: has_token)
+    monkeypatch.setattr(ray_internals, "use_token_of_this_machine", lambda: has_token)
     with head_that_says(grpc.StatusCode.UNAUTHENTICATED) as address:
         monkeypatch.setenv("RAY_ADDRESS", address)
         with pytest.raises(InputError, match="RAY_AUTH_MODE=token"), ray_session():

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 from ray import cloudpickle
-from ray.train import WorkerGroupError
+from ray.train import ControllerError, WorkerGroupError
 from torch import nn
 
 from distributed.cluster.placement import place
+from distributed.job import REGISTRIES
 from distributed.training import trainer as train
 from distributed.training.trainer import WorkersLostError, run_on_ray
-from distributed.work import REGISTRIES
 from mygo.baselines.registry import STRATEGIES, use_strategy
 from mygo.config.learner import LifeConfig, MemoryConfig
 from mygo.config.presets import preset
@@ -142,7 +142,8 @@ class Fits:
     def __call__(self, experiment: Experiment, *_: object) -> dict:
         self.calls += 1
         if self.failures:
-            raise WorkerGroupError("workers failed", {1: self.failures.pop(0)})
+            failure = self.failures.pop(0)
+            raise failure if isinstance(failure, ControllerError) else WorkerGroupError("workers failed", {1: failure})
         assert experiment.out is not None
         (experiment.out / "ray").mkdir(parents=True)
         return {"lived": True}
@@ -151,7 +152,7 @@ class Fits:
 def test_lost_workers_start_again_and_the_person_is_told(
     ray_cluster: None, tiny_experiment: Experiment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fits = Fits(RuntimeError("Connection closed by peer"), RuntimeError("again"))
+    fits = Fits(RuntimeError("Connection closed by peer"), ControllerError(TimeoutError("no such node\nmore")))
     monkeypatch.setattr(train, "fit", fits)
     events: list[Event] = []
     results = run_on_ray(tiny_experiment, place({"CPU": 2}, 2, 1), events.append, max_failures=2)
@@ -160,7 +161,7 @@ def test_lost_workers_start_again_and_the_person_is_told(
     assert [event.text for event in events if isinstance(event, Notice)] == [
         "Worker 1 of the training workers failed (RuntimeError: Connection closed by peer). "
         "Restart 1 of 2, from the last saved point.",
-        "Worker 1 of the training workers failed (RuntimeError: again). Restart 2 of 2, from the last saved point.",
+        "The training workers did not start (TimeoutError: no such node). Restart 2 of 2, from the last saved point.",
     ]
 
 

@@ -6,6 +6,9 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from benchmarks.processes import processes_of, start_run
 from distributed.run import parse
@@ -58,18 +61,16 @@ def place_of(folder: Path) -> tuple[int, str] | None:
     return manifest["tasks_learned"], manifest.get("checkpoint", {}).get("phase", "")
 
 
-def test_signals_within_phases_save_the_step_and_resume_ends_as_undisturbed(tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    code, _, _, killed = run_until((0, "memorise"), signal.SIGKILL, out)
-    assert code == -signal.SIGKILL
-    for place, number in (((1, "memorise"), signal.SIGINT), ((1, "consolidate"), signal.SIGTERM)):
-        code, said, took, ended = run_until(place, number, out, "--resume")
-        assert code == 128 + number, said
-        assert took < 30
-        assert left_of(ended, 30 - took) == {}
-        assert "Saved: run again with the same flags, --out and --resume" in said
-        assert "Traceback" not in said
-        assert place_of(out / "life" / "mygo") == place
+@pytest.fixture(scope="module")
+def undisturbed() -> dict[str, Any]:
+    """What the short life comes to without Ray and without a signal: one worker gives the same bits."""
+    config = ExperimentConfig(num_tasks=2, strategies=("mygo",), life=parse(SHORT).life)
+    result: dict[str, Any] = Experiment(config).run()["strategies"]["mygo"]
+    return result
+
+
+def assert_it_ends_as(undisturbed: dict[str, Any], out: Path) -> None:
+    """Resume the run in ``out`` to its end and compare what came of it."""
     resumed = subprocess.run(
         [sys.executable, "distributed/run.py", *SHORT, "--out", str(out), "--resume"],
         cwd=REPOSITORY,
@@ -78,10 +79,36 @@ def test_signals_within_phases_save_the_step_and_resume_ends_as_undisturbed(tmp_
         timeout=200,
     )
     assert (resumed.returncode, resumed.stderr) == (0, "")
+    found = json.loads((out / "results.json").read_text())["strategies"]["mygo"]
+    for key in ("accuracy_matrix", "label_fidelity", "frechet_distance"):
+        assert found[key] == undisturbed[key], key
+
+
+def test_signals_within_phases_save_the_step_and_resume_ends_as_undisturbed(
+    tmp_path: Path, undisturbed: dict[str, Any]
+) -> None:
+    out = tmp_path / "out"
+    for place, number, flags in (
+        ((0, "memorise"), signal.SIGINT, ()),
+        ((1, "consolidate"), signal.SIGTERM, ("--resume",)),
+    ):
+        code, said, took, ended = run_until(place, number, out, *flags)
+        assert code == 128 + number, said
+        assert took < 30
+        assert left_of(ended, 30 - took) == {}
+        assert "Saved: run again with the same flags, --out and --resume" in said
+        assert "Traceback" not in said
+        assert place_of(out / "life" / "mygo") == place
+    assert_it_ends_as(undisturbed, out)
+
+
+def test_a_run_that_was_killed_ends_as_undisturbed_and_leaves_no_process(
+    tmp_path: Path, undisturbed: dict[str, Any]
+) -> None:
+    out = tmp_path / "out"
+    code, _, _, killed = run_until((0, "memorise"), signal.SIGKILL, out)
+    assert code == -signal.SIGKILL
+    # At once, while workers of the killed run may still train and save: the resumed one waits for them, and goes on.
+    assert_it_ends_as(undisturbed, out)
     # Ray's agents saw within seconds that they were alone, and then tried for a minute to tell a Ray that was gone.
     assert left_of(killed, 90) == {}
-    found = json.loads((out / "results.json").read_text())["strategies"]["mygo"]
-    config = ExperimentConfig(num_tasks=2, strategies=("mygo",), life=parse(SHORT).life)
-    expected = Experiment(config).run()["strategies"]["mygo"]  # without Ray: one worker gives the same bits
-    for key in ("accuracy_matrix", "label_fidelity", "frechet_distance"):
-        assert found[key] == expected[key], key

@@ -1,4 +1,4 @@
-"""What training workers can do together."""
+"""A job: what training workers can do together, and the registries that they need for it."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +19,7 @@ REGISTRIES: tuple[dict[str, Any], ...] = (BACKBONES, GENERATORS, STRATEGIES)
 """What a person's own networks and strategies are made known in."""
 
 
-class Work(Protocol):
+class Job(Protocol):
     """An experiment or a lesson: every worker is given a copy, and all run it together."""
 
     @property
@@ -48,11 +48,11 @@ class Work(Protocol):
     def run(
         self, group: ProcessGroup, dreams: ReplaySource, on_event: EventHandler, stop: Callable[[], bool]
     ) -> dict[str, Any]:
-        """Do the work, going on where an earlier run ended, and return its results."""
+        """Do the job, going on where an earlier run ended, and return its results."""
 
 
-def what_is_known() -> bytes:
-    """Return the networks and strategies that this process knows by name, for `make_known` in others.
+def pack_registries() -> bytes:
+    """Return the networks and strategies that this process knows by name, for `unpack_registries` in others.
 
     A person's own are pickled by reference to the modules that define them, or by value where that is the script which
     was started.
@@ -61,8 +61,8 @@ def what_is_known() -> bytes:
     return pickled
 
 
-def make_known(pickled: bytes) -> None:
-    """Let this process know what another one knew, which pickled it with `what_is_known`.
+def unpack_registries(pickled: bytes) -> None:
+    """Let this process know what another one knew, which pickled it with `pack_registries`.
 
     Raises:
         InputError: a module of a person's own cannot be imported here.

@@ -12,8 +12,8 @@ import pytest
 import ray
 import torch
 
-from distributed import metrics
-from distributed.metrics import COUNTERS, GAUGES, PrometheusLogger
+from distributed import prometheus
+from distributed.prometheus import COUNTERS, GAUGES, PrometheusLogger
 from mygo.events import Dreamt, Evaluated, Event, Notice, PhaseEnded, Place, Progress, Restarted
 from mygo.memory.quality import MEANS
 
@@ -68,7 +68,7 @@ def sample(name: str, **labels: str) -> tuple[str, frozenset[str]]:
 def test_prometheus_reads_what_a_life_tells_and_as_long_as_it_holds(
     ray_cluster: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(metrics, "REFRESH_SECONDS", 0.3)
+    monkeypatch.setattr(prometheus, "REFRESH_SECONDS", 0.3)
     life = {"strategy": "mygo"}
     here = life | {"phase": "consolidate", "task": "2"}
     loss = sample("loss", **here, term="own_head")
@@ -116,11 +116,11 @@ def test_ray_tells_prometheus_where_to_look(ray_cluster: None) -> None:
 
 def test_without_ray_nothing_is_exported_and_nothing_fails() -> None:
     code = """
-from distributed.metrics import PrometheusLogger
+from distributed.prometheus import PrometheusLogger
 from mygo.events import Notice, Place, Progress
-with PrometheusLogger("alone", dreams_per_step=64) as journal:
-    journal(Progress(Place("mygo", 0, "adapt"), 0, 40, {"cross_entropy": 2.0}))
-    journal(Notice("A sentence to see."))
+with PrometheusLogger("alone", dreams_per_step=64) as on_event:
+    on_event(Progress(Place("mygo", 0, "adapt"), 0, 40, {"cross_entropy": 2.0}))
+    on_event(Notice("A sentence to see."))
 """
     ended = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, timeout=60)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")

@@ -1,4 +1,4 @@
-"""Prometheus: what a life tells, exported by Ray's metrics agent on the driver's node, under names ``ray_mygo_…``."""
+"""Prometheus: events as metrics, exported by Ray's metrics agent on the driver's node, under names ``ray_mygo_…``."""
 
 import threading
 
@@ -35,9 +35,9 @@ Labels = tuple[str, ...]
 
 
 class PrometheusLogger:
-    """Exports what lives tell through Ray's metrics; call it with each event, inside its block.
+    """An event handler (a callback) that exports events through Ray's metrics, inside its block.
 
-    Telling costs nothing but a dictionary's entry: a thread passes the values on. Where Ray exports no metrics, nobody
+    An event costs nothing but a dictionary's entry: a thread passes the values on. Where Ray exports no metrics, nobody
     sees them, and nothing else changes.
     """
 
@@ -63,7 +63,7 @@ class PrometheusLogger:
         self._refresher.join()
 
     def __call__(self, event: Event) -> None:
-        """Note ``event``."""
+        """Take ``event`` in."""
         match event:
             case Progress():
                 self._progress(event)
