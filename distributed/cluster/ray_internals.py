@@ -161,6 +161,9 @@ def own_trainer(group: PlacementGroup, bundles: Sequence[int]) -> type[Any] | No
         def _maybe_send_resource_request(self) -> None:
             pass
 
+        def _cancel_resource_request(self) -> None:  # Ray 2.56 would start that actor to tell it
+            pass
+
     return OwnTrainer
 
 
