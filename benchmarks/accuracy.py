@@ -30,7 +30,6 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path[0] = str(REPOSITORY)
 
 from benchmarks.inference import class_il_by_rule  # noqa: E402
-from benchmarks.lives import NO_FLOORS  # noqa: E402
 from benchmarks.report import table, write_report  # noqa: E402
 from mygo import sleep, wake  # noqa: E402
 from mygo.baselines import methods as baselines  # noqa: E402
@@ -100,11 +99,6 @@ def ablations(dataset: str) -> list[Row]:
             "a quarter of the GAN steps": fewer,
             "a quarter of the GAN steps, no warm start of generators": {**fewer, "memory.gan.warm_start": False},
             "a quarter of the GAN steps, no moving average of generators": {**fewer, "memory.gan.ema_decay": 0.0},
-            "a quarter of the GAN steps, dreaming features, without floors": {
-                **fewer,
-                "dream_level": "features",
-                **NO_FLOORS,
-            },
         }
     rows = [
         Row(name, "mygo", dataset, changes=settings, one_seed=True)

@@ -18,7 +18,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path[0] = str(REPOSITORY)
 
 from mygo.data.datasets import load_dataset  # noqa: E402
-from mygo.data.examples import LabelledImages  # noqa: E402
+from mygo.data.examples import Examples  # noqa: E402
 from mygo.data.tasks import Task, deal_classes  # noqa: E402
 from mygo.data.torchvision_shim import torchvision  # noqa: E402, F401  now it can be imported beside a CPU build of torch
 
@@ -34,10 +34,10 @@ MEAN, DEVIATION = 0.2860, 0.3530
 """What Avalanche's SplitFMNIST shifts and scales pixels by."""
 
 
-def examples_of(data: LabelledImages, task: Task) -> tuple[torch.Tensor, torch.Tensor]:
+def examples_of(data: Examples, task: Task) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the images [N, C, H, W] and the labels [N] of ``task``, as Avalanche's SplitFMNIST has them."""
     chosen = data[torch.isin(data.labels, torch.tensor(task.classes))]
-    return (chosen.images.float() / 255 - MEAN) / DEVIATION, chosen.labels
+    return (chosen.inputs.float() / 255 - MEAN) / DEVIATION, chosen.labels
 
 
 def live(data_root: Path, seed: int, epochs: int) -> dict[str, float]:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mygo.data.examples import LabelledImages, to_unit_range
+from mygo.data.examples import Examples, to_unit_range
 from mygo.jobs.life import Life
 from mygo.memory.quality import recall
 from mygo.networks.neocortex import NeocortexNet
@@ -21,7 +21,7 @@ Rule = Callable[[Tensor, Tensor], Tensor]
 """Scores [N, K] of all classes from features [N, F] and logits [N, K]."""
 
 
-def class_il_by_rule(life: Life, test: Sequence[LabelledImages]) -> dict[str, float]:
+def class_il_by_rule(life: Life, test: Sequence[Examples]) -> dict[str, float]:
     """Return the average class-IL accuracy of ``life`` on the ``test`` data of its tasks by each rule."""
     net = life.neocortex.cpu().eval()
     sizes = net.head_sizes
@@ -31,13 +31,11 @@ def class_il_by_rule(life: Life, test: Sequence[LabelledImages]) -> dict[str, fl
         for task, memory in enumerate(life.memories)
     ]
     rules = fitted_rules(
-        *seen(net, torch.cat([dreams.images for dreams in recalled])),
+        *seen(net, torch.cat([dreams.inputs for dreams in recalled])),
         torch.cat([dreams.labels + start for dreams, start in zip(recalled, starts, strict=True)]),
         torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes)),
     )
-    asked = [
-        (*seen(net, life.encode(data).images), data.labels + start) for data, start in zip(test, starts, strict=True)
-    ]
+    asked = [(*seen(net, data.inputs), data.labels + start) for data, start in zip(test, starts, strict=True)]
     return {
         name: mean(
             float((rule(features, logits).argmax(1) == labels).float().mean()) for features, logits, labels in asked

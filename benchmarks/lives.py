@@ -16,7 +16,7 @@ import torch
 from mygo import sleep, wake
 from mygo.config.learner import LifeConfig
 from mygo.config.settings import change
-from mygo.data.examples import LabelledImages
+from mygo.data.examples import Examples
 from mygo.data.tasks import Task
 from mygo.jobs.life import Life
 from mygo.learner.learner import Learner
@@ -163,11 +163,11 @@ class SameDreams:
             yield mine
 
 
-def data_of(count: int, classes: int, shape: SHAPE) -> LabelledImages:
+def data_of(count: int, classes: int, shape: SHAPE) -> Examples:
     """Return ``count`` random images."""
     rng = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (count, *shape), dtype=torch.uint8, generator=rng)
-    return LabelledImages(images, torch.arange(count) % classes)
+    return Examples(images, torch.arange(count) % classes)
 
 
 def life_of(config: LifeConfig, memories: int, classes: int, shape: SHAPE, folder: Path | None = None) -> Life:

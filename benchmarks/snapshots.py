@@ -22,7 +22,7 @@ sys.path[0] = str(REPOSITORY)
 from benchmarks.report import table, write_report  # noqa: E402
 from mygo.config.learner import LifeConfig  # noqa: E402
 from mygo.config.presets import preset  # noqa: E402
-from mygo.data.examples import LabelledImages  # noqa: E402
+from mygo.data.examples import Examples  # noqa: E402
 from mygo.data.tasks import Task  # noqa: E402
 from mygo.jobs.experiment import Experiment, ExperimentConfig  # noqa: E402
 from mygo.memory.gan import train_gan  # noqa: E402
@@ -59,9 +59,9 @@ class Watcher(NoCheckpoints):
             self.seen[steps] = self.measure(average)
 
 
-def trained_judge(task: Task, data: LabelledImages, life: LifeConfig, context: PhaseContext) -> NeocortexNet:
+def trained_judge(task: Task, data: Examples, life: LifeConfig, context: PhaseContext) -> NeocortexNet:
     """Return a network that learned ``task`` alone, from random weights; its one head is of number 0."""
-    judge = NeocortexNet(data.image_shape, life.backbone)
+    judge = NeocortexNet(data.input_shape, life.backbone)
     judge.add_task_head(len(task.classes))
     fit_features_and_head(
         judge, replace(task, index=0), data, context, (life.seed, "judge", task.index), life.wake.adapt_steps, life.wake

@@ -84,7 +84,7 @@ def learn(argv: list[str], console: Console) -> None:
             console.print(plain(text), style="dim")
         if len(source.unreadable) > SHOWN:
             console.print(f"{len(source.unreadable) - SHOWN} more could not be read.", style="dim")
-    shape = SavedLife.open(lesson.folder).image_shape if source is None else source.dataset.image_shape
+    shape = SavedLife.open(lesson.folder).input_shape if source is None else source.dataset.input_shape
     started = time.perf_counter()
     run_job_on_ray(lesson, lesson.folder, flags, console, small=max(shape[1:]) <= SMALL_SIDE)
     console.print(f"Taught in {time.perf_counter() - started:.0f} s.")

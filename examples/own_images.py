@@ -16,7 +16,7 @@ class Digits(Dataset[tuple[torch.Tensor, str]]):
         data = load_dataset("digits")
         self.pairs = [
             (image, data.class_names[label])
-            for image, label in zip(data.train.images, data.train.labels.tolist(), strict=True)
+            for image, label in zip(data.train.inputs, data.train.labels.tolist(), strict=True)
             if label in classes
         ]
 
@@ -36,7 +36,7 @@ def main() -> None:
 
     test = load_dataset("digits").test
     seen = test.labels < 5
-    predictions = life.predict(test.images[seen])
+    predictions = life.predict(test.inputs[seen])
     right = [name == str(label) for name, label in zip(predictions.names, test.labels[seen].tolist(), strict=True)]
     print(f"Right among all five, of images that it never saw: {sum(right) / len(right):.1%}")
     print(f"Dreams of a 0: {tuple(life.dream('0', 64).shape)}, made by a memory of {life.memory_bytes_for(0):,} bytes")

@@ -6,11 +6,11 @@ python examples/own_strategy.py
 import torch
 
 import mygo
-from mygo import LabelledImages, Learner, PhaseContext, Task
+from mygo import Examples, Learner, PhaseContext, Task
 from mygo.wake import learn
 
 
-def scaled_heads(life: Learner, task: Task, data: LabelledImages, context: PhaseContext) -> None:
+def scaled_heads(life: Learner, task: Task, data: Examples, context: PhaseContext) -> None:
     """Learn the task's head as MyGO does awake, then give all heads outputs of one scale, since nothing else will."""
     learn(life, task, data, context)
     with torch.no_grad():

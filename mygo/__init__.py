@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from mygo.config.presets import preset
     from mygo.config.settings import change
     from mygo.data.datasets import load_dataset, use_dataset
-    from mygo.data.examples import ImageDataset, LabelledImages
+    from mygo.data.examples import Examples, LabelledDataset
     from mygo.data.tasks import Task
     from mygo.jobs.experiment import Experiment, ExperimentConfig
     from mygo.jobs.life import Life
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 __version__ = "0.2.0"
 __all__ = [
+    "Examples",
     "Experiment",
     "ExperimentConfig",
     "Generator",
-    "ImageDataset",
-    "LabelledImages",
+    "LabelledDataset",
     "Learner",
     "Life",
     "LifeConfig",
@@ -46,7 +46,7 @@ _MODULES = {
     "mygo.config.presets": ("preset",),
     "mygo.config.settings": ("change",),
     "mygo.data.datasets": ("load_dataset", "use_dataset"),
-    "mygo.data.examples": ("ImageDataset", "LabelledImages"),
+    "mygo.data.examples": ("LabelledDataset", "Examples"),
     "mygo.data.tasks": ("Task",),
     "mygo.jobs.experiment": ("Experiment", "ExperimentConfig"),
     "mygo.jobs.life": ("Life",),

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from mygo.baselines.registry import Strategy
-from mygo.data.examples import LabelledImages
+from mygo.data.examples import Examples
 from mygo.data.tasks import Task, TaskStream
 from mygo.evaluate import accuracy_rows
 from mygo.events import Evaluated, PhaseEnded, Place
@@ -57,11 +57,10 @@ def sleep(life: Learner, strategy: Strategy, task: Task, context: PhaseContext) 
                 phase(life, task, here)
 
 
-def evaluate(life: Learner, task: Task, tests: Sequence[LabelledImages], context: PhaseContext) -> None:
+def evaluate(life: Learner, task: Task, tests: Sequence[Examples], context: PhaseContext) -> None:
     """Measure accuracy on held-out data of all tasks so far, and end the cycle."""
     with saved_phase(life, task, "evaluate", context):
-        perceived = [life.encode(test) for test in tests]
-        task_il, class_il, life.record.confusion = accuracy_rows(life.neocortex, perceived, context.group)
+        task_il, class_il, life.record.confusion = accuracy_rows(life.neocortex, tests, context.group)
         life.record.task_il.append(task_il)
         life.record.class_il.append(class_il)
         for lesson, within, among in zip(life.lessons, task_il, class_il, strict=True):

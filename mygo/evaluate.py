@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from mygo.data.examples import LabelledImages, to_unit_range
+from mygo.data.examples import Examples, network_input
 from mygo.learner.learner import Learner
 from mygo.memory.quality import recall
 from mygo.networks.neocortex import NeocortexNet
@@ -46,7 +46,7 @@ def backward_transfer(matrix: Matrix) -> float:
 
 @torch.no_grad()
 def accuracy_rows(
-    net: NeocortexNet, tests: Sequence[LabelledImages], group: ProcessGroup
+    net: NeocortexNet, tests: Sequence[Examples], group: ProcessGroup
 ) -> tuple[list[float], list[float], list[list[int]]]:
     """Return the (task-IL, class-IL) accuracies on each task's test data, measured in shares over the group's ranks.
 
@@ -65,8 +65,8 @@ def accuracy_rows(
             raise ValueError(f"task {task + 1} has no test data")
         stop = start + net.head_sizes[task]
         mine = test[share(len(test), group.rank, group.size)]
-        for images, labels in zip(mine.images.split(1000), mine.labels.split(1000), strict=True):
-            logits = net(to_unit_range(images.to(group.device))).cpu()
+        for images, labels in zip(mine.inputs.split(1000), mine.labels.split(1000), strict=True):
+            logits = net(network_input(images.to(group.device))).cpu()
             correct[0, task] += count_equal(logits[:, start:stop].argmax(1), labels)
             predictions = logits.argmax(1)
             correct[1, task] += count_equal(predictions, labels + start)
@@ -86,7 +86,7 @@ RECALLED = 200
 """Dreams of each class that recall is measured on."""
 
 
-def measure_recall(life: Learner, group: ProcessGroup) -> list[LabelledImages]:
+def measure_recall(life: Learner, group: ProcessGroup) -> list[Examples]:
     """Measure which share of each memory's dreams the network gives their class, and return the dreams."""
     sizes = life.neocortex.head_sizes
     recalled = [

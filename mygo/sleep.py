@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from mygo.config.learner import SleepConfig
-from mygo.data.examples import to_unit_range
+from mygo.data.examples import network_input
 from mygo.data.tasks import Task
 from mygo.learner.learner import Learner
 from mygo.networks.neocortex import NeocortexNet, OwnOutputs, own_outputs, stacked_heads, unstack_heads
@@ -34,7 +34,7 @@ def consolidate(life: Learner, task: Task, context: PhaseContext) -> None:
 
     def losses_of(network: Network, *tensors: Tensor) -> Losses:
         dreams = Dreams(*tensors)
-        features, logits = network(to_unit_range(dreams.images))
+        features, logits = network(network_input(dreams.inputs))
         losses = distillation_losses(logits, dreams, outputs, config, context.group)
         return losses | feature_losses(features, dreams, config, context.group)
 

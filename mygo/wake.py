@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from mygo import seeding
 from mygo.config.learner import MemoryConfig, WakeConfig
-from mygo.data.examples import LabelledImages, to_unit_range
+from mygo.data.examples import Examples, network_input
 from mygo.data.tasks import Task
 from mygo.errors import MemoryQualityError
 from mygo.events import Dreamt, Notice
@@ -39,7 +39,7 @@ class OneHead(nn.Module):
         return logits
 
 
-def learn(life: Learner, task: Task, data: LabelledImages, context: PhaseContext) -> None:
+def learn(life: Learner, task: Task, data: Examples, context: PhaseContext) -> None:
     """Train the task's head on the neocortex's features.
 
     A first task has nothing to protect and trains the features too. From then on they stay as they are, and every
@@ -49,9 +49,7 @@ def learn(life: Learner, task: Task, data: LabelledImages, context: PhaseContext
     key = life.key("learn")
     if len(life.lessons) == 1:
         fit_features_and_head(life.neocortex, task, data, context, key, config.adapt_steps, config)
-        life.freeze_front(data)
         return
-    data = life.encode(data)
     features = extract_features(life.neocortex, data, context.group.device)
     head = life.neocortex.classifiers[task.index]
     batches = EpochBatches.of(data.labels, config.batch_size, key, balanced=config.balance_classes)
@@ -64,7 +62,7 @@ def learn(life: Learner, task: Task, data: LabelledImages, context: PhaseContext
     train(head, losses_of, batches.shares_of(context.group), steps=config.head_steps, lr=config.lr, context=context)
 
 
-def adapt(life: Learner, task: Task, data: LabelledImages, context: PhaseContext) -> None:
+def adapt(life: Learner, task: Task, data: Examples, context: PhaseContext) -> None:
     """Train the fast learner, a full copy of the network, on the new task; it is the newest task's teacher in sleep.
 
     The first task was learned with its features, so there the neocortex is its own fast learner.
@@ -72,11 +70,10 @@ def adapt(life: Learner, task: Task, data: LabelledImages, context: PhaseContext
     config = life.config.wake
     life.fast_learner = copy.deepcopy(life.neocortex)
     if len(life.lessons) > 1:
-        data = life.encode(data)
         fit_features_and_head(life.fast_learner, task, data, context, life.key("adapt"), config.adapt_steps, config)
 
 
-def memorise(life: Learner, task: Task, data: LabelledImages, context: PhaseContext) -> None:
+def memorise(life: Learner, task: Task, data: Examples, context: PhaseContext) -> None:
     """Train the task's conditional GAN and keep its generator, which begins as the memory of it, or the one before.
 
     Raises:
@@ -84,11 +81,11 @@ def memorise(life: Learner, task: Task, data: LabelledImages, context: PhaseCont
     """
     known = life.memories[: task.index + 1]
     start = known[-1] if known and life.config.memory.gan.warm_start else None
-    life.keep_memory(task.index, *train_until_good_enough(life, task.index, life.encode(data), start, context))
+    life.keep_memory(task.index, *train_until_good_enough(life, task.index, data, start, context))
 
 
 def train_until_good_enough(
-    life: Learner, task: int, data: LabelledImages, start: Generator | None, context: PhaseContext
+    life: Learner, task: int, data: Examples, start: Generator | None, context: PhaseContext
 ) -> tuple[Generator, Quality]:
     """Return a generator trained on ``data`` whose dreams are faithful and diverse enough, and how good they are.
 
@@ -134,7 +131,7 @@ def memory_key(life: Learner, attempt: int = 0) -> seeding.Key:
 def trained_memory(
     life: Learner,
     num_classes: int,
-    data: LabelledImages,
+    data: Examples,
     key: seeding.Key,
     start: Generator | None,
     context: PhaseContext,
@@ -160,7 +157,7 @@ def trained_memory(
 def fit_features_and_head(
     net: NeocortexNet,
     task: Task,
-    data: LabelledImages,
+    data: Examples,
     context: Trainer,
     key: seeding.Key,
     steps: int,
@@ -171,7 +168,7 @@ def fit_features_and_head(
     data = data.to(context.group.device)
 
     def losses_of(network: Network, rows: Tensor) -> Losses:
-        errors = F.cross_entropy(network(to_unit_range(data.images[rows])), data.labels[rows], reduction="none")
+        errors = F.cross_entropy(network(network_input(data.inputs[rows])), data.labels[rows], reduction="none")
         return {"cross_entropy": batch_mean(errors, config.batch_size, context.group)}
 
     train(
@@ -185,6 +182,6 @@ def fit_features_and_head(
 
 
 @torch.no_grad()
-def extract_features(net: NeocortexNet, data: LabelledImages, device: torch.device) -> Tensor:
+def extract_features(net: NeocortexNet, data: Examples, device: torch.device) -> Tensor:
     """Return the features [N, feature_dim] of all images of ``data``."""
-    return torch.cat([net.features(to_unit_range(images.to(device))) for images in data.images.split(1000)])
+    return torch.cat([net.features(network_input(images.to(device))) for images in data.inputs.split(1000)])

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from mygo.config.learner import GanConfig, LifeConfig, MemoryConfig, SleepConfig, WakeConfig
-from mygo.data.examples import ImageDataset, LabelledImages
+from mygo.data.examples import Examples, LabelledDataset
 from mygo.jobs.experiment import Experiment, ExperimentConfig
 
 torch.set_num_threads(1)
@@ -34,15 +34,15 @@ def tiny_experiment(tiny_life: LifeConfig, tmp_path: Path) -> Experiment:
 
 
 @pytest.fixture
-def coloured_squares() -> ImageDataset:
+def coloured_squares() -> LabelledDataset:
     """Four classes of 8×8 images whose grey level tells the class, 20 to train on and 5 to test on of each."""
 
-    def part(per_class: int) -> LabelledImages:
+    def part(per_class: int) -> Examples:
         labels = torch.arange(4).repeat_interleave(per_class)
         images = (labels * 60 + 20).to(torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 8, 8).contiguous()
-        return LabelledImages(images, labels)
+        return Examples(images, labels)
 
-    return ImageDataset("squares", part(20), part(5), ("a", "b", "c", "d"))
+    return LabelledDataset("squares", part(20), part(5), ("a", "b", "c", "d"))
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from mygo.data.datasets import load_dataset
-from mygo.data.examples import LabelledImages
+from mygo.data.examples import Examples
 from mygo.jobs.life import Life
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -31,11 +31,11 @@ SETTINGS = ["--memory.gan.steps", "1200", "--sleep.steps", "800", "--wake.adapt-
 pytestmark = [pytest.mark.scenario, pytest.mark.timeout(3000)]
 
 
-def write_pictures(folder: Path, data: LabelledImages, classes: Sequence[int], count: int) -> Path:
+def write_pictures(folder: Path, data: Examples, classes: Sequence[int], count: int) -> Path:
     """Write ``count`` images of each class as PNG files, one folder per class, and return the folder."""
     for label in classes:
         (folder / NAMES[label]).mkdir(parents=True)
-        for number, image in enumerate(data.images[data.labels == label][:count]):
+        for number, image in enumerate(data.inputs[data.labels == label][:count]):
             Image.fromarray(image[0].numpy()).save(folder / NAMES[label] / f"{number:04}.png")
     return folder
 
@@ -111,7 +111,7 @@ def test_it_shows_dreams_reports_and_exports_what_it_knows(person: Person, tmp_p
     assert "pullover" in (person.life / "report.html").read_text()
 
     person.use("export", tmp_path / "life.onnx")
-    images = load_dataset("fashion-mnist").test.images[:100]
+    images = load_dataset("fashion-mnist").test.inputs[:100]
     (logits,) = onnxruntime.InferenceSession(tmp_path / "life.onnx").run(None, {"images": images.numpy()})
     ours = Life.open(person.life).predict(images).probabilities
     assert torch.allclose(torch.tensor(logits).softmax(1), ours, atol=1e-4)

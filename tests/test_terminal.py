@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from mygo.config.learner import LifeConfig
-from mygo.data.examples import LabelledImages
+from mygo.data.examples import Examples
 from mygo.jobs.life import Life
 from mygo.reporting.console import new_console, plain
 from mygo.reporting.terminal import CLOSED_PIPE, Sink, printable
@@ -35,13 +35,13 @@ def life(tiny_life: LifeConfig, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
     class Birds(torch.utils.data.Dataset):  # type: ignore[type-arg]
         classes = names
-        pairs = LabelledImages(images, torch.arange(60) % 3)
+        pairs = Examples(images, torch.arange(60) % 3)
 
         def __len__(self) -> int:
             return 60
 
         def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
-            return self.pairs.images[index], int(self.pairs.labels[index])
+            return self.pairs.inputs[index], int(self.pairs.labels[index])
 
     Life.create((1, 8, 8), folder, tiny_life).learn(Birds(), f"birds{ORDER}")
     return folder

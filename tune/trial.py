@@ -219,11 +219,11 @@ def train_memories(point: Point, plan: Plan) -> None:
     if plan.registries is not None:
         unpack_registries(plan.registries)
     experiment = plan.experiment(point)
-    if plan.memory_cache is None or experiment.config.life.dream_level == "features":
-        return  # nothing is shared, or what is dreamt depends on what the first task's features became
+    if plan.memory_cache is None:
+        return
     torch.set_num_threads(1)
     stream = experiment.open_stream()
-    life = Life(STRATEGY, experiment.config.life, stream.image_shape)
+    life = Life(STRATEGY, experiment.config.life, stream.input_shape)
     context = settled(life, PhaseContext(SingleProcess(plan.device), cache=MemoryCache(plan.memory_cache)))
     start = None
     for task in stream.tasks:

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from mygo import seeding
 from mygo.config.learner import WakeConfig
-from mygo.data.examples import LabelledImages, to_unit_range
+from mygo.data.examples import Examples, network_input
 from mygo.data.tasks import Task
 from mygo.learner.learner import Learner
 from mygo.memory.quality import memory_bytes_of
@@ -22,19 +22,19 @@ LWF_TEMPERATURE = 2.0
 """Temperature of the distillation of Learning without Forgetting (Li & Hoiem 2016, arXiv:1606.09282)."""
 
 
-def finetune(life: Learner, task: Task, data: LabelledImages, context: PhaseContext) -> None:
+def finetune(life: Learner, task: Task, data: Examples, context: PhaseContext) -> None:
     """Train features and the new head on the new task, and nothing else: the lower bound."""
     key = (life.config.seed, "finetune", task.index)
     fit_features_and_head(life.neocortex, task, data, context, key, life.config.baseline_steps, life.config.wake)
 
 
-def joint(life: Learner, task: Task, data: LabelledImages, context: PhaseContext) -> None:
+def joint(life: Learner, task: Task, data: Examples, context: PhaseContext) -> None:
     """Keep all real data and train on all of it: the upper bound."""
     life.exemplars.append(data)
     fit_all_heads(life, task, life.exemplars, context, "joint")
 
 
-def replay(life: Learner, task: Task, data: LabelledImages, context: PhaseContext) -> None:
+def replay(life: Learner, task: Task, data: Examples, context: PhaseContext) -> None:
     """Train on the new task and on real images kept of earlier ones, as many bytes a task as a generator takes."""
     fit_all_heads(life, task, [*life.exemplars, data], context, "replay", balanced=True)
     keep = max(1, memory_bytes_of(life.config.memory.gan, len(task.classes), data.image_shape) // data[:1].nbytes)
@@ -42,7 +42,7 @@ def replay(life: Learner, task: Task, data: LabelledImages, context: PhaseContex
     life.exemplars.append(data[order[:keep]])
 
 
-def learning_without_forgetting(life: Learner, task: Task, data: LabelledImages, context: PhaseContext) -> None:
+def learning_without_forgetting(life: Learner, task: Task, data: Examples, context: PhaseContext) -> None:
     """Train on the new task while the old heads keep answering on its images as they did before (Li & Hoiem 2016)."""
     config = life.config.wake
     if task.index == 0:
@@ -56,7 +56,7 @@ def learning_without_forgetting(life: Learner, task: Task, data: LabelledImages,
     old = sum(sizes[:-1])
 
     def losses_of(network: Network, rows: Tensor) -> Losses:
-        images = to_unit_range(data.images[rows])
+        images = network_input(data.inputs[rows])
         logits = network(images)
         errors = F.cross_entropy(logits[:, old:], data.labels[rows], reduction="none")
         with torch.no_grad():
@@ -76,7 +76,7 @@ def learning_without_forgetting(life: Learner, task: Task, data: LabelledImages,
 
 
 def fit_all_heads(
-    life: Learner, task: Task, parts: list[LabelledImages], context: PhaseContext, name: str, *, balanced: bool = False
+    life: Learner, task: Task, parts: list[Examples], context: PhaseContext, name: str, *, balanced: bool = False
 ) -> None:
     """Train the whole network with cross-entropy over all heads, on real examples of each task so far (``parts``).
 
@@ -85,8 +85,8 @@ def fit_all_heads(
     """
     config = life.config.wake
     sizes = life.neocortex.head_sizes
-    shifted = [LabelledImages(p.images, p.labels + sum(sizes[:i])) for i, p in enumerate(parts)]
-    data = LabelledImages.concatenate(shifted)
+    shifted = [Examples(p.inputs, p.labels + sum(sizes[:i])) for i, p in enumerate(parts)]
+    data = Examples.concatenate(shifted)
     weights = torch.cat([shares(p.labels, config) for p in parts]) if balanced else repeats(data.labels, config)
     data = data.to(context.group.device)
 
@@ -96,7 +96,7 @@ def fit_all_heads(
         return (drawn[share(config.batch_size, context.group.rank, context.group.size)],)
 
     def losses_of(network: Network, rows: Tensor) -> Losses:
-        errors = F.cross_entropy(network(to_unit_range(data.images[rows])), data.labels[rows], reduction="none")
+        errors = F.cross_entropy(network(network_input(data.inputs[rows])), data.labels[rows], reduction="none")
         return {"cross_entropy": batch_mean(errors, config.batch_size, context.group)}
 
     train(life.neocortex, losses_of, inputs_at, steps=life.config.baseline_steps, lr=config.lr, context=context)

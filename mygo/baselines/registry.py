@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 
 from mygo import sleep, wake
 from mygo.baselines import methods as baselines
-from mygo.data.examples import LabelledImages
+from mygo.data.examples import Examples
 from mygo.data.tasks import Task
 from mygo.learner.learner import Learner
 from mygo.phase import PhaseContext
 
-WakePhase = Callable[[Learner, Task, LabelledImages, PhaseContext], None]
+WakePhase = Callable[[Learner, Task, Examples, PhaseContext], None]
 SleepPhase = Callable[[Learner, Task, PhaseContext], None]
 
 

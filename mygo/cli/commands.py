@@ -335,7 +335,7 @@ class LifeFacts:
     folder: str
     strategy: str
     stream: str
-    image_shape: tuple[int, int, int]
+    image_shape: tuple[int, ...]
     """(C, H, W)."""
     backbone: str
     tasks: tuple[TaskFacts, ...]
@@ -369,7 +369,7 @@ def facts_of(life: "SavedLife") -> LifeFacts:
         folder=str(life.folder),
         strategy=life.strategy,
         stream=life.stream,
-        image_shape=life.image_shape,
+        image_shape=life.input_shape,
         backbone=life.config.backbone,
         tasks=tuple(task_facts(life, index) for index in range(len(life.lessons))),
         unfinished=unfinished(life),

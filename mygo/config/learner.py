@@ -129,21 +129,19 @@ class MemoryConfig:
         check_ranges(self, "memory", **floors, attempts=(1, MOST_PROCESSES))
 
 
-DreamLevel = Literal["pixels", "features"]
-
-
 @dataclass(frozen=True, kw_only=True)
 class LifeConfig:
     """Everything that decides what a learner becomes, given its stream of tasks."""
 
     seed: int = 0
     """Seed of every random draw."""
+    encoder: str = "auto"
+    """What turns inputs into the features that a life sees: none, for small images; auto, which is none for images of
+    at most 32 pixels and else the embedded one; or a name (see docs/encoders.md). It is frozen, and a life keeps it for
+    good."""
     backbone: str = "conv"
-    """The network of features: mlp (2 × 400 units), conv (small), resnet18, or one of your own: module:attribute, or a
-    name that `mygo.use_backbone` made known."""
-    dream_level: DreamLevel = "pixels"
-    """What memories dream: images (pixels) or, with a convolutional front that is frozen after the first task, its
-    feature maps (features); then dreams are not shifted."""
+    """The network of features: mlp (2 × 400 units), conv (small), resnet18, linear (none, the default behind an
+    encoder), or one of your own: module:attribute, or a name that `mygo.use_backbone` made known."""
     precision: AnyPrecision = "auto"
     """In which numbers networks multiply while they train and dream: float32, bfloat16 or auto; weights, losses and all
     evaluation are float32. With auto a life begins in bfloat16 where all of its workers have instructions for it, and
@@ -162,10 +160,6 @@ class LifeConfig:
         check_ranges(self, "", seed=(0, LARGEST_SEED))
         if self.precision not in get_args(AnyPrecision):
             raise InputError(f"--precision must be auto, float32 or bfloat16, not {self.precision!r}.")
-        if self.dream_level not in get_args(DreamLevel):
-            raise InputError(f"--dream-level must be pixels or features, not {self.dream_level!r}.")
-        if self.dream_level == "features" and self.backbone == "mlp":
-            raise InputError("--dream-level features needs a backbone with a convolutional front: conv or resnet18.")
 
     @property
     def identity(self) -> "LifeConfig":

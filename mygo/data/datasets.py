@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from mygo.data.examples import ImageDataset, LabelledImages
+from mygo.data.examples import Examples, LabelledDataset
 from mygo.errors import InputError
 
 DEBIAN_FOLDERS = {"fashion-mnist": Path("/usr/share/datasets/fashion-mnist")}
@@ -49,7 +49,7 @@ DIGITS_TEST_EVERY = 5
 """Of scikit-learn's digits, which come without a split, every fifth image of each class is held out for testing."""
 
 
-def load_dataset(name: str, data_root: Path = Path("data")) -> ImageDataset:
+def load_dataset(name: str, data_root: Path = Path("data")) -> LabelledDataset:
     """Load a data set by name: from ``data_root``, else from Debian's package, else by downloading to ``data_root``.
 
     Raises:
@@ -60,7 +60,7 @@ def load_dataset(name: str, data_root: Path = Path("data")) -> ImageDataset:
     return DATASETS[name].load(data_root)
 
 
-def load_digits() -> ImageDataset:
+def load_digits() -> LabelledDataset:
     """Return scikit-learn's 1,797 embedded images [1, 8, 8] of handwritten digits, with a fixed held-out fifth."""
     pixels, target = np.split(np.loadtxt(sklearn_file("digits.csv.gz"), delimiter=","), [64], axis=1)
     images = torch.from_numpy(np.round(pixels.reshape(-1, 1, 8, 8) * (255 / 16)).astype(np.uint8))
@@ -68,8 +68,8 @@ def load_digits() -> ImageDataset:
     held_out = torch.zeros(len(labels), dtype=torch.bool)
     for label in range(10):
         held_out[(labels == label).nonzero().squeeze(1)[::DIGITS_TEST_EVERY]] = True
-    everything = LabelledImages(images, labels)
-    return ImageDataset("digits", everything[~held_out], everything[held_out], tuple(str(d) for d in range(10)))
+    everything = Examples(images, labels)
+    return LabelledDataset("digits", everything[~held_out], everything[held_out], tuple(str(d) for d in range(10)))
 
 
 def sklearn_file(name: str) -> Path:
@@ -86,7 +86,7 @@ def sklearn_file(name: str) -> Path:
     return found[0]
 
 
-def load_mnist_like(name: str, data_root: Path) -> ImageDataset:
+def load_mnist_like(name: str, data_root: Path) -> LabelledDataset:
     """Load a data set of MNIST's form through torchvision from ``data_root``, else from Debian's package."""
     folder = DEBIAN_FOLDERS.get(name)
     if folder is not None and not (data_root / TORCHVISION_CLASSES[name]).is_dir() and folder.is_dir():
@@ -94,17 +94,17 @@ def load_mnist_like(name: str, data_root: Path) -> ImageDataset:
     return load_torchvision(name, data_root)
 
 
-def load_idx_folder(name: str, folder: Path) -> ImageDataset:
+def load_idx_folder(name: str, folder: Path) -> LabelledDataset:
     """Load the four gzipped IDX files of an MNIST-like data set from ``folder``."""
 
-    def part(prefix: str) -> LabelledImages:
+    def part(prefix: str) -> Examples:
         images = read_idx(folder / f"{prefix}-images-idx3-ubyte.gz", dims=3)
         labels = read_idx(folder / f"{prefix}-labels-idx1-ubyte.gz", dims=1)
         if len(images) != len(labels):
             raise InputError(f"{folder} holds {len(images)} {prefix} images but {len(labels)} labels: reinstall it.")
-        return LabelledImages(torch.from_numpy(images).unsqueeze(1), torch.from_numpy(labels.astype(np.int64)))
+        return Examples(torch.from_numpy(images).unsqueeze(1), torch.from_numpy(labels.astype(np.int64)))
 
-    return ImageDataset(name, part("train"), part("t10k"), DEBIAN_CLASSES[name])
+    return LabelledDataset(name, part("train"), part("t10k"), DEBIAN_CLASSES[name])
 
 
 def read_idx(path: Path, dims: int) -> npt.NDArray[np.uint8]:
@@ -123,7 +123,7 @@ def read_idx(path: Path, dims: int) -> npt.NDArray[np.uint8]:
     return values
 
 
-def load_torchvision(name: str, data_root: Path) -> ImageDataset:
+def load_torchvision(name: str, data_root: Path) -> LabelledDataset:
     """Load a data set through torchvision from ``data_root``, downloading it there when it is missing."""
     from mygo.data.torchvision_shim import torchvision
 
@@ -140,7 +140,7 @@ def load_torchvision(name: str, data_root: Path) -> ImageDataset:
         raise InputError(
             f"{name} in {data_root} is damaged ({type(error).__name__}: {error}): delete it there and run again."
         ) from error
-    return ImageDataset(name, _from_torchvision(train), _from_torchvision(test), tuple(map(str, train.classes)))
+    return LabelledDataset(name, _from_torchvision(train), _from_torchvision(test), tuple(map(str, train.classes)))
 
 
 def download(name: str, dataset_class: Any, data_root: Path) -> None:
@@ -161,10 +161,10 @@ def download(name: str, dataset_class: Any, data_root: Path) -> None:
         ) from error
 
 
-def _from_torchvision(dataset: Any) -> LabelledImages:
+def _from_torchvision(dataset: Any) -> Examples:
     images = torch.as_tensor(np.asarray(dataset.data))
     images = images.unsqueeze(1) if images.dim() == 3 else images.permute(0, 3, 1, 2).contiguous()
-    return LabelledImages(images, torch.as_tensor(dataset.targets).long())
+    return Examples(images, torch.as_tensor(dataset.targets).long())
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,7 @@ class Dataset:
     """A data set that is known by name."""
 
     num_classes: int
-    load: Callable[[Path], ImageDataset]
+    load: Callable[[Path], LabelledDataset]
     """Returns it, given the folder in which data sets lie."""
 
 
@@ -186,7 +186,7 @@ DATASETS = {
 }
 
 
-def use_dataset(name: str, load: Callable[[Path], ImageDataset], num_classes: int) -> None:
+def use_dataset(name: str, load: Callable[[Path], LabelledDataset], num_classes: int) -> None:
     """Let experiments name a data set of one's own.
 
     ``load`` returns it, given ``--data-root``; its labels count up to ``num_classes``. A person's own images need none

@@ -1,4 +1,4 @@
-"""Labelled images, held as uint8 tensors."""
+"""Labelled examples as learners take them: images as uint8 tensors, or feature vectors."""
 
 import hashlib
 from collections.abc import Callable
@@ -13,75 +13,95 @@ from mygo.errors import InputError
 
 ImageShape = tuple[int, int, int]
 """(C, H, W)."""
+InputShape = tuple[int, ...]
+"""What a learner sees: (C, H, W) of images, or (D,) of vectors."""
 
 
 @dataclass(frozen=True)
-class LabelledImages:
-    """Images uint8 [N, C, H, W] and their integer labels [N]."""
+class Examples:
+    """Inputs, images uint8 [N, C, H, W] or vectors float32 [N, D], and their integer labels [N]."""
 
-    images: Tensor
+    inputs: Tensor
     labels: Tensor
 
     def __post_init__(self) -> None:
-        if self.images.dtype != torch.uint8 or self.images.dim() != 4:
-            raise ValueError(f"images must be uint8 [N, C, H, W], not {self.images.dtype} {list(self.images.shape)}")
-        if self.labels.dtype != torch.int64 or self.labels.shape != self.images.shape[:1]:
+        form = self.inputs.dtype, self.inputs.dim()
+        if form not in ((torch.uint8, 4), (torch.float32, 2)):
             raise ValueError(
-                f"labels must be int64 [{len(self.images)}], not {self.labels.dtype} {list(self.labels.shape)}"
+                f"inputs must be images uint8 [N, C, H, W] or vectors float32 [N, D], not {self.inputs.dtype} "
+                f"{list(self.inputs.shape)}"
+            )
+        if self.labels.dtype != torch.int64 or self.labels.shape != self.inputs.shape[:1]:
+            raise ValueError(
+                f"labels must be int64 [{len(self.inputs)}], not {self.labels.dtype} {list(self.labels.shape)}"
             )
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitem__(self, index: Tensor | slice) -> "LabelledImages":
-        return LabelledImages(self.images[index], self.labels[index])
+    def __getitem__(self, index: Tensor | slice) -> "Examples":
+        return Examples(self.inputs[index], self.labels[index])
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the raw images, one per pixel and channel."""
-        return self.images.numel()
+        """Bytes of the inputs: of images one per pixel and channel, of vectors four per value."""
+        return self.inputs.nbytes
 
     @property
     def fingerprint(self) -> str:
-        """A hash of all pixels and labels, in their order."""
-        digest = hashlib.sha256(repr(tuple(self.images.shape)).encode())
-        for part in (self.images, self.labels):
+        """A hash of all inputs and labels, in their order."""
+        digest = hashlib.sha256(repr(tuple(self.inputs.shape)).encode())
+        for part in (self.inputs, self.labels):
             digest.update(part.cpu().contiguous().numpy().data)
         return digest.hexdigest()
 
     @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """(C, H, W)."""
-        _, channels, height, width = self.images.shape
+    def input_shape(self) -> InputShape:
+        """(C, H, W) or (D,)."""
+        return tuple(self.inputs.shape[1:])
+
+    @property
+    def image_shape(self) -> ImageShape:
+        """(C, H, W).
+
+        Raises:
+            ValueError: the inputs are vectors.
+        """
+        _, channels, height, width = self.inputs.shape
         return channels, height, width
 
-    def to(self, device: torch.device) -> "LabelledImages":
+    def to(self, device: torch.device) -> "Examples":
         """Return the same on ``device``."""
-        return LabelledImages(self.images.to(device), self.labels.to(device))
+        return Examples(self.inputs.to(device), self.labels.to(device))
 
     @staticmethod
-    def concatenate(parts: "list[LabelledImages]") -> "LabelledImages":
+    def concatenate(parts: "list[Examples]") -> "Examples":
         """Return all examples of ``parts`` in order."""
-        return LabelledImages(torch.cat([p.images for p in parts]), torch.cat([p.labels for p in parts]))
+        return Examples(torch.cat([p.inputs for p in parts]), torch.cat([p.labels for p in parts]))
 
 
 @dataclass(frozen=True)
-class ImageDataset:
-    """Training and held-out test images of the same classes; labels index ``class_names``."""
+class LabelledDataset:
+    """Training and held-out test examples of the same classes; labels index ``class_names``."""
 
     name: str
-    train: LabelledImages
-    test: LabelledImages
+    train: Examples
+    test: Examples
     class_names: tuple[str, ...]
 
     @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """(C, H, W)."""
-        return self.train.image_shape
+    def input_shape(self) -> InputShape:
+        """(C, H, W) of images, or (D,) of vectors."""
+        return self.train.input_shape
+
+
+def network_input(inputs: Tensor) -> Tensor:
+    """Return ``inputs`` as networks take them: uint8 images in [-1, 1], vectors as they are."""
+    return to_unit_range(inputs) if inputs.dtype == torch.uint8 else inputs
 
 
 def to_unit_range(images: Tensor) -> Tensor:
-    """Return uint8 ``images`` as float32 in [-1, 1], which is what every network here reads and writes."""
+    """Return uint8 ``images`` as float32 in [-1, 1], which is what every network for images reads and writes."""
     return images.float().div_(127.5).sub_(1.0)
 
 
@@ -90,7 +110,7 @@ def to_pixels(images: Tensor) -> Tensor:
     return images.add(1.0).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
 
 
-def with_validation(dataset: ImageDataset, share: float) -> ImageDataset:
+def with_validation(dataset: LabelledDataset, share: float) -> LabelledDataset:
     """Return ``dataset`` without its test images: a ``share`` of each class's training images takes their place.
 
     The cut is the same whatever a life's seed is. Both parts keep at least one image of every class.
@@ -102,7 +122,7 @@ def with_validation(dataset: ImageDataset, share: float) -> ImageDataset:
     return with_held_out(dataset, share, lambda label: ("validation", label))
 
 
-def with_held_out(dataset: ImageDataset, share: float, draw: Callable[[int], seeding.Key]) -> ImageDataset:
+def with_held_out(dataset: LabelledDataset, share: float, draw: Callable[[int], seeding.Key]) -> LabelledDataset:
     """Return ``dataset`` with a ``share`` of each class's training images as its test images, in place of its own.
 
     ``draw`` names the random draw for a label. Both parts keep at least one image of every class.
@@ -118,4 +138,4 @@ def with_held_out(dataset: ImageDataset, share: float, draw: Callable[[int], see
             raise InputError(f"Class {dataset.class_names[label]} has one training image: none can be held out.")
         count = min(max(1, round(share * len(rows))), len(rows) - 1)
         held_out[rows[torch.randperm(len(rows), generator=seeding.stream(*draw(label)))[:count]]] = True
-    return ImageDataset(dataset.name, dataset.train[~held_out], dataset.train[held_out], dataset.class_names)
+    return LabelledDataset(dataset.name, dataset.train[~held_out], dataset.train[held_out], dataset.class_names)

@@ -1,4 +1,4 @@
-"""A person's own images, from any source that `mygo.data.readers` knows, as an `ImageDataset` that a life can learn."""
+"""A person's own images, from any source that `mygo.data.readers` knows, as a `LabelledDataset` for a life to learn."""
 
 import itertools
 from collections import Counter
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mygo.data.examples import ImageDataset, LabelledImages, with_held_out
+from mygo.data.examples import Examples, LabelledDataset, with_held_out
 from mygo.data.folders import Folder, picture_files
 from mygo.data.images import (
     REMARKS,
@@ -40,7 +40,7 @@ UNREADABLE_SHARE = 0.1
 class Source:
     """What was read, and what a person should know about it."""
 
-    dataset: ImageDataset
+    dataset: LabelledDataset
     unreadable: tuple[str, ...] = ()
     """The images that could not be read, each with the reason."""
     notes: tuple[str, ...] = ()
@@ -109,7 +109,7 @@ def read_source(
     names = check_classes(source, parts, least)
     channels = check_channels(source, parts, image_shape)
     train, *test = (labelled(part, names, (channels, *size)) for part in parts)
-    dataset = ImageDataset(composed(name), train, test[0] if test else train[:0], names)
+    dataset = LabelledDataset(composed(name), train, test[0] if test else train[:0], names)
     if not test:
         dataset = with_held_out(dataset, held_out, lambda label: ("held out", names[label]))
     return Source(dataset, unreadable, (*notes, *notes_on(parts, size, channels)))
@@ -250,13 +250,13 @@ def check_channels(source: str, parts: Sequence[Part], image_shape: tuple[int, i
     return image_shape[0]
 
 
-def labelled(part: Part, names: Sequence[str], image_shape: tuple[int, int, int]) -> LabelledImages:
+def labelled(part: Part, names: Sequence[str], image_shape: tuple[int, int, int]) -> Examples:
     """Return the images of ``part``, class after class; grey ones get three equal channels where there are colours."""
     counts = torch.tensor([len(part.images[name]) for name in names])
     images = np.empty((len(part), *image_shape), np.uint8)
     for row, pixels in enumerate(itertools.chain.from_iterable(part.images[name] for name in names)):
         images[row] = pixels
-    return LabelledImages(torch.from_numpy(images), torch.arange(len(names)).repeat_interleave(counts))
+    return Examples(torch.from_numpy(images), torch.arange(len(names)).repeat_interleave(counts))
 
 
 def notes_on(parts: Sequence[Part], size: Size, channels: int) -> tuple[str, ...]:

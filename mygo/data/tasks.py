@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from mygo.data.examples import ImageDataset, LabelledImages
+from mygo.data.examples import Examples, LabelledDataset
 from mygo.errors import DataGoneError, InputError
 
 
@@ -51,9 +51,9 @@ class TaskStream:
     data is held out from training and stays.
     """
 
-    def __init__(self, dataset: ImageDataset, tasks: Sequence[Task]) -> None:
+    def __init__(self, dataset: LabelledDataset, tasks: Sequence[Task]) -> None:
         self.tasks = [replace(task, names=tuple(dataset.class_names[c] for c in task.classes)) for task in tasks]
-        self.image_shape = dataset.image_shape
+        self.input_shape = dataset.input_shape
         self.class_names = dataset.class_names
         self.test = [_examples_of(dataset.test, task) for task in tasks]
         self._waiting = {task.index: _examples_of(dataset.train, task) for task in self.tasks}
@@ -64,7 +64,7 @@ class TaskStream:
             self._waiting.pop(task.index, None)
         return self.tasks[count:]
 
-    def take_training_data(self, task: Task) -> LabelledImages:
+    def take_training_data(self, task: Task) -> Examples:
         """Give away the training data of ``task``.
 
         Raises:
@@ -75,7 +75,7 @@ class TaskStream:
         return self._waiting.pop(task.index)
 
 
-def _examples_of(data: LabelledImages, task: Task) -> LabelledImages:
+def _examples_of(data: Examples, task: Task) -> Examples:
     parts = [data[data.labels == c] for c in task.classes]
     labels = torch.cat([torch.full((len(part),), position) for position, part in enumerate(parts)])
-    return LabelledImages(torch.cat([part.images for part in parts]), labels)
+    return Examples(torch.cat([part.inputs for part in parts]), labels)

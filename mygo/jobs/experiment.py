@@ -13,7 +13,7 @@ from mygo.baselines.registry import STRATEGIES
 from mygo.config.learner import LifeConfig
 from mygo.cycle import live
 from mygo.data.datasets import DATASETS, load_dataset
-from mygo.data.examples import with_validation
+from mygo.data.examples import InputShape, with_validation
 from mygo.data.tasks import Task, TaskStream, deal_classes
 from mygo.errors import InputError
 from mygo.evaluate import average_accuracy, backward_transfer, forgetting
@@ -120,7 +120,7 @@ class Experiment:
         precision = self.config.life.precision
         for name in self.config.strategies:
             stream = self.open_stream()
-            life = self.open_life(name, stream.image_shape, lambda text: context.tell(Notice(text)))
+            life = self.open_life(name, stream.input_shape, lambda text: context.tell(Notice(text)))
             if life.precision == "auto":  # lives that are compared begin in the same
                 life.precision = precision
             live(life, STRATEGIES[name], stream, context)
@@ -193,9 +193,9 @@ class Experiment:
         return TaskStream(dataset, self.config.tasks())
 
     def open_life(
-        self, strategy: str, image_shape: tuple[int, int, int], tell: Callable[[str], None] = lambda text: None
+        self, strategy: str, input_shape: InputShape, tell: Callable[[str], None] = lambda text: None
     ) -> Learner:
-        """Return the saved life of ``strategy``, or a new one for images of ``image_shape``.
+        """Return the saved life of ``strategy``, or a new one for inputs of ``input_shape``.
 
         ``tell`` is told where its newest state is damaged and the one before is used.
 
@@ -204,7 +204,7 @@ class Experiment:
         """
         folder = None if self.out is None else self.out / "life" / strategy
         if folder is None or not Learner.exists(folder):
-            return Learner(strategy, self.config.life, image_shape, folder, self.stream)
+            return Learner(strategy, self.config.life, input_shape, folder, self.stream)
         life = Learner.open(folder, tell)
         wanted = self.config.life
         if life.config.identity != wanted.identity or life.stream != self.stream:

@@ -6,7 +6,7 @@ from contextlib import nullcontext
 import torch
 
 from mygo.cycle import settled
-from mygo.data.examples import LabelledImages
+from mygo.data.examples import Examples
 from mygo.data.tasks import Task
 from mygo.errors import InputError
 from mygo.evaluate import measure_recall
@@ -67,7 +67,7 @@ def take_out(life: Learner, class_name: str, context: PhaseContext) -> None:
     if kept:
         counts = [max(count, LEAST_RECALLED) if place in kept else 0 for place, count in enumerate(lesson.images)]
         old = recall(memory, counts, life.key("forget"))
-        data = LabelledImages(old.images, torch.tensor([kept.index(label) for label in old.labels.tolist()]))
+        data = Examples(old.inputs, torch.tensor([kept.index(label) for label in old.labels.tolist()]))
         here = context.at(Place(life.strategy, index, "memorise"))
         life.keep_memory(index, *train_until_good_enough(life, index, data, None, here))
         lesson.classes = tuple(lesson.classes[place] for place in kept)

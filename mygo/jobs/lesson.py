@@ -13,7 +13,7 @@ from mygo.baselines.registry import STRATEGIES
 from mygo.config.learner import LifeConfig
 from mygo.config.ranges import MOST_STEPS, check_ranges, check_share
 from mygo.cycle import saved_phase, settled, sleep, wake
-from mygo.data.examples import ImageDataset, LabelledImages
+from mygo.data.examples import Examples, LabelledDataset
 from mygo.data.sources import Source, read_source
 from mygo.data.spelling import composed
 from mygo.data.tasks import Task, TaskStream
@@ -170,7 +170,7 @@ class Lesson:
         if not Learner.exists(self.folder):
             if source is None:
                 raise InputError(f"{self.folder} holds no life yet: pass --data with images for it to learn.")
-            return Learner(STRATEGY, self.config or LifeConfig(), source.dataset.image_shape, self.folder)
+            return Learner(STRATEGY, self.config or LifeConfig(), source.dataset.input_shape, self.folder)
         life = Learner.open(self.folder, tell)
         if life.strategy != STRATEGY:
             raise InputError(f"{self.folder} is a life of the baseline {life.strategy}, which cannot be taught.")
@@ -293,26 +293,25 @@ def born_with(config: LifeConfig) -> set[tuple[str, object]]:
     gan = config.memory.gan
     return {
         ("backbone", config.backbone),
-        ("dream-level", config.dream_level),
         ("memory.gan.generator", gan.generator),
         ("memory.gan.latent-dim", gan.latent_dim),
         ("memory.gan.generator-width", gan.generator_width),
     }
 
 
-def nothing(life: Learner) -> ImageDataset:
+def nothing(life: Learner) -> LabelledDataset:
     """Return a data set without images, of those that ``life`` sees."""
-    empty = LabelledImages(torch.empty(0, *life.image_shape, dtype=torch.uint8), torch.empty(0, dtype=torch.int64))
-    return ImageDataset("nothing", empty, empty, ())
+    empty = Examples(torch.empty(0, *life.input_shape, dtype=torch.uint8), torch.empty(0, dtype=torch.int64))
+    return LabelledDataset("nothing", empty, empty, ())
 
 
-def stream_of(dataset: ImageDataset, index: int, classes: Sequence[str]) -> TaskStream:
+def stream_of(dataset: LabelledDataset, index: int, classes: Sequence[str]) -> TaskStream:
     """Return a stream of the one task number ``index``, with those images of ``dataset`` that show its ``classes``."""
     position = {name: place for place, name in enumerate(classes)}
     places = torch.tensor([position.get(name, -1) for name in dataset.class_names], dtype=torch.int64)
 
-    def own(part: LabelledImages) -> LabelledImages:
-        moved = LabelledImages(part.images, places[part.labels])
+    def own(part: Examples) -> Examples:
+        moved = Examples(part.inputs, places[part.labels])
         return moved[moved.labels >= 0]
 
     own_images = replace(dataset, train=own(dataset.train), test=own(dataset.test), class_names=tuple(classes))
@@ -335,7 +334,7 @@ def teach(life: Learner, stream: TaskStream, name: str, context: PhaseContext) -
     examine(life, task, stream.test[0], context)
 
 
-def examine(life: Learner, task: Task, held_out: LabelledImages, context: PhaseContext) -> None:
+def examine(life: Learner, task: Task, held_out: Examples, context: PhaseContext) -> None:
     """Measure how well ``task`` was learned, and all tasks are recalled, and end the cycle.
 
     Of ``task`` there are images ``held_out``; of the others there is nothing but dreams.
@@ -344,7 +343,7 @@ def examine(life: Learner, task: Task, held_out: LabelledImages, context: PhaseC
         recalled = measure_recall(life, context.group)
         if len(held_out):
             lesson = life.lessons[task.index]
-            tests = [*recalled[: task.index], life.encode(held_out)]
+            tests = [*recalled[: task.index], held_out]
             within, among, _ = accuracy_rows(life.neocortex, tests, context.group)
             lesson.task_il, lesson.class_il = within[-1], among[-1]
         life.finish_cycle()

@@ -107,8 +107,7 @@ class Life(Learner):
         if count < 1:
             raise InputError(f"The count of dreams must be at least 1, not {count}.")
         task = next(task for task, lesson in enumerate(self.lessons) if class_name in lesson.classes)
-        if task >= len(self.memories) or self.encoder is not None:
-            what = "feature maps, which are no pictures" if self.encoder is not None else "nothing of this class"
-            raise InputError(f"This life dreams {what}.")
+        if task >= len(self.memories):
+            raise InputError("This life dreams nothing of this class.")
         counts = [count if name == class_name else 0 for name in self.lessons[task].classes]
-        return recall(self.memories[task], counts, (seed, "look", class_name)).images
+        return recall(self.memories[task], counts, (seed, "look", class_name)).inputs

@@ -74,6 +74,6 @@ def _traced(life: Learner, class_names: Sequence[str]) -> ExportedProgram:
     classifier = Classifier(life)
     if class_names and len(class_names) != (classes := sum(life.neocortex.head_sizes)):
         raise InputError(f"{len(class_names)} class names were given for {classes} classes: name every class once.")
-    example = torch.zeros(2, *life.image_shape, dtype=torch.uint8)
+    example = torch.zeros(2, *life.input_shape, dtype=torch.uint8)
     with torch.no_grad():
         return torch.export.export(classifier, (example,), dynamic_shapes=SHAPES)

@@ -12,16 +12,16 @@ from typing import Any, TypeVar
 import torch
 
 from mygo.config.learner import LifeConfig
-from mygo.data.examples import LabelledImages
+from mygo.data.examples import Examples, InputShape
 from mygo.errors import InputError
 from mygo.files import MANIFEST
-from mygo.learner.saved import SCHEMA, SavedLife, newest
+from mygo.learner.saved import SCHEMA, SHAPE, SavedLife, newest
 from mygo.learner.state import LearnerState
 from mygo.learner.storage import PREVIOUS, checksum, read_manifest, write_manifest
 from mygo.memory.quality import stored_tensors
 from mygo.networks import names
 from mygo.networks.generator import build_generator
-from mygo.networks.neocortex import Encoder, NeocortexNet, behind
+from mygo.networks.neocortex import NeocortexNet
 from mygo.networks.weights import fill, read_tensors, write_tensors
 from mygo.training.checkpoint import Checkpoint
 from mygo.training.precision import agreed
@@ -41,11 +41,11 @@ class Learner(LearnerState):
         self,
         strategy: str,
         config: LifeConfig,
-        image_shape: tuple[int, int, int],
+        input_shape: InputShape,
         folder: Path | None = None,
         stream: str = "",
     ) -> None:
-        super().__init__(strategy, config, image_shape, stream)
+        super().__init__(strategy, config, input_shape, stream)
         self.folder = folder
         self._written: dict[str, Any] = {}
         """The manifest that was written or read last."""
@@ -87,7 +87,7 @@ class Learner(LearnerState):
             "stream": self.stream,
             "config": asdict(self.config),
             "precision": self.precision,
-            "image_shape": list(self.image_shape),
+            SHAPE: list(self.input_shape),
             "head_sizes": self.neocortex.head_sizes,
             "tasks_learned": self.tasks_learned,
             "cycles": self.cycles,
@@ -96,14 +96,13 @@ class Learner(LearnerState):
             "lessons": [asdict(lesson) for lesson in self.lessons],
             "record": asdict(self.record),
             "files": {
-                "encoder": write("encoder", self.encoder.state_dict()) if self.encoder else None,
                 "neocortex": write("neocortex", self.neocortex.state_dict()),
                 "fast_learner": write("fast-learner", self.fast_learner.state_dict()) if self.fast_learner else None,
                 "memories": [
                     write(f"memory-{task}", stored_tensors(memory)) for task, memory in enumerate(self.memories)
                 ],
                 "exemplars": [
-                    write(f"exemplars-{task}", {"images": kept.images, "labels": kept.labels})
+                    write(f"exemplars-{task}", {"images": kept.inputs, "labels": kept.labels})
                     for task, kept in enumerate(self.exemplars)
                 ],
             },
@@ -155,21 +154,18 @@ class Learner(LearnerState):
         saved = SavedLife.of(folder, manifest)
         config, sizes, files = saved.config, saved.head_sizes, manifest["files"]
         names.refuse_code_in(folder, config.backbone, config.memory.gan.generator)
-        life = cls(saved.strategy, config, saved.image_shape, folder, saved.stream)
+        life = cls(saved.strategy, config, saved.input_shape, folder, saved.stream)
         life.precision = saved.precision
-        if files["encoder"]:
-            tensors = read_tensors(folder, files["encoder"])
-            life.encoder = fill(lambda: Encoder(saved.image_shape, config.backbone), tensors)
         life.neocortex = life._read_network(files["neocortex"], sizes)
         if files["fast_learner"]:
             life.fast_learner = life._read_network(files["fast_learner"], sizes)
         for name, size in zip(files["memories"], sizes, strict=False):
-            build = functools.partial(build_generator, config.memory.gan, size, life.neocortex.image_shape)
+            build = functools.partial(build_generator, config.memory.gan, size, life.image_shape)
             memory = fill(build, read_tensors(folder, name), torch.half)
             life.memories.append(memory.eval().requires_grad_(False))
         for name in files["exemplars"]:
             kept = read_tensors(folder, name)
-            life.exemplars.append(LabelledImages(kept["images"], kept["labels"]))
+            life.exemplars.append(Examples(kept["images"], kept["labels"]))
         for field_name in ("record", "lessons", "tasks_learned", "cycles", "current", "phases_done"):
             setattr(life, field_name, getattr(saved, field_name))
         if saved.checkpoint is not None:
@@ -182,10 +178,7 @@ class Learner(LearnerState):
             raise ValueError("a life without a folder has nothing to read")
 
         def build() -> NeocortexNet:
-            if self.encoder is None:
-                net = NeocortexNet(self.image_shape, self.config.backbone)
-            else:
-                net = behind(self.encoder, self.image_shape, self.config.backbone)
+            net = NeocortexNet(self.input_shape, self.config.backbone)
             for size in head_sizes:
                 net.add_task_head(size)
             return net

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from mygo.data.examples import ImageShape, to_unit_range
+from mygo.data.examples import ImageShape, network_input
 from mygo.data.images import as_picture, as_pixels, is_image_shape, reason, with_channels
 from mygo.data.spelling import composed
 from mygo.errors import InputError
@@ -56,15 +56,13 @@ class Classifier(nn.Module):
         super().__init__()
         if not life.neocortex.head_sizes:
             raise InputError(NOTHING_LEARNED)
-        self.image_shape = life.image_shape
-        self.encoder = copy.deepcopy(life.encoder)
+        self.input_shape = life.input_shape
         self.neocortex = copy.deepcopy(life.neocortex)
         self.cpu().eval().requires_grad_(False)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits [N, K] over all classes learned, head after head, for ``images`` uint8 [N, C, H, W]."""
-        perceived = images if self.encoder is None else self.encoder(images)
-        logits: Tensor = self.neocortex(to_unit_range(perceived))
+        logits: Tensor = self.neocortex(network_input(images))
         return logits
 
 

@@ -10,6 +10,7 @@ from typing import Any, TypeVar, get_args
 
 from mygo.config.learner import AnyPrecision, LifeConfig
 from mygo.config.settings import overlay
+from mygo.data.examples import InputShape
 from mygo.errors import InputError
 from mygo.files import MANIFEST
 from mygo.learner.records import Record, TaskRecord
@@ -20,6 +21,8 @@ from mygo.training.checkpoint import Checkpoint
 T = TypeVar("T")
 SCHEMA = 3
 """Version of the life folder."""
+SHAPE = "image_shape"
+"""Where a manifest has the shape of what a life sees, of images as of vectors."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class SavedLife:
     stream: str
     config: LifeConfig
     precision: AnyPrecision
-    image_shape: tuple[int, int, int]
+    input_shape: InputShape
     head_sizes: list[int]
     lessons: list[TaskRecord]
     record: Record
@@ -67,7 +70,7 @@ class SavedLife:
 
         def read(manifest: Mapping[str, Any]) -> SavedLife:
             files, tensors = manifest["files"], functools.partial(read_tensors, folder)
-            for role in ("encoder", "neocortex", "fast_learner", "checkpoint"):
+            for role in ("neocortex", "fast_learner", "checkpoint"):
                 if files.get(role):
                     tensors(files[role])
             memories = [sum(tensor.nbytes for tensor in tensors(name).values()) for name in files["memories"]]
@@ -84,9 +87,8 @@ class SavedLife:
         Raises:
             LookupError, TypeError, ValueError, AttributeError: it does not describe a life.
         """
-        channels, height, width = (int(size) for size in manifest["image_shape"])
         try:
-            config = overlay(LifeConfig(), manifest["config"])
+            config = overlay(LifeConfig(encoder="none"), migrated(manifest["config"]))
         except InputError as error:
             raise ValueError(str(error)) from error
         precision = manifest.get("precision", config.precision)
@@ -104,7 +106,7 @@ class SavedLife:
             stream=str(manifest["stream"]),
             config=config,
             precision=precision,
-            image_shape=(channels, height, width),
+            input_shape=tuple(int(size) for size in manifest[SHAPE]),
             head_sizes=sizes,
             lessons=lessons,
             record=Record.read(manifest["record"]),
@@ -118,6 +120,18 @@ class SavedLife:
                 str(point["phase"]), int(point["attempt"]), int(point["steps"]), float(point["seconds"]), {}
             ),
         )
+
+
+def migrated(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a life that an earlier version wrote as this one has them.
+
+    Raises:
+        InputError: nothing here does what one of them says.
+    """
+    settings = dict(config)
+    if settings.pop("dream_level", "pixels") != "pixels":
+        raise InputError("it dreams feature maps, which MyGO does no more: open it with version 0.1.0")
+    return settings
 
 
 def newest(folder: Path, read: Callable[[Mapping[str, Any]], T], tell: Callable[[str], None]) -> T:

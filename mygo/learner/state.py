@@ -8,20 +8,20 @@ import torch
 
 from mygo import seeding
 from mygo.config.learner import AnyPrecision, LifeConfig
-from mygo.data.examples import LabelledImages
+from mygo.data.examples import Examples, ImageShape, InputShape
 from mygo.data.spelling import composed
 from mygo.data.tasks import Task
 from mygo.errors import InputError
 from mygo.learner.records import Record, TaskRecord
 from mygo.memory.quality import Quality, recall, round_to_half_, stored_bytes
 from mygo.networks.generator import Generator, generator_named
-from mygo.networks.neocortex import Encoder, NeocortexNet, backbone_named, split
+from mygo.networks.neocortex import NeocortexNet, backbone_named
 from mygo.training.checkpoint import Checkpoint
 
 NOTHING_LEARNED = "This life has learned no class yet: let it learn a task first."
 
 
-def counts_of(data: LabelledImages, num_classes: int) -> list[int]:
+def counts_of(data: Examples, num_classes: int) -> list[int]:
     """Return how many images of each class ``data`` has."""
     counts: list[int] = data.labels.bincount(minlength=num_classes).tolist()
     return counts
@@ -44,7 +44,7 @@ class LearnerState:
         self,
         strategy: str,
         config: LifeConfig,
-        image_shape: tuple[int, int, int],
+        input_shape: InputShape,
         stream: str = "",
     ) -> None:
         check_networks(config)
@@ -54,14 +54,12 @@ class LearnerState:
         self.config = config
         self.precision: AnyPrecision = config.precision
         """In which it is computed: once it has begun, the one that its first workers agreed on."""
-        self.image_shape = image_shape
+        self.input_shape = input_shape
         with seeding.seeded(config.seed, "neocortex"):
-            self.neocortex = NeocortexNet(image_shape, config.backbone)
-        self.encoder: Encoder | None = None
-        """The front of the network, once it is frozen; the neocortex then starts from its feature maps."""
+            self.neocortex = NeocortexNet(input_shape, config.backbone)
         self.fast_learner: NeocortexNet | None = None
         self.memories: list[Generator] = []
-        self.exemplars: list[LabelledImages] = []
+        self.exemplars: list[Examples] = []
         """Real data that only the baselines joint and replay keep."""
         self.record = Record()
         self.lessons: list[TaskRecord] = []
@@ -78,7 +76,7 @@ class LearnerState:
 
     def to(self, device: torch.device) -> None:
         """Move the networks that train to ``device``."""
-        for network in (self.neocortex, self.fast_learner, self.encoder):
+        for network in (self.neocortex, self.fast_learner):
             if network is not None:
                 network.to(device)
 
@@ -94,38 +92,24 @@ class LearnerState:
                 self.neocortex.add_task_head(len(task.classes))
             self.lessons.append(TaskRecord(name or str(task), task.names or tuple(map(str, task.classes))))
 
-    def count(self, task: Task, data: LabelledImages) -> None:
+    def count(self, task: Task, data: Examples) -> None:
         """Note that the real ``data`` of ``task`` was handed out, and will be gone."""
         lesson = self.lessons[task.index]
         new = counts_of(data, len(lesson.classes))
         lesson.images = tuple(old + more for old, more in zip(lesson.images or [0] * len(new), new, strict=True))
         self.record.replaced_data_bytes += data.nbytes
 
-    def with_replay(self, task: Task, data: LabelledImages) -> LabelledImages:
+    def with_replay(self, task: Task, data: Examples) -> Examples:
         """Return ``data``, which was counted; of a task that was learned before, beside dreams of what it was then.
 
-        They stand in for the images that are gone, as many of each class.
-
-        Raises:
-            InputError: the memory dreams feature maps, which cannot stand beside images.
+        They stand in for the inputs that are gone, as many of each class.
         """
         if task.index >= self.tasks_learned:
             return data
-        if self.encoder is not None:
-            raise InputError("This life dreams feature maps, so it cannot be taught a class again: leave out --update.")
         lesson, memory = self.lessons[task.index], self.memories[task.index]
         before = [all_ - new for all_, new in zip(lesson.images, counts_of(data, len(lesson.classes)), strict=True)]
         dreams = recall(memory, before, self.key("beside"))
-        return LabelledImages(torch.cat([data.images, dreams.images]), torch.cat([data.labels, dreams.labels]))
-
-    def encode(self, data: LabelledImages) -> LabelledImages:
-        """Return ``data`` as the neocortex takes it: as it is or, behind a frozen front, as feature maps."""
-        return data if self.encoder is None else self.encoder.encoded(data)
-
-    def freeze_front(self, data: LabelledImages) -> None:
-        """Freeze the front, now that the first task's ``data`` was learned, if memories are to dream feature maps."""
-        if self.config.dream_level == "features":
-            self.encoder, self.neocortex = split(self.neocortex, data.images)
+        return Examples(torch.cat([data.inputs, dreams.inputs]), torch.cat([data.labels, dreams.labels]))
 
     def keep_memory(self, task: int, generator: Generator, quality: Quality) -> None:
         """Keep ``generator`` as the memory of ``task``, rounded to the precision in which it is stored."""
@@ -163,6 +147,16 @@ class LearnerState:
         self.cycles += 1
         self.current = None
         self.phases_done = []
+
+    @property
+    def image_shape(self) -> ImageShape:
+        """(C, H, W) of the images that this life sees.
+
+        Raises:
+            ValueError: it sees vectors.
+        """
+        channels, height, width = self.input_shape
+        return channels, height, width
 
     @property
     def class_names(self) -> list[str]:

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from mygo import seeding
 from mygo.config.learner import GanConfig, Precision
-from mygo.data.examples import LabelledImages
+from mygo.data.examples import Examples
 from mygo.errors import InputError
 from mygo.events import EventHandler, Notice
 from mygo.memory.quality import stored_tensors
@@ -64,7 +64,7 @@ class MemoryCache:
 
     def address(
         self,
-        images: LabelledImages,
+        images: Examples,
         config: GanConfig,
         key: seeding.Key,
         group: ProcessGroup,

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from mygo import seeding
 from mygo.config.learner import GanConfig
-from mygo.data.examples import ImageShape, LabelledImages, to_unit_range
+from mygo.data.examples import Examples, ImageShape, to_unit_range
 from mygo.networks.discriminator import Discriminator
 from mygo.networks.generator import Generator, build_generator
 from mygo.training.batches import EpochBatches
@@ -26,7 +26,7 @@ WARM_UP = 50
 
 
 def train_gan(
-    data: LabelledImages,
+    data: Examples,
     num_classes: int,
     config: GanConfig,
     key: seeding.Key,
@@ -65,7 +65,7 @@ def train_gan(
         def update(rate_g: Number, rate_d: Number, decay: Number, rows: Tensor, noise: Tensor) -> Losses:
             set_rate(optimise_g, rate_g)
             set_rate(optimise_d, rate_d)
-            real, labels = to_unit_range(data.images[rows]), data.labels[rows]
+            real, labels = to_unit_range(data.inputs[rows]), data.labels[rows]
             with context.multiplying():
                 fake = generate(noise, labels)
                 scores = discriminate(torch.cat([real, fake.detach()]), torch.cat([labels, labels]))

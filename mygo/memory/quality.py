@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from mygo import seeding
 from mygo.config.learner import GanConfig, MemoryConfig
-from mygo.data.examples import ImageShape, LabelledImages, to_pixels, to_unit_range
+from mygo.data.examples import Examples, ImageShape, to_pixels, to_unit_range
 from mygo.networks.generator import Generator, build_generator
 from mygo.networks.neocortex import NeocortexNet
 from mygo.training.process_group import ProcessGroup
@@ -69,7 +69,7 @@ class Quality:
 
 @torch.no_grad()
 def measure_quality(
-    generator: Generator, judge: NeocortexNet, task: int, data: LabelledImages, key: seeding.Key, group: ProcessGroup
+    generator: Generator, judge: NeocortexNet, task: int, data: Examples, key: seeding.Key, group: ProcessGroup
 ) -> Quality:
     """Return the quality of ``generator``'s dreams according to ``judge``, which was trained on the real ``data``.
 
@@ -89,7 +89,7 @@ def measure_quality(
         dreams = to_unit_range(to_pixels(generator(noise[rows], labels[rows])))
         dreamt = judge.features(dreams)
         confirmed.append(int((judge.classifiers[task](dreamt).argmax(1) == label).sum()))
-        images = to_unit_range(data.images[data.labels == label].to(device))
+        images = to_unit_range(data.inputs[data.labels == label].to(device))
         real = judge.features(images[:QUALITY_SAMPLES])
         spread = real.var(0, correction=0).sum().clamp_min(1e-12)
         spreads.append(float(dreamt.var(0, correction=0).sum() / spread))
@@ -150,12 +150,12 @@ def nearest_neighbour_ratio(dreams: Tensor, images: Tensor) -> float:
 
 
 @torch.no_grad()
-def recall(memory: Generator, counts: Sequence[int], key: seeding.Key) -> LabelledImages:
+def recall(memory: Generator, counts: Sequence[int], key: seeding.Key) -> Examples:
     """Return dreams of ``memory``, ``counts`` of each of its classes, class after class; the same for the same key."""
     labels = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
     noise = torch.randn(len(labels), memory.latent_dim, generator=seeding.stream(*key))
     parts = zip(noise.split(RECALLED_TOGETHER), labels.split(RECALLED_TOGETHER), strict=True)
-    return LabelledImages(torch.cat([to_pixels(memory(*part)) for part in parts]), labels)
+    return Examples(torch.cat([to_pixels(memory(*part)) for part in parts]), labels)
 
 
 @torch.no_grad()

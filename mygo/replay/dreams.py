@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from mygo import seeding
 from mygo.config.learner import Precision
-from mygo.data.examples import to_pixels, to_unit_range
+from mygo.data.examples import network_input, to_pixels
 from mygo.learner.learner import Learner
 from mygo.learner.state import LearnerState
 from mygo.networks.generator import Generator
@@ -36,14 +36,16 @@ LEAST_ROOM = 2
 
 @dataclass(frozen=True)
 class Dreams:
-    """N dreams: ``images`` uint8 [N, C, H, W], ``tasks`` [N], ``labels`` [N] and ``teacher_logits`` [N, H].
+    """N dreams: ``inputs``, ``tasks`` [N], ``labels`` [N] and ``teacher_logits`` [N, H].
+
+    Inputs are images uint8 [N, C, H, W] or vectors float32 [N, D].
 
     Labels count over all heads side by side. The logits are those of the head of a dream's own task; heads with fewer
     outputs than the largest, H, are filled up with 0. So a dream's bytes do not grow with the classes that are known.
     ``teacher_features`` [N, F] are what the head saw; where sleep does not distil them they are left out, [N, 0].
     """
 
-    images: Tensor
+    inputs: Tensor
     tasks: Tensor
     labels: Tensor
     teacher_logits: Tensor
@@ -58,7 +60,7 @@ class Dreams:
     @property
     def tensors(self) -> tuple[Tensor, ...]:
         """The tensors, in the order of the fields."""
-        return self.images, self.tasks, self.labels, self.teacher_logits, self.teacher_features
+        return self.inputs, self.tasks, self.labels, self.teacher_logits, self.teacher_features
 
 
 @dataclass(frozen=True)
@@ -177,7 +179,7 @@ class Dreamer:
         self._recorded: dict[tuple[int, ...], Recorded] = {}
         self.precision = precision
         self.memories = [frozen(memory, device, precision) for memory in memories]
-        self.image_shape = neocortex.image_shape
+        self.input_shape = neocortex.input_shape
         self.current = current
         self.old, self.new = (Teacher(net, device, precision) for net in (neocortex, fast_learner))
         self.feature_dim = neocortex.feature_dim if with_features else 0
@@ -201,7 +203,7 @@ class Dreamer:
     def _dream(self, order: SampleRequest, chunks: Sequence[Sequence[Tensor]]) -> Dreams:
         """Dream the rows of ``order`` that are in each network's ``chunks``, which come in the order of `_rows`."""
         count, device = len(order.tasks), order.tasks.device
-        images = torch.empty(count, *self.image_shape, dtype=torch.uint8, device=device)
+        images = torch.empty(count, *self.input_shape, dtype=torch.uint8, device=device)
         *of_memories, of_new, of_old = chunks
         for memory, own in zip(self.memories, of_memories, strict=True):
             for rows in own:
@@ -255,7 +257,7 @@ class Teacher:
 
         The logits of a head that is smaller than the largest, H, are filled up with 0.
         """
-        features = self.features(to_unit_range(images))
+        features = self.features(network_input(images))
         logits = self.heads(features).gather(1, self.own.positions[tasks])
         return features, logits * self.own.real[tasks]
 
@@ -299,7 +301,7 @@ def schedule_of(learner: LearnerState) -> ReplaySchedule:
         steps=config.steps,
         batch_size=config.batch_size,
         steps_per_block=max(config.steps_per_block, -(-ROWS_OF_A_MEMORY * len(learner.memories) // config.batch_size)),
-        max_shift=config.max_shift if learner.encoder is None else 0,
+        max_shift=config.max_shift,
         current_share=config.current_share,
     )
 

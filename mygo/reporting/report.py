@@ -239,8 +239,7 @@ def dreams_of(run: RunResults, pictures: Pictures) -> list[Html]:
             alt = f"Dreams of {names}, a row for each."
             figures.append(figure(pictures[f"dreams-{name}-task-{task.index + 1}"], alt, above=caption))
         if figures:
-            features = " They are feature maps; shown is the mean over their channels." if life.encoder else ""
-            text = f"What the memories of {name} recall of each class. No image below is real.{features}"
+            text = f"What the memories of {name} recall of each class. No image below is real."
             parts += [element("p", text), gallery(figures)]
     return parts
 

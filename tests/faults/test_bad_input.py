@@ -13,7 +13,7 @@ from distributed.command import OnRay
 from distributed.run import class_order
 from mygo.config.settings import change, look_up
 from mygo.data.datasets import DATASETS
-from mygo.data.examples import ImageDataset, LabelledImages
+from mygo.data.examples import Examples, LabelledDataset
 from mygo.data.tasks import TaskStream, deal_classes
 from mygo.errors import InputError
 from mygo.jobs.experiment import ExperimentConfig
@@ -59,12 +59,12 @@ def test_a_stream_hands_out_every_example_once_with_its_place_in_the_head(
 ) -> None:
     labels = torch.arange(4).repeat_interleave(torch.tensor(sizes))
     images = labels.to(torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 2, 2).contiguous()
-    part = LabelledImages(images, labels)
+    part = Examples(images, labels)
     tasks = deal_classes(4, num_tasks, order)
-    stream = TaskStream(ImageDataset("shades", part, part, ("a", "b", "c", "d")), tasks)
+    stream = TaskStream(LabelledDataset("shades", part, part, ("a", "b", "c", "d")), tasks)
     for task in tasks:
         data = stream.take_training_data(task)
-        assert [task.classes[label] for label in data.labels.tolist()] == data.images[:, 0, 0, 0].tolist()
+        assert [task.classes[label] for label in data.labels.tolist()] == data.inputs[:, 0, 0, 0].tolist()
         assert len(data) == sum(sizes[c] for c in task.classes)
 
 

@@ -9,7 +9,7 @@ import torch
 
 from mygo import wake
 from mygo.config.learner import GanConfig
-from mygo.data.examples import LabelledImages
+from mygo.data.examples import Examples
 from mygo.errors import InputError
 from mygo.events import Event, Notice, Progress, silent
 from mygo.jobs.experiment import Experiment
@@ -94,7 +94,7 @@ def test_the_address_depends_on_all_that_a_memory_depends_on(
     class Pair(SingleProcess):
         size = 2
 
-    other_pixels = LabelledImages(255 - images.images, images.labels)
+    other_pixels = Examples(255 - images.inputs, images.labels)
     addresses = [
         cache.address(images, config, key, SingleProcess(), None, "float32"),
         cache.address(other_pixels, config, key, SingleProcess(), None, "float32"),
@@ -162,10 +162,10 @@ def tiny_memory() -> tuple[list[float], list[float]]:
         if isinstance(event, Progress) and event.step in (0, 10, 20, 29):
             losses.extend((event.scalars["discriminator"], event.scalars["generator"]))
 
-    data = LabelledImages(pixels, (torch.arange(24) > 4).long())
+    data = Examples(pixels, (torch.arange(24) > 4).long())
     memory = gan.train_gan(data, 2, TINY, (0, "golden"), Trainer(SingleProcess(), listen, log_every=1))
     round_to_half_(memory)
-    dreams = recall(memory.eval(), [100, 100], (0, "look")).images.double()
+    dreams = recall(memory.eval(), [100, 100], (0, "look")).inputs.double()
     return losses, dreams.view(2, 100, 8, 8)[:, :, ::4, ::4].mean(1).flatten().tolist()
 
 

@@ -53,7 +53,7 @@ def life(out: Path) -> Life:
 @pytest.fixture
 def digits(tmp_path: Path) -> Path:
     """A folder of six digits as PNG files, two of them in a folder of their own."""
-    images = load_digits().test.images[::62]
+    images = load_digits().test.inputs[::62]
     names = ["a.png", "b/one.png", "b/two.png", "c.png", "d.PNG", "e.png"]
     for name, image in zip(names, images, strict=True):
         path = tmp_path / "digits" / name

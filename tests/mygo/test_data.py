@@ -10,7 +10,7 @@ import torch
 
 from mygo.data import datasets as data
 from mygo.data.datasets import DEBIAN_CLASSES, TORCHVISION_CLASSES, load_dataset, load_digits
-from mygo.data.examples import ImageDataset, LabelledImages, to_pixels, to_unit_range, with_validation
+from mygo.data.examples import Examples, LabelledDataset, to_pixels, to_unit_range, with_validation
 from mygo.errors import InputError
 
 
@@ -36,7 +36,7 @@ def test_digits_are_those_of_scikit_learn() -> None:
     images, labels = theirs(return_X_y=True)
     digits = load_digits()
     for label in range(10):
-        ours = torch.cat([part.images[part.labels == label] for part in (digits.test, digits.train)]).flatten(1)
+        ours = torch.cat([part.inputs[part.labels == label] for part in (digits.test, digits.train)]).flatten(1)
         expected = torch.from_numpy(images[labels == label] * (255 / 16)).round()
         assert sorted(ours.tolist()) == sorted(expected.to(torch.uint8).tolist())
 
@@ -50,13 +50,13 @@ def test_names_of_debians_classes_are_torchvisions() -> None:
 
 def test_digits_hold_out_a_fifth_of_each_class_and_share_no_image() -> None:
     digits = load_digits()
-    assert digits.image_shape == (1, 8, 8)
+    assert digits.input_shape == (1, 8, 8)
     assert len(digits.train) + len(digits.test) == 1797
     for label in range(10):
         held_out = int((digits.test.labels == label).sum())
         assert held_out == pytest.approx(0.2 * (held_out + int((digits.train.labels == label).sum())), abs=1)
-    train = {image.numpy().tobytes() for image in digits.train.images}
-    assert not any(image.numpy().tobytes() in train for image in digits.test.images)
+    train = {image.numpy().tobytes() for image in digits.train.inputs}
+    assert not any(image.numpy().tobytes() in train for image in digits.test.inputs)
 
 
 def test_pixels_survive_the_way_there_and_back() -> None:
@@ -69,10 +69,10 @@ def test_pixels_survive_the_way_there_and_back() -> None:
 
 def test_debians_files_are_read(debian_folder: Path, tmp_path: Path) -> None:
     dataset = load_dataset("fashion-mnist", tmp_path / "nothing")
-    assert dataset.train.images.shape == (30, 1, 28, 28)
+    assert dataset.train.inputs.shape == (30, 1, 28, 28)
     assert dataset.test.labels.tolist() == list(range(10))
     assert dataset.class_names[9] == "Ankle boot"
-    assert dataset.train.images[0, 0, 0, :3].tolist() == [0, 1, 2]
+    assert dataset.train.inputs[0, 0, 0, :3].tolist() == [0, 1, 2]
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_torchvisions_layout_under_data_root_comes_first(debian_folder: Path, tm
         (raw / f"{prefix}-labels-idx1-ubyte").write_bytes(idx(np.arange(count) % 10))
     dataset = load_dataset("fashion-mnist", tmp_path / "root")
     assert len(dataset.train) == 20
-    assert dataset.image_shape == (1, 28, 28)
+    assert dataset.input_shape == (1, 28, 28)
     (raw / "train-images-idx3-ubyte").write_bytes(b"garbage")
     with pytest.raises(InputError, match="damaged"):
         load_dataset("fashion-mnist", tmp_path / "root")
@@ -144,16 +144,16 @@ def test_colour_images_of_torchvision_become_channels_first(tmp_path: Path, monk
     monkeypatch.setattr("torchvision.datasets.CIFAR10", FakeCifar)
     dataset = load_dataset("cifar10", tmp_path)
     assert len(downloads) == 2
-    assert dataset.image_shape == (3, 32, 32)
-    assert dataset.train.images[0, :, 0, 0].tolist() == [0, 0, 7]
+    assert dataset.input_shape == (3, 32, 32)
+    assert dataset.train.inputs[0, :, 0, 0].tolist() == [0, 0, 7]
     assert dataset.test.labels.tolist() == [0, 1]
 
 
 def test_labelled_images_refuse_other_types_and_shapes() -> None:
     with pytest.raises(ValueError, match="uint8"):
-        LabelledImages(torch.zeros(2, 1, 4, 4), torch.zeros(2, dtype=torch.int64))
+        Examples(torch.zeros(2, 1, 4, 4), torch.zeros(2, dtype=torch.int64))
     with pytest.raises(ValueError, match="labels"):
-        LabelledImages(torch.zeros(2, 1, 4, 4, dtype=torch.uint8), torch.zeros(3, dtype=torch.int64))
+        Examples(torch.zeros(2, 1, 4, 4, dtype=torch.uint8), torch.zeros(3, dtype=torch.int64))
 
 
 def test_validation_images_are_training_images_that_are_not_trained_on() -> None:
@@ -161,37 +161,35 @@ def test_validation_images_are_training_images_that_are_not_trained_on() -> None
     cut = with_validation(digits, 0.2)
     assert len(cut.train) + len(cut.test) == len(digits.train)
 
-    def pictures(part: LabelledImages) -> list[bytes]:
-        return [image.numpy().tobytes() for image in part.images]
+    def pictures(part: Examples) -> list[bytes]:
+        return [image.numpy().tobytes() for image in part.inputs]
 
     assert sorted(pictures(cut.train) + pictures(cut.test)) == sorted(pictures(digits.train))
     for label in range(10):
         share = int((cut.test.labels == label).sum()) / int((digits.train.labels == label).sum())
         assert share == pytest.approx(0.2, abs=0.01)
     again = with_validation(digits, 0.2)
-    assert torch.equal(cut.test.images, again.test.images)
+    assert torch.equal(cut.test.inputs, again.test.inputs)
 
 
 @pytest.mark.parametrize("share", [0.001, 0.999])
-def test_both_sides_of_the_cut_hold_every_class(coloured_squares: ImageDataset, share: float) -> None:
+def test_both_sides_of_the_cut_hold_every_class(coloured_squares: LabelledDataset, share: float) -> None:
     cut = with_validation(coloured_squares, share)
     for part in (cut.train, cut.test):
         assert part.labels.unique().tolist() == [0, 1, 2, 3]
 
 
-def test_a_class_of_one_image_cannot_be_cut(coloured_squares: ImageDataset) -> None:
+def test_a_class_of_one_image_cannot_be_cut(coloured_squares: LabelledDataset) -> None:
     few = dataclasses.replace(coloured_squares, train=coloured_squares.train[19:])
     with pytest.raises(InputError, match="Class a has one training image"):
         with_validation(few, 0.5)
 
 
-def test_a_fingerprint_depends_on_every_pixel_and_label(coloured_squares: ImageDataset) -> None:
+def test_a_fingerprint_depends_on_every_pixel_and_label(coloured_squares: LabelledDataset) -> None:
     data = coloured_squares.train
-    pixels, labels = data.images.clone(), data.labels.clone()
+    pixels, labels = data.inputs.clone(), data.labels.clone()
     pixels[7, 0, 3, 3] += 1
     labels[0] = 1
-    prints = {
-        part.fingerprint for part in (data, LabelledImages(pixels, data.labels), LabelledImages(data.images, labels))
-    }
+    prints = {part.fingerprint for part in (data, Examples(pixels, data.labels), Examples(data.inputs, labels))}
     assert len(prints) == 3
     assert data[:].fingerprint == data.fingerprint

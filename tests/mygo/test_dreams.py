@@ -101,7 +101,7 @@ def test_every_batch_mixes_tasks(dreamer: Dreamer) -> None:
 def test_the_teacher_is_the_old_network_for_old_tasks_and_the_fast_learner_for_the_newest(dreamer: Dreamer) -> None:
     neocortex, fast_learner = two_teachers()
     dreams = dreamer.dream(NIGHT.request(0))
-    images = to_unit_range(dreams.images)
+    images = to_unit_range(dreams.inputs)
     for task, teacher in ((0, neocortex), (1, fast_learner)):
         rows, size = dreams.tasks == task, NIGHT.head_sizes[task]
         answers = teacher.classifiers[task](teacher.features(images[rows]))
@@ -122,12 +122,12 @@ def test_a_block_may_be_too_small_to_hold_a_dream_of_every_task() -> None:
 def test_labels_count_over_all_heads_and_images_come_from_the_tasks_own_generator(dreamer: Dreamer) -> None:
     order = NIGHT.request(0)
     dreams = dreamer.dream(order)
-    assert dreams.images.dtype == torch.uint8
+    assert dreams.inputs.dtype == torch.uint8
     assert torch.equal(dreams.labels, order.labels + 2 * (order.tasks == 1))
     row = int((order.tasks == 0).nonzero()[0])
     image = dreamer.memories[0](order.noise[row : row + 1, :4], order.labels[row : row + 1])
     moved = shifted(image, order.shifts[row : row + 1])
-    assert torch.allclose(to_unit_range(dreams.images[row : row + 1]), moved, atol=0.02)
+    assert torch.allclose(to_unit_range(dreams.inputs[row : row + 1]), moved, atol=0.02)
 
 
 def test_dreaming_builds_no_graph_and_a_changing_student_changes_no_teacher(dreamer: Dreamer) -> None:
@@ -169,7 +169,7 @@ def test_dreams_in_fixed_shapes_as_on_a_gpu_are_the_same(share: float | None) ->
     for some, others in zip(dreams.tensors, padded.tensors, strict=True):
         assert torch.allclose(some.double(), others.double(), atol=1e-5)
     crowded = dreamer._dream_padded(dataclasses.replace(order, room=(1, 1)))
-    assert torch.equal(crowded.images, padded.images)
+    assert torch.equal(crowded.inputs, padded.inputs)
 
 
 def test_there_is_room_for_the_dreams_of_each_task() -> None:

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from mygo import sleep, wake
 from mygo.baselines.registry import STRATEGIES, Strategy
-from mygo.config.learner import DreamLevel, LifeConfig, MemoryConfig, Precision
+from mygo.config.learner import LifeConfig, MemoryConfig, Precision
 from mygo.data.datasets import load_dataset
-from mygo.data.examples import LabelledImages
+from mygo.data.examples import Examples
 from mygo.data.tasks import TaskStream
 from mygo.errors import InputError, MemoryQualityError, StoppedError
 from mygo.events import Event, PhaseEnded, Progress
@@ -24,17 +24,12 @@ from mygo.jobs.experiment import Experiment, ExperimentConfig
 from mygo.jobs.life import Life
 from mygo.learner.saved import SCHEMA
 from mygo.learner.storage import read_manifest, write_manifest
-from mygo.memory.quality import Quality, stored_bytes
+from mygo.memory.quality import Quality
 from mygo.training import precision
 
 
 def with_strategies(experiment: Experiment, *names: str) -> Experiment:
     return dataclasses.replace(experiment, config=dataclasses.replace(experiment.config, strategies=names))
-
-
-def at_level(experiment: Experiment, dream_level: DreamLevel) -> Experiment:
-    life = dataclasses.replace(experiment.config.life, dream_level=dream_level)
-    return dataclasses.replace(experiment, config=dataclasses.replace(experiment.config, life=life))
 
 
 def losses_of(events: list[Event]) -> dict[tuple[str, int, str, int], dict[str, float]]:
@@ -133,13 +128,13 @@ def test_no_real_image_can_be_reached_when_sleep_begins(
 
     def spied_load(*args):
         dataset = load_dataset(*args)
-        whole.append(weakref.ref(dataset.train.images))
+        whole.append(weakref.ref(dataset.train.inputs))
         return dataset
 
-    def spied_hand_out(self, task, real=TaskStream.take_training_data) -> LabelledImages:
+    def spied_hand_out(self, task, real=TaskStream.take_training_data) -> Examples:
         asked.append(task.index)
         data = real(self, task)
-        handed_out.append(weakref.ref(data.images))
+        handed_out.append(weakref.ref(data.inputs))
         return data
 
     def spied_sleep(life, task, context):
@@ -155,11 +150,11 @@ def test_no_real_image_can_be_reached_when_sleep_begins(
     assert asked == checked == [0, 1]
 
 
-@pytest.mark.parametrize(("strategy", "dream_level"), [("mygo", "pixels"), ("mygo", "features"), ("replay", "pixels")])
+@pytest.mark.parametrize("strategy", ["mygo", "replay"])
 def test_a_life_interrupted_after_any_phase_ends_as_an_undisturbed_one(
-    tiny_experiment: Experiment, tmp_path: Path, strategy: str, dream_level: DreamLevel
+    tiny_experiment: Experiment, tmp_path: Path, strategy: str
 ) -> None:
-    undisturbed = at_level(with_strategies(tiny_experiment, strategy), dream_level)
+    undisturbed = with_strategies(tiny_experiment, strategy)
     expected = undisturbed.run()["strategies"][strategy]
 
     interrupted = dataclasses.replace(undisturbed, out=tmp_path / "interrupted")
@@ -216,23 +211,21 @@ def networks_of(experiment: Experiment, strategy: str) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize(
-    ("strategy", "task", "phase", "dream_level"),
+    ("strategy", "task", "phase"),
     [
-        ("mygo", 0, "learn", "pixels"),
-        ("mygo", 1, "learn", "pixels"),
-        ("mygo", 1, "adapt", "pixels"),
-        ("mygo", 1, "memorise", "pixels"),
-        ("mygo", 1, "consolidate", "pixels"),
-        ("mygo", 0, "memorise", "features"),
-        ("mygo", 1, "consolidate", "features"),
-        ("lwf", 1, "lwf", "pixels"),
-        ("replay", 1, "replay", "pixels"),
+        ("mygo", 0, "learn"),
+        ("mygo", 1, "learn"),
+        ("mygo", 1, "adapt"),
+        ("mygo", 1, "memorise"),
+        ("mygo", 1, "consolidate"),
+        ("lwf", 1, "lwf"),
+        ("replay", 1, "replay"),
     ],
 )
 def test_a_life_cut_off_within_a_phase_goes_on_at_the_step_and_ends_bitwise_the_same(
-    tiny_experiment: Experiment, tmp_path: Path, strategy: str, task: int, phase: str, dream_level: DreamLevel
+    tiny_experiment: Experiment, tmp_path: Path, strategy: str, task: int, phase: str
 ) -> None:
-    undisturbed = at_level(with_strategies(tiny_experiment, strategy), dream_level)
+    undisturbed = with_strategies(tiny_experiment, strategy)
     undisturbed.run()
     cut = dataclasses.replace(undisturbed, out=tmp_path / "cut", save_every=0.0)
     steps = run_with_a_cut(cut, (task, phase, 13))
@@ -255,28 +248,6 @@ def test_a_life_cut_off_in_a_memorys_second_attempt_does_not_make_the_first_agai
     steps = run_with_a_cut(experiment, (0, "memorise", 13), occasion=2)
     assert steps.count((0, "memorise", 12)) == 2, "once in each attempt"
     assert steps.count((0, "memorise", 13)) == 3
-
-
-def test_dreams_of_features_leave_a_front_that_the_first_task_trained(tiny_experiment: Experiment) -> None:
-    experiment = at_level(tiny_experiment, "features")
-    fronts: list[dict[str, Tensor]] = []
-
-    def spy(event: Event) -> None:
-        if isinstance(event, PhaseEnded):
-            encoder = Life.open(folder).encoder
-            assert encoder is not None
-            fronts.append(encoder.state_dict())
-
-    assert experiment.out is not None
-    folder = experiment.out / "life" / "mygo"
-    results = experiment.run(on_event=spy)["strategies"]["mygo"]
-    untrained = Life("mygo", experiment.config.life, (1, 8, 8)).neocortex.features[1].weight
-    assert not torch.equal(fronts[0]["front.1.weight"], untrained)
-    assert len(fronts) == 10
-    assert all(torch.equal(front[name], fronts[0][name]) for front in fronts for name in front)
-    life = Life.open(folder)
-    assert [memory.image_shape for memory in life.memories] == [life.encoder.map_shape] * 2
-    assert results["memory_bytes"] == sum(map(stored_bytes, life.memories))
 
 
 def test_the_seed_decides_everything(tiny_experiment: Experiment) -> None:
@@ -322,10 +293,7 @@ def test_a_bad_configuration_is_refused(change: dict, complaint: str) -> None:
 
 @pytest.mark.parametrize(
     ("change", "complaint"),
-    [
-        ({"dream_level": "thoughts"}, "must be pixels or features, not 'thoughts'"),
-        ({"dream_level": "features", "backbone": "mlp"}, "convolutional front"),
-    ],
+    [],
 )
 def test_a_bad_learner_is_refused(change: dict, complaint: str) -> None:
     with pytest.raises(InputError, match=complaint):

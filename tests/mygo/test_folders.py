@@ -57,7 +57,7 @@ def test_a_split_is_known_by_its_usual_names(tmp_path: Path, train: str, test: s
     dataset = read(tmp_path).dataset
     assert dataset.class_names == PETS
     assert (len(dataset.train), len(dataset.test)) == (24, 4)
-    assert dataset.test.images.min() == 100
+    assert dataset.test.inputs.min() == 100
 
 
 @pytest.mark.parametrize("name", ["val", "VALID", "Validation"])
@@ -65,7 +65,7 @@ def test_validation_images_are_tested_on_where_there_are_no_others(tmp_path: Pat
     pets(tmp_path / "train", 12)
     pets(tmp_path / name, 2, grey=100)
     source = read(tmp_path)
-    assert source.dataset.test.images.min() == 100
+    assert source.dataset.test.inputs.min() == 100
     assert source.notes == (f"Accuracy is measured on the images in {name}.",)
 
 
@@ -75,7 +75,7 @@ def test_validation_images_beside_test_images_are_left_out_and_that_is_said(tmp_
     images(tmp_path / "thumbs")
     source = read(tmp_path)
     assert count_of(source) == 28
-    assert max(source.dataset.train.images.max(), source.dataset.test.images.max()) < 200
+    assert max(source.dataset.train.inputs.max(), source.dataset.test.inputs.max()) < 200
     assert source.notes == (
         "The images in valid are left out: accuracy is measured on those in test.",
         f"Left out as folders beside those of a split: {tmp_path / 'thumbs'}.",

@@ -10,7 +10,7 @@ import torch.distributed as dist
 from mygo.config.learner import GanConfig
 from mygo.config.presets import preset
 from mygo.config.settings import change
-from mygo.data.examples import LabelledImages
+from mygo.data.examples import Examples
 from mygo.errors import InputError, NonFiniteError, StoppedError
 from mygo.jobs.experiment import Experiment, ExperimentConfig
 from mygo.jobs.life import Life
@@ -35,11 +35,9 @@ SHORT = {
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
 
 
-def images() -> LabelledImages:
+def images() -> Examples:
     rng = torch.Generator().manual_seed(0)
-    return LabelledImages(
-        torch.randint(0, 256, (64, 1, 28, 28), dtype=torch.uint8, generator=rng), torch.arange(64) % 2
-    )
+    return Examples(torch.randint(0, 256, (64, 1, 28, 28), dtype=torch.uint8, generator=rng), torch.arange(64) % 2)
 
 
 def memory_of(context: PhaseContext, config: GanConfig = GAN) -> dict[str, torch.Tensor]:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mygo.config.learner import LifeConfig
-from mygo.data.examples import LabelledImages
+from mygo.data.examples import Examples
 from mygo.data.tasks import Task
 from mygo.errors import InputError
 from mygo.files import MANIFEST
@@ -27,7 +27,7 @@ def life(tiny_life: LifeConfig, tmp_path: Path) -> Life:
         life.keep_memory(
             task.index, build_generator(tiny_life.memory.gan, len(task.classes), (1, 8, 8)), Quality(0.9, 0.8)
         )
-    life.exemplars.append(LabelledImages(torch.zeros(3, 1, 8, 8, dtype=torch.uint8), torch.arange(3)))
+    life.exemplars.append(Examples(torch.zeros(3, 1, 8, 8, dtype=torch.uint8), torch.arange(3)))
     life.fast_learner = Life("mygo", tiny_life, (1, 8, 8)).neocortex
     for size in (2, 3):
         life.fast_learner.add_task_head(size)
@@ -51,7 +51,7 @@ def test_what_is_saved_is_what_is_opened(life: Life) -> None:
     for kept, read in [*pairs, *zip(life.memories, opened.memories, strict=True)]:
         assert kept.state_dict().keys() == read.state_dict().keys()
         assert all(torch.equal(value, read.state_dict()[name]) for name, value in kept.state_dict().items())
-    assert torch.equal(opened.exemplars[0].images, life.exemplars[0].images)
+    assert torch.equal(opened.exemplars[0].inputs, life.exemplars[0].inputs)
 
 
 def test_neither_opening_a_life_nor_dreaming_imports_the_compiler(life: Life) -> None:

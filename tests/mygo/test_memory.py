@@ -3,7 +3,7 @@ import torch
 from torch import Tensor
 
 from mygo.config.learner import GanConfig, MemoryConfig
-from mygo.data.examples import LabelledImages
+from mygo.data.examples import Examples
 from mygo.errors import NonFiniteError
 from mygo.memory.gan import train_gan
 from mygo.memory.quality import (
@@ -52,12 +52,12 @@ class Greys(Generator):
         return grey.view(-1, 1, 1, 1).expand(-1, 1, 8, 8)
 
 
-def real_greys() -> LabelledImages:
+def real_greys() -> Examples:
     noise = torch.randn(1000, generator=torch.Generator().manual_seed(0)).clamp(-2, 2)
     labels = torch.arange(2).repeat_interleave(500)
     grey = 0.5 * (labels * 2 - 1) + 0.1 * noise
     pixels = ((grey + 1) * 127.5).round().to(torch.uint8).view(-1, 1, 1, 1)
-    return LabelledImages(pixels.expand(-1, 1, 8, 8).contiguous(), labels)
+    return Examples(pixels.expand(-1, 1, 8, 8).contiguous(), labels)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from mygo.data.examples import LabelledImages
+from mygo.data.examples import Examples
 from mygo.evaluate import accuracy_rows, average_accuracy, backward_transfer, forgetting
 from mygo.networks.neocortex import NeocortexNet
 from mygo.training.process_group import SingleProcess
@@ -43,8 +43,8 @@ def test_class_il_lets_all_heads_compete_and_task_il_only_the_tasks_own() -> Non
     images = torch.zeros(4, 64, dtype=torch.uint8)
     images[:, :4] = logits * 20
     images = images.view(4, 1, 8, 8)
-    first = LabelledImages(images[:2], torch.tensor([0, 0]))  # the second loses to the other head
-    second = LabelledImages(images[2:], torch.tensor([1, 1]))  # the first of these loses to the other head
+    first = Examples(images[:2], torch.tensor([0, 0]))  # the second loses to the other head
+    second = Examples(images[2:], torch.tensor([1, 1]))  # the first of these loses to the other head
     task_il, class_il, confusion = accuracy_rows(Answers(), [first, second], SingleProcess())
     assert task_il == [1.0, 1.0]
     assert class_il == [0.5, 0.5]
@@ -63,7 +63,7 @@ class OneOfTwo(SingleProcess):
 
 def test_the_ranks_of_a_team_share_the_test_data_and_their_counts_add_up() -> None:
     images = torch.randint(0, 255, (7, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    tests = [LabelledImages(images, torch.arange(7) % 2), LabelledImages(images.flip(0), torch.arange(7) % 2)]
+    tests = [Examples(images, torch.arange(7) % 2), Examples(images.flip(0), torch.arange(7) % 2)]
     whole, *parts = (accuracy_rows(Answers(), tests, group) for group in (SingleProcess(), OneOfTwo(0), OneOfTwo(1)))
     for expected, one, other in zip(whole, *parts, strict=True):
         torch.testing.assert_close(torch.tensor(one) + torch.tensor(other), torch.tensor(expected))
@@ -71,6 +71,6 @@ def test_the_ranks_of_a_team_share_the_test_data_and_their_counts_add_up() -> No
 
 
 def test_a_task_without_test_data_has_no_accuracy() -> None:
-    empty = LabelledImages(torch.empty(0, 1, 8, 8, dtype=torch.uint8), torch.empty(0, dtype=torch.int64))
+    empty = Examples(torch.empty(0, 1, 8, 8, dtype=torch.uint8), torch.empty(0, dtype=torch.int64))
     with pytest.raises(ValueError, match="no test data"):
         accuracy_rows(Answers(), [empty], SingleProcess())

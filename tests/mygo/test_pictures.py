@@ -218,7 +218,7 @@ def test_the_first_of_several_frames_is_taken_and_that_is_said(tmp_path: Path, s
     frames[0].save(tmp_path / "class" / f"two{suffix}", save_all=True, append_images=frames[1:], **kind)
     source = read_source(tmp_path, None)
     assert "1 of 11 images have several frames or pages, of which the first was taken." in source.notes
-    assert source.dataset.train.images.max() <= 120
+    assert source.dataset.train.inputs.max() <= 120
     assert source.unreadable == ()
 
 

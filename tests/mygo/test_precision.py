@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from mygo.config.learner import GanConfig, Precision
-from mygo.data.examples import LabelledImages
+from mygo.data.examples import Examples
 from mygo.memory.gan import train_gan
 from mygo.networks.discriminator import Discriminator
 from mygo.phase import PhaseContext
@@ -54,7 +54,7 @@ def test_networks_multiply_in_bfloat16_and_weights_and_losses_stay_float32() -> 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (64, 2, 2), (3, 12, 8)])
 def test_gans_of_the_smallest_images_train_in_bfloat16(shape: tuple[int, int, int]) -> None:
-    data = LabelledImages(torch.randint(0, 256, (32, *shape), dtype=torch.uint8), torch.arange(32) % 2)
+    data = Examples(torch.randint(0, 256, (32, *shape), dtype=torch.uint8), torch.arange(32) % 2)
     config = GanConfig(latent_dim=8, generator_width=8, discriminator_width=8, steps=30, batch_size=8)
     generator = train_gan(data, 2, config, (0, "small"), PhaseContext(SingleProcess(), precision="bfloat16"))
     assert all(torch.isfinite(weight).all() for weight in generator.parameters())

@@ -1,12 +1,9 @@
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from mygo.config.learner import LifeConfig
-from mygo.data.examples import LabelledImages
 from mygo.data.tasks import Task
 from mygo.errors import InputError
 from mygo.jobs.life import Life
@@ -19,11 +16,7 @@ def life_of(config: LifeConfig) -> Life:
     life = Life("mygo", config, (1, 8, 8))
     for index, names in enumerate((("a", "b"), ("c", "d", "e"))):
         life.begin(Task(index, tuple(range(len(names))), names))
-        life.keep_memory(
-            index, build_generator(config.memory.gan, len(names), life.neocortex.image_shape), Quality(0.9, 0.8)
-        )
-        if index == 0:
-            life.freeze_front(LabelledImages(torch.zeros(2, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 1])))
+        life.keep_memory(index, build_generator(config.memory.gan, len(names), life.image_shape), Quality(0.9, 0.8))
     return life
 
 
@@ -77,15 +70,12 @@ def test_dreams_are_of_the_class_and_the_same_for_the_same_seed(life: Life) -> N
     assert not torch.equal(dreams, life.dream("e", 5))
 
 
-def test_what_cannot_be_dreamt_is_said(life: Life, tiny_life: LifeConfig) -> None:
+def test_what_cannot_be_dreamt_is_said(life: Life) -> None:
     with pytest.raises(InputError, match="no class 'z': choose from a, b, c, d, e"):
         life.dream("z", 1)
     life.memories.clear()
     with pytest.raises(InputError, match="dreams nothing of this class"):
         life.dream("a", 1)
-    features = life_of(dataclasses.replace(tiny_life, dream_level="features"))
-    with pytest.raises(InputError, match="feature maps, which are no pictures"):
-        features.dream("a", 1)
 
 
 def test_arrays_and_pil_images_are_seen_as_files_are(life: Life) -> None:

@@ -22,8 +22,8 @@ import mygo
 def stripes(data_root):
     labels = torch.arange(4).repeat_interleave(20)
     images = (labels * 60 + 20).to(torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 8, 8).contiguous()
-    part = mygo.LabelledImages(images, labels)
-    return mygo.ImageDataset("stripes", part, part, ("a", "b", "c", "d"))
+    part = mygo.Examples(images, labels)
+    return mygo.LabelledDataset("stripes", part, part, ("a", "b", "c", "d"))
 
 
 def flat(image_shape):

@@ -14,7 +14,7 @@ from PIL import Image
 from torch.utils.data import ConcatDataset, Dataset, Subset, random_split
 
 from mygo.data import sources
-from mygo.data.examples import LabelledImages
+from mygo.data.examples import Examples
 from mygo.data.images import as_picture, as_pixels, fitted
 from mygo.data.sources import Source, read_source
 from mygo.errors import InputError
@@ -63,8 +63,8 @@ def refusal(path: Path | str, image_shape: tuple[int, int, int] | None = None, *
     return text
 
 
-def pictures(part: LabelledImages) -> list[bytes]:
-    return [image.numpy().tobytes() for image in part.images]
+def pictures(part: Examples) -> list[bytes]:
+    return [image.numpy().tobytes() for image in part.inputs]
 
 
 # -- folders ----------------------------------------------------------------------------------------------------------
@@ -75,10 +75,10 @@ def test_a_folder_of_class_folders_becomes_a_data_set(birds: Path) -> None:
     dataset = source.dataset
     assert dataset.name == "birds"
     assert dataset.class_names == ("robin", "sparrow", "wren")
-    assert dataset.image_shape == (3, 12, 16)
+    assert dataset.input_shape == (3, 12, 16)
     assert dataset.train.labels.tolist() == [0] * 9 + [1] * 9 + [2] * 9
     assert dataset.test.labels.tolist() == [0, 1, 2]
-    for image, label in zip(dataset.train.images, dataset.train.labels, strict=True):
+    for image, label in zip(dataset.train.inputs, dataset.train.labels, strict=True):
         red, green, _ = COLOURS[dataset.class_names[label]]
         assert image[:2, 5, 5].tolist() == [red, green]
     assert (source.unreadable, source.notes) == ((), ())
@@ -86,7 +86,7 @@ def test_a_folder_of_class_folders_becomes_a_data_set(birds: Path) -> None:
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".JPEG", ".bmp", ".gif", ".webp", ".tif", ".ppm"])
 def test_the_usual_formats_are_read(tmp_path: Path, suffix: str) -> None:
-    images = read(class_folders(tmp_path / "birds", suffix=suffix)).dataset.train.images
+    images = read(class_folders(tmp_path / "birds", suffix=suffix)).dataset.train.inputs
     assert (images[0, :, 6, 8].int() - torch.tensor(COLOURS["robin"])).abs().max() <= 20
 
 
@@ -107,7 +107,7 @@ def test_a_folder_with_train_and_test_keeps_its_split(tmp_path: Path) -> None:
     class_folders(tmp_path / "birds" / "test", 2)
     dataset = read(tmp_path / "birds").dataset
     assert (len(dataset.train), len(dataset.test)) == (36, 6)
-    assert dataset.test.images[:2, 2, 0, 0].tolist() == [30, 31]
+    assert dataset.test.inputs[:2, 2, 0, 0].tolist() == [30, 31]
     for image in (tmp_path / "birds" / "test" / "wren").iterdir():
         image.unlink()
     assert "Class wren" in (text := refusal(tmp_path / "birds"))
@@ -228,7 +228,7 @@ def test_a_new_life_takes_the_most_common_size(birds: Path) -> None:
     for number in range(4):
         paint(birds / "robin" / f"tall{number}.png", COLOURS["robin"], (24, 32))
     source = read(birds)
-    assert source.dataset.image_shape == (3, 12, 16)
+    assert source.dataset.input_shape == (3, 12, 16)
     assert source.notes == (
         "4 of 34 images were resized to 16 pixels across and 12 down.",
         "4 of them had other proportions and were stretched or squeezed.",
@@ -243,7 +243,7 @@ def test_a_new_lifes_images_are_of_a_size_that_networks_take(
 ) -> None:
     for number in range(2):
         paint(tmp_path / "dots" / "dot" / f"{number}.png", number, size)
-    assert read(tmp_path / "dots", least=2).dataset.image_shape == (1, *learned)
+    assert read(tmp_path / "dots", least=2).dataset.input_shape == (1, *learned)
 
 
 @given(st.tuples(st.integers(1, 10_000), st.integers(1, 10_000)))
@@ -256,7 +256,7 @@ def test_sizes_are_limited_and_stay_once_they_fit(size: tuple[int, int]) -> None
 
 def test_images_get_the_shape_of_the_life(birds: Path) -> None:
     source = read(birds, (3, 8, 8))
-    assert source.dataset.train.images.shape == (27, 3, 8, 8)
+    assert source.dataset.train.inputs.shape == (27, 3, 8, 8)
     assert "30 of 30 images were resized to 8 pixels across and 8 down." in source.notes
 
 
@@ -273,11 +273,11 @@ def test_grey_is_what_looks_grey(tmp_path: Path) -> None:
         paint(tmp_path / "dots" / "dot" / f"{number}.png", (number, number, number))
         paint(tmp_path / "dots" / "dot" / f"{number}.gif", number)
         paint(tmp_path / "dots" / "dot" / f"{number}.jpg", (number, number, number))
-    assert read(tmp_path / "dots").dataset.image_shape == (1, 12, 16)
+    assert read(tmp_path / "dots").dataset.input_shape == (1, 12, 16)
     source = read(tmp_path / "dots", (3, 12, 16))
-    assert source.dataset.image_shape == (3, 12, 16)
+    assert source.dataset.input_shape == (3, 12, 16)
     assert source.notes == ("15 of 15 images are grey and got 3 equal channels.",)
-    assert (source.dataset.train.images == source.dataset.train.images[:, :1]).all()
+    assert (source.dataset.train.inputs == source.dataset.train.inputs[:, :1]).all()
 
 
 def test_a_grey_life_takes_no_colours(birds: Path) -> None:
@@ -291,7 +291,7 @@ def test_one_colourful_image_makes_a_new_life_see_colours(tmp_path: Path) -> Non
         paint(tmp_path / "dots" / "dot" / f"{number}.png", number)
     paint(tmp_path / "dots" / "dot" / "red.png", (255, 0, 0))
     dataset = read(tmp_path / "dots").dataset
-    assert dataset.image_shape == (3, 12, 16)
+    assert dataset.input_shape == (3, 12, 16)
     assert len(set(pictures(dataset.train) + pictures(dataset.test))) == 11
 
 
@@ -303,7 +303,7 @@ def test_photographs_are_turned_upright(tmp_path: Path) -> None:
     for number in range(2):
         (tmp_path / "photos" / "phone").mkdir(parents=True, exist_ok=True)
         photograph.save(tmp_path / "photos" / "phone" / f"{number}.png", exif=exif)
-    image = read(tmp_path / "photos", least=2).dataset.train.images[0]
+    image = read(tmp_path / "photos", least=2).dataset.train.inputs[0]
     assert image.shape == (3, 16, 12)
     assert image[:, 0, 5].tolist() == [255, 0, 0]
     assert image[:, 15, 5].tolist() == [0, 0, 255]
@@ -346,9 +346,9 @@ def test_arrays_are_read_as_they_are(tmp_path: Path) -> None:
     dataset = read(save(tmp_path / "noise.npz", images=IMAGES, labels=LABELS + 9)).dataset
     assert dataset.name == "noise"
     assert dataset.class_names == ("10", "9"), "in the order of text"
-    assert dataset.image_shape == (1, 8, 12)
+    assert dataset.input_shape == (1, 8, 12)
     assert sorted(pictures(dataset.train) + pictures(dataset.test)) == sorted(image.tobytes() for image in IMAGES)
-    for image, label in zip(dataset.train.images, dataset.train.labels, strict=True):
+    for image, label in zip(dataset.train.inputs, dataset.train.labels, strict=True):
         (row,) = np.flatnonzero((image.numpy() == IMAGES).all(axis=(1, 2)))
         assert dataset.class_names[label] == str(LABELS[row] + 9)
 
@@ -366,9 +366,9 @@ def test_arrays_may_have_colours_names_and_test_images(tmp_path: Path) -> None:
     )
     dataset = read(path).dataset
     assert dataset.class_names == ("ape", "zebra")
-    assert dataset.image_shape == (3, 8, 12)
+    assert dataset.input_shape == (3, 8, 12)
     assert dataset.train.labels.tolist() == [0] * 10 + [1] * 10
-    assert np.array_equal(dataset.train.images[0].permute(1, 2, 0), coloured[1])
+    assert np.array_equal(dataset.train.inputs[0].permute(1, 2, 0), coloured[1])
     assert dataset.test.labels.tolist() == [0, 1, 1]
     assert "class zebra" in refusal(path, known=["zebra"])
 
@@ -378,7 +378,7 @@ def test_images_and_labels_may_lie_side_by_side(tmp_path: Path) -> None:
     assert "noise-labels.npy is not there" in refusal(tmp_path / "noise.npy")
     np.save(tmp_path / "noise-labels.npy", LABELS)
     dataset = read(tmp_path / "noise.npy").dataset
-    assert dataset.image_shape == (1, 8, 12)
+    assert dataset.input_shape == (1, 8, 12)
     assert len(dataset.train) == 18
 
 
@@ -507,9 +507,9 @@ def test_a_data_set_may_return_images_in_many_forms(squares: Callable[..., str],
     dataset = read(squares(made)).dataset
     assert dataset.name == "returned"
     assert dataset.class_names == ("0", "1")
-    assert dataset.image_shape == (1, 8, 8)
-    whole = LabelledImages.concatenate([dataset.train, dataset.test])
-    assert sorted(whole.images[whole.labels == 0][:, 0, 0, 0].tolist()) == list(range(0, 200, 20))
+    assert dataset.input_shape == (1, 8, 8)
+    whole = Examples.concatenate([dataset.train, dataset.test])
+    assert sorted(whole.inputs[whole.labels == 0][:, 0, 0, 0].tolist()) == list(range(0, 200, 20))
 
 
 @pytest.mark.parametrize("label", [lambda i: i % 2, lambda i: torch.tensor(i % 2), lambda i: np.int32(i % 2)])
@@ -517,7 +517,7 @@ def test_a_data_sets_classes_name_its_labels(squares: Callable[..., str], label:
     source = squares(grey, classes=["zebra", "ape"], label=label)
     dataset = read(source).dataset
     assert dataset.class_names == ("ape", "zebra")
-    assert dataset.train.images[dataset.train.labels == 1].max() == 180, "the even ones"
+    assert dataset.train.inputs[dataset.train.labels == 1].max() == 180, "the even ones"
     assert "class ape" in refusal(source, (1, 8, 8), known=["ape"])
 
 

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mygo.data.examples import ImageDataset
+from mygo.data.examples import LabelledDataset
 from mygo.data.tasks import TaskStream, deal_classes
 from mygo.errors import DataGoneError, InputError
 from mygo.training.batches import EpochBatches
@@ -40,19 +40,19 @@ def test_the_number_of_tasks_must_fit(num_tasks: int) -> None:
         deal_classes(4, num_tasks)
 
 
-def test_data_is_handed_out_once_with_labels_within_the_task(coloured_squares: ImageDataset) -> None:
+def test_data_is_handed_out_once_with_labels_within_the_task(coloured_squares: LabelledDataset) -> None:
     first, second = deal_classes(4, 2, [3, 1, 0, 2])
     stream = TaskStream(coloured_squares, [first, second])
     data = stream.take_training_data(first)
-    assert data.images[data.labels == 0].unique().tolist() == [200]  # class 3
-    assert data.images[data.labels == 1].unique().tolist() == [80]  # class 1
+    assert data.inputs[data.labels == 0].unique().tolist() == [200]  # class 3
+    assert data.inputs[data.labels == 1].unique().tolist() == [80]  # class 1
     assert len(data) == 40
     with pytest.raises(DataGoneError, match="task 1"):
         stream.take_training_data(first)
     assert stream.test[1].labels.tolist() == [0] * 5 + [1] * 5
 
 
-def test_skipped_tasks_are_gone(coloured_squares: ImageDataset) -> None:
+def test_skipped_tasks_are_gone(coloured_squares: LabelledDataset) -> None:
     tasks = deal_classes(4, 2)
     stream = TaskStream(coloured_squares, tasks)
     (left,) = stream.skip(1)
