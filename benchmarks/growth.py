@@ -46,7 +46,7 @@ from mygo.data.tasks import Task  # noqa: E402
 from mygo.evaluate import accuracy_rows  # noqa: E402
 from mygo.jobs.life import Life  # noqa: E402
 from mygo.phase import PhaseContext  # noqa: E402
-from mygo.replay.dreams import dreamer_of, schedule_of  # noqa: E402
+from mygo.replay.source import dreamer_of, schedule_of  # noqa: E402
 from mygo.sleep import consolidate  # noqa: E402
 from mygo.training.process_group import SingleProcess  # noqa: E402
 

@@ -24,7 +24,8 @@ from mygo.memory.gan import train_gan
 from mygo.memory.quality import Quality
 from mygo.networks.generator import build_generator
 from mygo.phase import PhaseContext
-from mygo.replay.dreams import Dreams, LocalReplay, ReplaySchedule, schedule_of
+from mygo.replay.schedule import Dreams, ReplaySchedule
+from mygo.replay.source import LocalReplay, schedule_of
 from mygo.training.allocation import keep_freed_memory
 from mygo.training.checkpoint import Parts
 from mygo.training.graphs import WARM_UP

@@ -45,7 +45,7 @@ from benchmarks.report import table, write_report  # noqa: E402
 from mygo.config.learner import LifeConfig, Precision  # noqa: E402
 from mygo.config.presets import preset  # noqa: E402
 from mygo.config.settings import change  # noqa: E402
-from mygo.replay.dreams import dreamer_of, schedule_of  # noqa: E402
+from mygo.replay.source import dreamer_of, schedule_of  # noqa: E402
 from mygo.training.graphs import recordable  # noqa: E402
 from mygo.training.precision import resolved  # noqa: E402
 from mygo.training.process_group import SingleProcess  # noqa: E402

@@ -51,7 +51,7 @@ from distributed.replay.dreamers import start_dreamers  # noqa: E402
 from mygo.config.learner import LifeConfig  # noqa: E402
 from mygo.config.presets import preset  # noqa: E402
 from mygo.config.settings import change  # noqa: E402
-from mygo.replay.dreams import schedule_of  # noqa: E402
+from mygo.replay.source import schedule_of  # noqa: E402
 from mygo.training.loop import WAITS  # noqa: E402
 from mygo.training.precision import resolved  # noqa: E402
 from mygo.training.process_group import SingleProcess, TorchProcessGroup  # noqa: E402

@@ -38,11 +38,9 @@ from mygo.jobs.life import Life  # noqa: E402
 from mygo.networks.discriminator import Discriminator  # noqa: E402
 from mygo.networks.generator import build_generator  # noqa: E402
 from mygo.networks.neocortex import NeocortexNet  # noqa: E402
-from mygo.replay.dreams import (  # noqa: E402
-    Dreamer,
-    Dreams,
-    schedule_of,
-)
+from mygo.replay.dreamer import Dreamer  # noqa: E402
+from mygo.replay.schedule import Dreams  # noqa: E402
+from mygo.replay.source import schedule_of  # noqa: E402
 from mygo.training.process_group import SingleProcess, TorchProcessGroup  # noqa: E402
 
 PARTS_OF_A_LIFE = (

@@ -12,7 +12,7 @@ from mygo.errors import InputError
 from mygo.events import EventHandler
 from mygo.networks.generator import GENERATORS
 from mygo.networks.neocortex import BACKBONES
-from mygo.replay.dreams import ReplaySource
+from mygo.replay.source import ReplaySource
 from mygo.training.process_group import ProcessGroup
 
 REGISTRIES: tuple[dict[str, Any], ...] = (BACKBONES, GENERATORS, STRATEGIES)

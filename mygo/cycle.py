@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
-from mygo.baselines.registry import Strategy
+from mygo.baselines.registry import Phases, Strategy
 from mygo.data.examples import Examples
 from mygo.data.tasks import Task, TaskStream
 from mygo.evaluate import accuracy_rows
@@ -26,32 +26,33 @@ def live(life: Learner, strategy: Strategy, stream: TaskStream, context: PhaseCo
     """Learn every task of ``stream`` that ``life`` has not learned yet: wake, sleep, evaluate."""
     life.to(context.group.device)
     context = settled(life, context)
+    phases = strategy.phases_for(life)
     if context.group.rank == 0 and not life.saved:
         life.save()
     for task in stream.skip(life.tasks_learned):
         life.begin(task)
-        wake(life, strategy, task, stream, context)
-        sleep(life, strategy, task, context)
+        wake(life, phases, task, stream, context)
+        sleep(life, phases, task, context)
         evaluate(life, task, stream.test[: task.index + 1], context)
 
 
-def wake(life: Learner, strategy: Strategy, task: Task, stream: TaskStream, context: PhaseContext) -> None:
+def wake(life: Learner, phases: Phases, task: Task, stream: TaskStream, context: PhaseContext) -> None:
     """Run the phases that need the task's real data, which is gone when this returns."""
-    if all(name in life.phases_done for name in strategy.wake):
+    if all(name in life.phases_done for name in phases.wake):
         return
     data = stream.take_training_data(task)
     if not life.phases_done:
         life.count(task, data)
-    data = life.with_replay(task, data)
-    for name, phase in strategy.wake.items():
+    data = data if life.on_features else life.with_replay(task, data)
+    for name, phase in phases.wake.items():
         if name not in life.phases_done:
             with saved_phase(life, task, name, context) as here:
                 phase(life, task, data, here)
 
 
-def sleep(life: Learner, strategy: Strategy, task: Task, context: PhaseContext) -> None:
+def sleep(life: Learner, phases: Phases, task: Task, context: PhaseContext) -> None:
     """Run the phases that need no real data."""
-    for name, phase in strategy.sleep.items():
+    for name, phase in phases.sleep.items():
         if name not in life.phases_done:
             with saved_phase(life, task, name, context) as here:
                 phase(life, task, here)

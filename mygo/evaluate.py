@@ -12,7 +12,6 @@ from torch import Tensor
 
 from mygo.data.examples import Examples, network_input
 from mygo.learner.learner import Learner
-from mygo.memory.quality import recall
 from mygo.networks.neocortex import NeocortexNet
 from mygo.training.process_group import ProcessGroup, share
 
@@ -89,10 +88,7 @@ RECALLED = 200
 def measure_recall(life: Learner, group: ProcessGroup) -> list[Examples]:
     """Measure which share of each memory's dreams the network gives their class, and return the dreams."""
     sizes = life.neocortex.head_sizes
-    recalled = [
-        recall(memory, [RECALLED] * size, (*life.key("recall"), task))
-        for task, (memory, size) in enumerate(zip(life.memories, sizes, strict=True))
-    ]
+    recalled = [life.recall(task, [RECALLED] * size, (*life.key("recall"), task)) for task, size in enumerate(sizes)]
     _, shares, _ = accuracy_rows(life.neocortex, recalled, group)
     for lesson, recalled_share in zip(life.lessons, shares, strict=True):
         lesson.recall = recalled_share

@@ -45,13 +45,13 @@ class PhaseEnded:
 
 @dataclass(frozen=True)
 class Dreamt:
-    """A memory was trained: sample dreams uint8 [N, C, H, W], as many per class, and how good they are.
+    """A memory was trained: how good its dreams are and, over pixels, some uint8 [N, C, H, W], as many per class.
 
     ``quality`` has the fields of `mygo.memory.quality.Quality`.
     """
 
     place: Place
-    images: "Tensor"
+    images: "Tensor | None"
     num_classes: int
     quality: Mapping[str, float]
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from mygo.memory.cache import MemoryCache
-from mygo.replay.dreams import LocalReplay, ReplaySource
+from mygo.replay.source import LocalReplay, ReplaySource
 from mygo.training.loop import Trainer
 
 

@@ -3,13 +3,15 @@
 import torch
 from torch import Tensor, nn
 
+from mygo import seeding
 from mygo.config.learner import SleepConfig
 from mygo.data.examples import network_input
 from mygo.data.tasks import Task
 from mygo.learner.learner import Learner
 from mygo.networks.neocortex import NeocortexNet, OwnOutputs, own_outputs, stacked_heads, unstack_heads
 from mygo.phase import PhaseContext
-from mygo.replay.dreams import Dreams, schedule_of
+from mygo.replay.schedule import Dreams
+from mygo.replay.source import schedule_of
 from mygo.training.loop import Losses, Network, train
 from mygo.training.process_group import ProcessGroup, batch_mean
 
@@ -17,13 +19,14 @@ from mygo.training.process_group import ProcessGroup, batch_mean
 def consolidate(life: Learner, task: Task, context: PhaseContext) -> None:
     """Train the neocortex on dreams of all tasks to answer as the teacher does.
 
-    With one head only it is skipped: there is nothing to reconcile.
+    Over pixels it is skipped with one head only: there is nothing to reconcile. Behind an encoder the student is a new
+    one, so that it becomes the same whatever the order was in which the memories came.
     """
-    if len(life.lessons) == 1:
+    if len(life.lessons) == 1 and not life.on_features:
         return
     config = life.config.sleep
     schedule = schedule_of(life)
-    outputs = own_outputs(life.neocortex.head_sizes, context.group.device)
+    outputs = own_outputs(schedule.head_sizes, context.group.device)
     dreams_by_step = context.dreams.dreams(
         life, schedule, context.group, context.checkpointer.steps_done(context.attempt)
     )
@@ -38,9 +41,21 @@ def consolidate(life: Learner, task: Task, context: PhaseContext) -> None:
         losses = distillation_losses(logits, dreams, outputs, config, context.group)
         return losses | feature_losses(features, dreams, config, context.group)
 
-    student = Student(life.neocortex)
+    student = Student(renewed(life) if life.on_features else life.neocortex)
     train(student, losses_of, inputs_at, steps=config.steps, lr=config.lr, context=context)
-    unstack_heads(student.heads, life.neocortex)
+    life.neocortex.features = student.features
+    unstack_heads(student.heads, life.neocortex, life.lessons_in_order())
+
+
+def renewed(life: Learner) -> NeocortexNet:
+    """Return a network that knows nothing yet, with heads for the lessons of ``life`` in the order of its sleep."""
+    with seeding.seeded(life.config.seed, "neocortex"):
+        net = NeocortexNet(life.input_shape, life.config.backbone)
+    for number in life.lessons_in_order():
+        head = net.add_task_head(life.neocortex.head_sizes[number])
+        nn.init.zeros_(head.weight)
+        nn.init.zeros_(head.bias)
+    return net
 
 
 class Student(nn.Module):

@@ -16,7 +16,8 @@ from mygo.errors import MemoryQualityError
 from mygo.events import Dreamt, Notice
 from mygo.learner.learner import Learner
 from mygo.memory.gan import train_gan
-from mygo.memory.quality import Quality, measure_quality, round_to_half_, sample_grid
+from mygo.memory.gaussian import fit_gaussians, merge_gaussians
+from mygo.memory.quality import Quality, measure_gaussians, measure_quality, round_to_half_, sample_grid
 from mygo.networks.generator import Generator, build_generator
 from mygo.networks.neocortex import NeocortexNet
 from mygo.phase import PhaseContext
@@ -79,9 +80,49 @@ def memorise(life: Learner, task: Task, data: Examples, context: PhaseContext) -
     Raises:
         MemoryQualityError: every attempt stayed below the floor.
     """
-    known = life.memories[: task.index + 1]
+    known = life.generators[: task.index + 1]
     start = known[-1] if known and life.config.memory.gan.warm_start else None
     life.keep_memory(task.index, *train_until_good_enough(life, task.index, data, start, context))
+
+
+def teach(life: Learner, task: Task, data: Examples, context: PhaseContext) -> None:
+    """Train the lesson's teacher, a head on the real features that an encoder saw; it stays beside the memory.
+
+    Where the lesson was learned before, dreams of what it was stand beside the new ``data``.
+    """
+    teach_from(life, task, life.with_replay(task, data), context)
+
+
+def teach_from(life: Learner, task: Task, data: Examples, context: PhaseContext) -> None:
+    """Train the teacher of ``task`` on ``data``, be they real or dreamt."""
+    config, key = life.config.wake, life.key("teach")
+    with seeding.seeded(*key):
+        teacher = nn.Linear(data.inputs.shape[1], len(task.classes))
+    batches = EpochBatches.of(data.labels, config.batch_size, key, balanced=config.balance_classes)
+    data = data.to(context.group.device)
+
+    def losses_of(network: Network, rows: Tensor) -> Losses:
+        errors = F.cross_entropy(network(data.inputs[rows]), data.labels[rows], reduction="none")
+        return {"cross_entropy": batch_mean(errors, config.batch_size, context.group)}
+
+    train(teacher, losses_of, batches.shares_of(context.group), steps=config.head_steps, lr=config.lr, context=context)
+    life.keep_teacher(task.index, teacher)
+
+
+def remember(life: Learner, task: Task, data: Examples, context: PhaseContext) -> None:
+    """Fit a Gaussian to each class's features, or merge one with that of what was known of the class before."""
+    num_classes, group = len(task.classes), context.group
+    memory = fit_gaussians(data.inputs, data.labels, num_classes, life.config.memory.gaussian, group)
+    if task.index < len(life.memories):
+        new = data.labels.bincount(minlength=num_classes).tolist()
+        before = [count - more for count, more in zip(life.lessons[task.index].images, new, strict=True)]
+        memory = merge_gaussians(life.gaussians[task.index], memory, before, new)
+    quality = measure_gaussians(memory, life.teachers[task.index], data, life.key("remember"), group)
+    context.tell(Dreamt(context.place, None, num_classes, quality.means))
+    if not quality.reaches(life.config.memory):
+        measured = quality_in_words(quality, life.config.memory, life.lessons[task.index].classes)
+        context.tell(Notice(f"{context.place}: the memory is below the floor, with {measured}."))
+    life.keep_memory(task.index, memory, quality)
 
 
 def train_until_good_enough(

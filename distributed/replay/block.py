@@ -8,7 +8,8 @@ import numpy.typing as npt
 import torch
 
 from mygo.learner.learner import Learner
-from mygo.replay.dreams import Dreamer, Dreams, ReplaySchedule, dreamer_of, schedule_of
+from mygo.replay.schedule import Dreams, ReplaySchedule
+from mygo.replay.source import BlockOfDreams, dreamer_of, schedule_of
 from mygo.training.allocation import keep_freed_memory
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -34,7 +35,7 @@ class BlockDreamer:
         keep_freed_memory()
         self._device = torch.device(device)
         self._loaded: tuple[Path, int] | None = None
-        self._dreamer: Dreamer
+        self._dreamer: BlockOfDreams
         self._schedule: ReplaySchedule
 
     def dream(self, request: BlockRequest) -> Arrays:

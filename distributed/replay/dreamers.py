@@ -19,7 +19,7 @@ from distributed.job import pack_registries
 from distributed.replay.actor import DreamerActor
 from distributed.replay.block import Arrays, BlockRequest
 from mygo.learner.learner import Learner
-from mygo.replay.dreams import Dreams, ReplaySchedule
+from mygo.replay.schedule import Dreams, ReplaySchedule
 from mygo.training.process_group import ProcessGroup
 
 BLOCKS_AHEAD = 4

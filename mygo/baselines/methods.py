@@ -11,7 +11,7 @@ from mygo.config.learner import WakeConfig
 from mygo.data.examples import Examples, network_input
 from mygo.data.tasks import Task
 from mygo.learner.learner import Learner
-from mygo.memory.quality import memory_bytes_of
+from mygo.memory.forms import memory_bytes_of
 from mygo.phase import PhaseContext
 from mygo.training.batches import EpochBatches, repeats_of
 from mygo.training.loop import Losses, Network, train
@@ -35,9 +35,9 @@ def joint(life: Learner, task: Task, data: Examples, context: PhaseContext) -> N
 
 
 def replay(life: Learner, task: Task, data: Examples, context: PhaseContext) -> None:
-    """Train on the new task and on real images kept of earlier ones, as many bytes a task as a generator takes."""
+    """Train on the new task and on real images kept of earlier ones, as many bytes a task as a memory takes."""
     fit_all_heads(life, task, [*life.exemplars, data], context, "replay", balanced=True)
-    keep = max(1, memory_bytes_of(life.config.memory.gan, len(task.classes), data.image_shape) // data[:1].nbytes)
+    keep = max(1, memory_bytes_of(life.config.memory, len(task.classes), data.input_shape) // data[:1].nbytes)
     order = torch.randperm(len(data), generator=seeding.stream(life.config.seed, "exemplars", task.index))
     life.exemplars.append(data[order[:keep]])
 

@@ -24,23 +24,38 @@ class Look:
 
 
 @dataclass(frozen=True)
-class Strategy:
+class Phases:
     """The named phases of one cycle, in order. Those of sleep never see real data."""
 
     wake: dict[str, WakePhase]
     sleep: dict[str, SleepPhase]
+
+
+@dataclass(frozen=True)
+class Strategy(Phases):
+    """What is done in each cycle, over pixels and behind an encoder."""
+
     description: str = ""
     """What it does, as a part of a sentence for the report."""
     look: Look = field(default_factory=Look)
+    on_features: Phases | None = None
+    """The phases behind an encoder, where they are others."""
+
+    def phases_for(self, life: Learner) -> Phases:
+        """Return the phases for what ``life`` sees."""
+        return self.on_features if life.on_features and self.on_features is not None else self
 
 
 STRATEGIES: dict[str, Strategy] = {
     "mygo": Strategy(
         wake={"learn": wake.learn, "adapt": wake.adapt, "memorise": wake.memorise},
         sleep={"consolidate": sleep.consolidate},
-        description="wakes to learn a task and sleeps to reconcile it with the old ones; keeps one small generator per "
-        "task",
+        description="wakes to learn a task and sleeps to reconcile it with the old ones; keeps one small memory of "
+        "each task",
         look=Look("#0072b2", "o", "-"),
+        on_features=Phases(
+            wake={"teach": wake.teach, "remember": wake.remember}, sleep={"consolidate": sleep.consolidate}
+        ),
     ),
     # Only sleep uses the fast learner and the memories, so without sleep neither is trained.
     "mygo-nosleep": Strategy(

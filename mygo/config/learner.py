@@ -52,6 +52,17 @@ class GanConfig:
         check_ranges(self, "memory.gan", **rates, ema_decay=(0.0, 1.0))
 
 
+@dataclass(frozen=True, kw_only=True)
+class GaussianConfig:
+    """What is kept of each class behind an encoder."""
+
+    rank: int = 16
+    """Main directions of variation; each takes a byte for every feature."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self, "memory.gaussian", rank=(0, MOST_CHANNELS))
+
+
 Precision = Literal["float32", "bfloat16"]
 AnyPrecision = Literal["auto", "float32", "bfloat16"]
 """What a setting may say; auto is for the device that a life begins on to decide."""
@@ -116,7 +127,9 @@ class MemoryConfig:
     """The generative memory of a task and what it must reach."""
 
     gan: GanConfig = field(default_factory=GanConfig)
-    """The conditional GAN."""
+    """The conditional GAN, over pixels."""
+    gaussian: GaussianConfig = field(default_factory=GaussianConfig)
+    """The Gaussian of each class, behind an encoder."""
     fidelity_floor: float = 0.7
     """Least share of each class's dreams whose label a judge trained on the task's real data confirms."""
     diversity_floor: float = 0.2

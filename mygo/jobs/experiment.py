@@ -23,7 +23,7 @@ from mygo.learner.learner import Learner
 from mygo.learner.state import check_networks
 from mygo.memory.cache import MemoryCache
 from mygo.phase import PhaseContext
-from mygo.replay.dreams import LocalReplay, ReplaySource
+from mygo.replay.source import LocalReplay, ReplaySource
 from mygo.training.allocation import keep_freed_memory
 from mygo.training.process_group import ProcessGroup, SingleProcess
 
@@ -248,11 +248,11 @@ def summary(life: Learner) -> dict[str, Any]:
 
 def costs(life: Learner) -> dict[str, Any]:
     """Return the part of `summary` that every life has: what it took, what it keeps, and how good its memories are."""
-    strategy, record = STRATEGIES[life.strategy], life.record
+    phases, record = STRATEGIES[life.strategy].phases_for(life), life.record
     return {
         "seconds": {
-            "wake": sum(record.seconds.get(name, 0.0) for name in strategy.wake),
-            "sleep": sum(record.seconds.get(name, 0.0) for name in strategy.sleep),
+            "wake": sum(record.seconds.get(name, 0.0) for name in phases.wake),
+            "sleep": sum(record.seconds.get(name, 0.0) for name in phases.sleep),
             "total": sum(record.seconds.values()),
             "phases": record.seconds,
             "waits": record.waits,

@@ -1,7 +1,9 @@
 """A class that a life is to forget for good."""
 
 import copy
+from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import fields
 
 import torch
 
@@ -14,12 +16,12 @@ from mygo.events import EventHandler, Place, silent
 from mygo.files import locked
 from mygo.jobs.lesson import local_context
 from mygo.learner.learner import Learner
-from mygo.memory.quality import recall
+from mygo.memory.quality import Quality
 from mygo.phase import PhaseContext
 from mygo.sleep import consolidate
 from mygo.training.allocation import keep_freed_memory
 from mygo.training.process_group import ProcessGroup
-from mygo.wake import train_until_good_enough
+from mygo.wake import teach_from, train_until_good_enough
 
 LEAST_RECALLED = 500
 """Dreams of each class, at the least, that a memory is trained on when another class is taken out of it."""
@@ -60,19 +62,35 @@ def forget(life: Learner, class_name: str, on_event: EventHandler = silent, grou
 def take_out(life: Learner, class_name: str, context: PhaseContext) -> None:
     """Take a class out of ``life``, which knows others, and sleep."""
     index = next(index for index, lesson in enumerate(life.lessons) if class_name in lesson.classes)
-    lesson, memory = life.lessons[index], life.memories[index]
+    lesson = life.lessons[index]
     kept = [place for place, name in enumerate(lesson.classes) if name != class_name]
     life.drop_outputs(index, kept)
     life.current, life.fast_learner = min(index, len(life.lessons) - 1), copy.deepcopy(life.neocortex)
     if kept:
         counts = [max(count, LEAST_RECALLED) if place in kept else 0 for place, count in enumerate(lesson.images)]
-        old = recall(memory, counts, life.key("forget"))
+        old = life.recall(index, counts, life.key("forget"))
         data = Examples(old.inputs, torch.tensor([kept.index(label) for label in old.labels.tolist()]))
-        here = context.at(Place(life.strategy, index, "memorise"))
-        life.keep_memory(index, *train_until_good_enough(life, index, data, None, here))
+        keep = keep_gaussians if life.on_features else train_anew
+        keep(life, index, kept, data, context)
         lesson.classes = tuple(lesson.classes[place] for place in kept)
         lesson.images = tuple(lesson.images[place] for place in kept)
     task = Task(life.current, tuple(range(len(life.lessons[life.current].classes))))
     consolidate(life, task, context.at(Place(life.strategy, task.index, "consolidate")))
     measure_recall(life, context.group)
     life.end_cycle()
+
+
+def train_anew(life: Learner, index: int, kept: Sequence[int], data: Examples, context: PhaseContext) -> None:
+    """Train a memory of the ``kept`` classes from random weights on ``data``, what the old one dreamt of them."""
+    here = context.at(Place(life.strategy, index, "memorise"))
+    life.keep_memory(index, *train_until_good_enough(life, index, data, None, here))
+
+
+def keep_gaussians(life: Learner, index: int, kept: Sequence[int], data: Examples, context: PhaseContext) -> None:
+    """Keep the Gaussians of the ``kept`` classes as they are, and teach another teacher on ``data``, their dreams."""
+    task = Task(index, tuple(range(len(kept))))
+    measured = {field.name: getattr(life.record, field.name)[index] for field in fields(Quality)}
+    memory = life.gaussians[index]
+    memory.keep_classes(kept)
+    life.keep_memory(index, memory, Quality(**measured).of_classes(kept))
+    teach_from(life, task, data, context.at(Place(life.strategy, index, "teach")))

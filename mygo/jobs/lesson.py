@@ -27,7 +27,7 @@ from mygo.learner.saved import SavedLife
 from mygo.learner.state import check_networks
 from mygo.memory.cache import MemoryCache
 from mygo.phase import PhaseContext
-from mygo.replay.dreams import LocalReplay, ReplaySource
+from mygo.replay.source import LocalReplay, ReplaySource
 from mygo.training.allocation import keep_freed_memory
 from mygo.training.process_group import ProcessGroup, SingleProcess
 
@@ -329,8 +329,9 @@ def teach(life: Learner, stream: TaskStream, name: str, context: PhaseContext) -
     life.begin(task, name)
     if context.group.rank == 0 and not begun:
         life.save()  # so that another lesson is not taken for this one, once it was interrupted
-    wake(life, STRATEGIES[STRATEGY], task, stream, context)
-    sleep(life, STRATEGIES[STRATEGY], task, context)
+    phases = STRATEGIES[STRATEGY].phases_for(life)
+    wake(life, phases, task, stream, context)
+    sleep(life, phases, task, context)
     examine(life, task, stream.test[0], context)
 
 

@@ -16,7 +16,6 @@ from mygo.jobs.forget import forget
 from mygo.jobs.lesson import learn
 from mygo.learner.learner import Learner
 from mygo.learner.predict import Images, Predictions, predict
-from mygo.memory.quality import recall
 
 if TYPE_CHECKING:
     from mygo.data.readers import Data
@@ -96,7 +95,9 @@ class Life(Learner):
         return predict(self, images, lesson)
 
     def dream(self, class_name: str, count: int, seed: int = 0) -> Tensor:
-        """Return ``count`` dreams of a class, uint8 [count, C, H, W]; the same for the same ``seed``.
+        """Return ``count`` dreams of a class, as it sees: uint8 [count, C, H, W], or vectors float32 [count, D].
+
+        They are the same for the same ``seed``.
 
         Raises:
             InputError: this class was not learned, or nothing of it is remembered as pictures, or the count or the seed
@@ -110,4 +111,4 @@ class Life(Learner):
         if task >= len(self.memories):
             raise InputError("This life dreams nothing of this class.")
         counts = [count if name == class_name else 0 for name in self.lessons[task].classes]
-        return recall(self.memories[task], counts, (seed, "look", class_name)).inputs
+        return self.recall(task, counts, (seed, "look", class_name)).inputs

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from torch import nn
 
 from mygo.config.learner import LifeConfig
 from mygo.data.examples import Examples, InputShape
@@ -18,9 +19,9 @@ from mygo.files import MANIFEST
 from mygo.learner.saved import SCHEMA, SHAPE, SavedLife, newest
 from mygo.learner.state import LearnerState
 from mygo.learner.storage import PREVIOUS, checksum, read_manifest, write_manifest
+from mygo.memory.forms import blank_memory
 from mygo.memory.quality import stored_tensors
 from mygo.networks import names
-from mygo.networks.generator import build_generator
 from mygo.networks.neocortex import NeocortexNet
 from mygo.networks.weights import fill, read_tensors, write_tensors
 from mygo.training.checkpoint import Checkpoint
@@ -101,6 +102,9 @@ class Learner(LearnerState):
                 "memories": [
                     write(f"memory-{task}", stored_tensors(memory)) for task, memory in enumerate(self.memories)
                 ],
+                "teachers": [
+                    write(f"teacher-{task}", stored_tensors(teacher)) for task, teacher in enumerate(self.teachers)
+                ],
                 "exemplars": [
                     write(f"exemplars-{task}", {"images": kept.inputs, "labels": kept.labels})
                     for task, kept in enumerate(self.exemplars)
@@ -160,9 +164,11 @@ class Learner(LearnerState):
         if files["fast_learner"]:
             life.fast_learner = life._read_network(files["fast_learner"], sizes)
         for name, size in zip(files["memories"], sizes, strict=False):
-            build = functools.partial(build_generator, config.memory.gan, size, life.image_shape)
-            memory = fill(build, read_tensors(folder, name), torch.half)
-            life.memories.append(memory.eval().requires_grad_(False))
+            build = functools.partial(blank_memory, config.memory, size, life.input_shape)
+            life.memories.append(fill(build, read_tensors(folder, name), torch.half).eval().requires_grad_(False))
+        for name, size in zip(files.get("teachers", ()), sizes, strict=False):
+            head = functools.partial(nn.Linear, life.neocortex.feature_dim, size)
+            life.teachers.append(fill(head, read_tensors(folder, name), torch.half).eval().requires_grad_(False))
         for name in files["exemplars"]:
             kept = read_tensors(folder, name)
             life.exemplars.append(Examples(kept["images"], kept["labels"]))

@@ -73,9 +73,13 @@ class SavedLife:
             for role in ("neocortex", "fast_learner", "checkpoint"):
                 if files.get(role):
                     tensors(files[role])
-            memories = [sum(tensor.nbytes for tensor in tensors(name).values()) for name in files["memories"]]
+            teachers = files.get("teachers", ())
+            memories, heads = (
+                [sum(tensor.nbytes for tensor in tensors(name).values()) for name in names]
+                for names in (files["memories"], teachers)
+            )
             exemplars = [tensors(name)["images"].numel() for name in files["exemplars"]]
-            kept = tuple(map(sum, itertools.zip_longest(memories, exemplars, fillvalue=0)))
+            kept = tuple(map(sum, itertools.zip_longest(memories, heads, exemplars, fillvalue=0)))
             return replace(cls.of(folder, manifest), bytes_kept=kept)
 
         return newest(folder, read, tell)

@@ -5,6 +5,7 @@ from dataclasses import asdict, fields
 from datetime import datetime, timezone
 
 import torch
+from torch import nn
 
 from mygo import seeding
 from mygo.config.learner import AnyPrecision, LifeConfig
@@ -13,6 +14,8 @@ from mygo.data.spelling import composed
 from mygo.data.tasks import Task
 from mygo.errors import InputError
 from mygo.learner.records import Record, TaskRecord
+from mygo.memory.forms import Memory
+from mygo.memory.gaussian import GaussianMemory, recall_vectors
 from mygo.memory.quality import Quality, recall, round_to_half_, stored_bytes
 from mygo.networks.generator import Generator, generator_named
 from mygo.networks.neocortex import NeocortexNet, backbone_named
@@ -58,7 +61,9 @@ class LearnerState:
         with seeding.seeded(config.seed, "neocortex"):
             self.neocortex = NeocortexNet(input_shape, config.backbone)
         self.fast_learner: NeocortexNet | None = None
-        self.memories: list[Generator] = []
+        self.memories: list[Memory] = []
+        self.teachers: list[nn.Linear] = []
+        """Behind an encoder, the head that each lesson left, trained on its real features, which sleep asks."""
         self.exemplars: list[Examples] = []
         """Real data that only the baselines joint and replay keep."""
         self.record = Record()
@@ -80,17 +85,28 @@ class LearnerState:
             if network is not None:
                 network.to(device)
 
+    @property
+    def on_features(self) -> bool:
+        """Whether what it sees are feature vectors, not images."""
+        return len(self.input_shape) == 1
+
     def key(self, phase: str) -> seeding.Key:
-        """Return what the draws of a ``phase`` of this cycle are named by."""
-        return self.config.seed, phase, self.cycles
+        """Return what the draws of a ``phase`` of this cycle are named by.
+
+        Behind an encoder that is nothing of the life's history: only the classes that the cycle is about.
+        """
+        if not self.on_features:
+            return self.config.seed, phase, self.cycles
+        lesson = () if self.current is None else self.lessons[self.current].classes
+        return self.config.seed, phase, *lesson
 
     def begin(self, task: Task, name: str | None = None) -> None:
         """Begin a cycle about ``task``, or go on with it; a new task gets its head, and ``name`` if it has one."""
         self.current = task.index
         if len(self.neocortex.classifiers) == task.index:
+            self.lessons.append(TaskRecord(name or str(task), task.names or tuple(map(str, task.classes))))
             with seeding.seeded(*self.key("head")):
                 self.neocortex.add_task_head(len(task.classes))
-            self.lessons.append(TaskRecord(name or str(task), task.names or tuple(map(str, task.classes))))
 
     def count(self, task: Task, data: Examples) -> None:
         """Note that the real ``data`` of ``task`` was handed out, and will be gone."""
@@ -106,16 +122,46 @@ class LearnerState:
         """
         if task.index >= self.tasks_learned:
             return data
-        lesson, memory = self.lessons[task.index], self.memories[task.index]
+        lesson = self.lessons[task.index]
         before = [all_ - new for all_, new in zip(lesson.images, counts_of(data, len(lesson.classes)), strict=True)]
-        dreams = recall(memory, before, self.key("beside"))
+        dreams = self.recall(task.index, before, self.key("beside"))
         return Examples(torch.cat([data.inputs, dreams.inputs]), torch.cat([data.labels, dreams.labels]))
 
-    def keep_memory(self, task: int, generator: Generator, quality: Quality) -> None:
-        """Keep ``generator`` as the memory of ``task``, rounded to the precision in which it is stored."""
-        round_to_half_(generator)
+    def recall(self, task: int, counts: Sequence[int], key: seeding.Key) -> Examples:
+        """Return dreams of ``task``, ``counts`` of each class, class after class; the same for the same key."""
+        if not self.on_features:
+            return recall(self.generators[task], counts, key)
+        others = [other for other in self.lessons_in_order()[: len(self.memories)] if other != task]
+        return recall_vectors([self.gaussians[index] for index in (task, *others)], counts, key)
+
+    @property
+    def generators(self) -> list[Generator]:
+        """The memories of a life over pixels."""
+        return [memory for memory in self.memories if isinstance(memory, Generator)]
+
+    @property
+    def gaussians(self) -> list[GaussianMemory]:
+        """The memories of a life behind an encoder."""
+        return [memory for memory in self.memories if isinstance(memory, GaussianMemory)]
+
+    def lessons_in_order(self) -> list[int]:
+        """Return the numbers of all lessons in the order in which sleep takes them.
+
+        Behind an encoder they are sorted by their classes, so that the order of learning does not matter.
+        """
+        numbers = range(len(self.lessons))
+        return sorted(numbers, key=lambda number: self.lessons[number].classes) if self.on_features else list(numbers)
+
+    def keep_teacher(self, task: int, teacher: nn.Linear) -> None:
+        """Keep ``teacher`` as that of ``task``, rounded to the precision in which it is stored."""
+        round_to_half_(teacher)
+        self.teachers[task : task + 1] = [teacher.cpu().eval().requires_grad_(False)]
+
+    def keep_memory(self, task: int, memory: Memory, quality: Quality) -> None:
+        """Keep ``memory`` as that of ``task``, rounded to the precision in which it is stored."""
+        round_to_half_(memory)
         here = slice(task, task + 1)  # of a new task, the end of each list
-        self.memories[here] = [generator.cpu().eval().requires_grad_(False)]
+        self.memories[here] = [memory.cpu().eval().requires_grad_(False)]
         for name, value in asdict(quality).items():
             getattr(self.record, name)[here] = [list(value) if isinstance(value, tuple) else value]
 
@@ -127,6 +173,7 @@ class LearnerState:
         self.neocortex.keep_outputs(task, kept)
         if not kept:
             self.tasks_learned -= 1
+            del self.teachers[task : task + 1]
             for per_task in (self.lessons, self.memories, *(getattr(self.record, one.name) for one in fields(Quality))):
                 del per_task[task]
         for lesson in self.lessons:
@@ -165,13 +212,13 @@ class LearnerState:
 
     @property
     def memory_bytes(self) -> int:
-        """Bytes kept to remember with: generators as stored and real exemplars, the network itself not counted."""
+        """Bytes kept to remember with: memories as stored, their teachers, real exemplars; not the network itself."""
         return sum(map(self.memory_bytes_for, range(max(len(self.memories), len(self.exemplars)))))
 
     def memory_bytes_for(self, task: int) -> int:
         """Return the part of `memory_bytes` that is kept for the task with the index ``task``."""
-        generators, exemplars = self.memories[task : task + 1], self.exemplars[task : task + 1]
-        return sum(map(stored_bytes, generators)) + sum(kept.nbytes for kept in exemplars)
+        kept = [*self.memories[task : task + 1], *self.teachers[task : task + 1]]
+        return sum(map(stored_bytes, kept)) + sum(real.nbytes for real in self.exemplars[task : task + 1])
 
     def known_class(self, name: str) -> str:
         """Return the class that is meant by ``name``, however its letters are composed.

@@ -1,15 +1,16 @@
 """A generator as a memory: how good its dreams are, and the form in which it is kept."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from mygo import seeding
-from mygo.config.learner import GanConfig, MemoryConfig
-from mygo.data.examples import Examples, ImageShape, to_pixels, to_unit_range
-from mygo.networks.generator import Generator, build_generator
+from mygo.config.learner import MemoryConfig
+from mygo.data.examples import Examples, network_input, to_pixels, to_unit_range
+from mygo.memory.gaussian import GaussianMemory, recall_vectors
+from mygo.networks.generator import Generator
 from mygo.networks.neocortex import NeocortexNet
 from mygo.training.process_group import ProcessGroup
 
@@ -33,8 +34,8 @@ class Quality:
     """Fréchet distance between the features of dreams and of real images, in units of the real ones' total variance, so
     that judges can be compared; 0 is as good as real."""
     nearest_neighbour_ratio: float = 1.0
-    """Median distance, in pixels, of a dream to the nearest training image of its class, divided by that of a training
-    image to the nearest other one. Clearly below 1, the memory repeats what it was trained on."""
+    """Median distance, in pixels or features, of a dream to the nearest training example of its class, divided by that
+    of a training example to the nearest other one. Clearly below 1, the memory repeats what it was trained on."""
     label_fidelity_per_class: tuple[float, ...] = ()
     """The label fidelity of each class's dreams; `label_fidelity` is their mean. Empty where it was not measured."""
     diversity_per_class: tuple[float, ...] = ()
@@ -59,6 +60,17 @@ class Quality:
             if fidelity < floor.fidelity_floor or diversity < floor.diversity_floor
         ]
 
+    def of_classes(self, kept: Sequence[int]) -> "Quality":
+        """Return what there is to say of the ``kept`` classes, without the measures that were made over all."""
+        per_class = (self.label_fidelity_per_class, self.diversity_per_class)
+        fidelity, diversity = (tuple(measures[label] for label in kept) for measures in per_class)
+        return Quality(
+            sum(fidelity) / len(kept),
+            sum(diversity) / len(kept),
+            label_fidelity_per_class=fidelity,
+            diversity_per_class=diversity,
+        )
+
     def of_class(self, label: int) -> "Quality":
         """Return the measures that there are of one class alone."""
         return Quality(self.label_fidelity_per_class[label], self.diversity_per_class[label])
@@ -76,28 +88,59 @@ def measure_quality(
     Of every class, `QUALITY_SAMPLES` dreams are compared with as many real images. Every rank gets the same numbers, so
     that all decide alike.
     """
-    device = group.device
     judge.eval()
-    labels = torch.arange(generator.num_classes, device=device).repeat_interleave(QUALITY_SAMPLES)
-    noise = torch.randn(len(labels), generator.latent_dim, generator=seeding.stream(*key, "quality")).to(device)
+    labels = torch.arange(generator.num_classes, device=group.device).repeat_interleave(QUALITY_SAMPLES)
+    noise = torch.randn(len(labels), generator.latent_dim, generator=seeding.stream(*key, "quality")).to(group.device)
+
+    def dreams_of(label: int) -> Tensor:
+        rows = (labels == label).nonzero().squeeze(1)
+        # As they will be dreamt: through pixels.
+        return to_unit_range(to_pixels(generator(noise[rows], labels[rows])))
+
+    return compared(dreams_of, judge.features, judge.classifiers[task], data, generator.num_classes, group)
+
+
+@torch.no_grad()
+def measure_gaussians(
+    memory: GaussianMemory, teacher: nn.Linear, data: Examples, key: seeding.Key, group: ProcessGroup
+) -> Quality:
+    """Return the quality of what ``memory`` alone dreams, according to ``teacher``, which was trained on real ``data``.
+
+    Both are compared as vectors, so that what a memory repeats is found where it would be repeated.
+    """
+    dreams = recall_vectors([memory], [QUALITY_SAMPLES] * memory.num_classes, (*key, "quality"))
+
+    def dreams_of(label: int) -> Tensor:
+        return dreams.inputs[dreams.labels == label].to(group.device)
+
+    return compared(dreams_of, nn.Identity(), teacher.to(group.device), data, memory.num_classes, group)
+
+
+def compared(
+    dreams_of: Callable[[int], Tensor],
+    features_of: Callable[[Tensor], Tensor],
+    classify: Callable[[Tensor], Tensor],
+    data: Examples,
+    num_classes: int,
+    group: ProcessGroup,
+) -> Quality:
+    """Return how good ``dreams_of`` each class are beside real ``data``, as a judge's features and head see them."""
     confirmed: list[int] = []
     spreads, distances = [], []
     features: dict[str, list[Tensor]] = {"dreamt": [], "real": []}
-    for label in range(generator.num_classes):
-        rows = (labels == label).nonzero().squeeze(1)
-        # As they will be dreamt: through pixels.
-        dreams = to_unit_range(to_pixels(generator(noise[rows], labels[rows])))
-        dreamt = judge.features(dreams)
-        confirmed.append(int((judge.classifiers[task](dreamt).argmax(1) == label).sum()))
-        images = to_unit_range(data.inputs[data.labels == label].to(device))
-        real = judge.features(images[:QUALITY_SAMPLES])
+    for label in range(num_classes):
+        dreams = dreams_of(label)
+        dreamt = features_of(dreams)
+        confirmed.append(int((classify(dreamt).argmax(1) == label).sum()))
+        images = network_input(data.inputs[data.labels == label].to(group.device))
+        real = features_of(images[:QUALITY_SAMPLES])
         spread = real.var(0, correction=0).sum().clamp_min(1e-12)
         spreads.append(float(dreamt.var(0, correction=0).sum() / spread))
         distances.append(nearest_neighbour_ratio(dreams, images))
         features["dreamt"].append(dreamt)
         features["real"].append(real)
     measured = [
-        sum(confirmed) / len(labels),
+        sum(confirmed) / (num_classes * QUALITY_SAMPLES),
         sum(spreads) / len(spreads),
         frechet_distance(torch.cat(features["dreamt"]), torch.cat(features["real"])),
         sum(distances) / len(distances),
@@ -108,8 +151,8 @@ def measure_quality(
     whole, each = agreed[: len(MEANS)], agreed[len(MEANS) :]
     return Quality(
         **dict(zip(MEANS, whole, strict=True)),
-        label_fidelity_per_class=tuple(each[: generator.num_classes]),
-        diversity_per_class=tuple(each[generator.num_classes :]),
+        label_fidelity_per_class=tuple(each[:num_classes]),
+        diversity_per_class=tuple(each[num_classes:]),
     )
 
 
@@ -191,8 +234,3 @@ def stored_tensors(module: nn.Module) -> dict[str, Tensor]:
 def stored_bytes(module: nn.Module) -> int:
     """Return the bytes of the weights of a memory as they are kept."""
     return sum(t.nbytes for t in stored_tensors(module).values())
-
-
-def memory_bytes_of(config: GanConfig, num_classes: int, image_shape: ImageShape) -> int:
-    """Return the bytes that the memory of a task of ``num_classes`` takes as it is kept."""
-    return stored_bytes(build_generator(config, num_classes, image_shape))

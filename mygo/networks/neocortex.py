@@ -174,11 +174,12 @@ def stacked_heads(net: NeocortexNet) -> nn.Linear:
 
 
 @torch.no_grad()
-def unstack_heads(layer: nn.Linear, net: NeocortexNet) -> None:
-    """Give the heads of ``net`` the weights that `stacked_heads` took from them, as they are in ``layer`` now."""
+def unstack_heads(layer: nn.Linear, net: NeocortexNet, order: Sequence[int]) -> None:
+    """Give the heads of ``net`` the weights in ``layer``, where they stand side by side in this ``order``."""
+    sizes = [net.head_sizes[task] for task in order]
     for name, stacked in layer.state_dict().items():
-        for head, part in zip(net.classifiers, stacked.split(net.head_sizes), strict=True):
-            head.get_parameter(name).copy_(part)
+        for task, part in zip(order, stacked.split(sizes), strict=True):
+            net.classifiers[task].get_parameter(name).copy_(part)
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,7 @@ class _Uninitialised(TorchFunctionMode):
 
 
 def fill(build: Callable[[], M], tensors: Mapping[str, Tensor], dtype: torch.dtype = torch.float32) -> M:
-    """Return the module that ``build`` makes, with ``tensors`` (of ``dtype``) as its weights.
+    """Return the module that ``build`` makes, with ``tensors`` as its weights; floating-point ones are of ``dtype``.
 
     That they are its own is found out before it takes any memory: a hostile file may ask for a module of any size.
 
@@ -76,7 +76,7 @@ def fill(build: Callable[[], M], tensors: Mapping[str, Tensor], dtype: torch.dty
     with torch.device("meta"), _Uninitialised():
         module = build()
     blank = module.state_dict()
-    wanted = {name: (tensor.shape, dtype) for name, tensor in blank.items()}
+    wanted = {name: (t.shape, dtype if t.is_floating_point() else t.dtype) for name, t in blank.items()}
     found = {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
     for name in wanted.keys() | found.keys():
         if wanted.get(name) != found.get(name):

@@ -69,7 +69,7 @@ def _figures(run: RunResults, labels: Sequence[str], titles: Mapping[str, str]) 
             figures[f"quality-{name}"] = draw_quality(entry.quality)
     starts = [0, *itertools.accumulate(len(task.classes) for task in run.tasks)]
     for name, life in run.lives.items():
-        for task, _ in zip(run.tasks, life.memories, strict=False):
+        for task, _ in zip(run.tasks, life.generators, strict=False):
             own = labels[starts[task.index] : starts[task.index + 1]]
             figures[f"dreams-{name}-task-{task.index + 1}"] = draw_dreams(life, task.index, own)
     return figures
@@ -151,7 +151,7 @@ def draw_confusion(
 
 def draw_dreams(life: Learner, task: int, labels: Sequence[str]) -> Figure:
     """Draw what the memory of ``task`` dreams, a row for each class beside its label, and nothing else."""
-    memory = life.memories[task]
+    memory = life.generators[task]
     key = (life.config.seed, "report", task)
     images = sample_grid(memory, key, torch.device("cpu"), columns=DREAMS_PER_CLASS)
     pixels = tile(F.pad(images, (1, 1, 1, 1), value=255), len(labels)).permute(1, 2, 0).numpy()

@@ -233,7 +233,7 @@ def dreams_of(run: RunResults, pictures: Pictures) -> list[Html]:
     parts = []
     for name, life in run.lives.items():
         figures = []
-        for task, _ in zip(run.tasks, life.memories, strict=False):
+        for task, _ in zip(run.tasks, life.generators, strict=False):
             names = listed(run.names_of(task))
             caption = element("figcaption", f"Task {task.index + 1}")
             alt = f"Dreams of {names}, a row for each."

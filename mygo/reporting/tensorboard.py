@@ -122,7 +122,8 @@ class TensorBoardLogger:
         place, step = event.place, event.place.task + 1
         run = self._run(place.strategy)
         # Always written: a memory below the floor is trained again, and then dreams again.
-        run.writer.add_image("dreams", tile(event.images, event.num_classes), step)
+        if event.images is not None:
+            run.writer.add_image("dreams", tile(event.images, event.num_classes), step)
         for name, value in event.quality.items():
             run.writer.add_scalar(f"memory/{name}", value, step)
         run.begin_again(place.phase)

@@ -18,7 +18,8 @@ from mygo.jobs.experiment import Experiment
 from mygo.jobs.life import Life
 from mygo.memory.quality import Quality
 from mygo.networks.generator import build_generator
-from mygo.replay.dreams import Dreams, LocalReplay, schedule_of
+from mygo.replay.schedule import Dreams
+from mygo.replay.source import LocalReplay, schedule_of
 from mygo.training.process_group import SingleProcess
 
 

@@ -6,7 +6,8 @@ import torch
 from mygo.data.examples import to_unit_range
 from mygo.networks.generator import ConvGenerator
 from mygo.networks.neocortex import NeocortexNet
-from mygo.replay.dreams import DREAM_CHUNK, Dreamer, Dreams, ReplaySchedule, by_step, in_chunks, shifted
+from mygo.replay.dreamer import DREAM_CHUNK, Dreamer, in_chunks, shifted
+from mygo.replay.schedule import Dreams, ReplaySchedule, by_step
 
 NIGHT = ReplaySchedule(
     key=(0, "sleep", 1),

@@ -55,7 +55,7 @@ def test_what_is_saved_is_what_is_opened(life: Life) -> None:
 
 
 def test_neither_opening_a_life_nor_dreaming_imports_the_compiler(life: Life) -> None:
-    open_it = "import sys, torch, mygo; from mygo.replay.dreams import dreamer_of, schedule_of; "
+    open_it = "import sys, torch, mygo; from mygo.replay.source import dreamer_of, schedule_of; "
     open_it += f"life = mygo.Life.open({str(life.folder)!r})"
     dream = "dreamer_of(life, torch.device('cpu')).dream(schedule_of(life).request(0))"
     code = f"{open_it}; {dream}; sys.exit('torch._dynamo' in sys.modules or 'sympy' in sys.modules)"

@@ -3,7 +3,7 @@ import torch
 
 from mygo.config.learner import SleepConfig
 from mygo.networks.neocortex import own_outputs
-from mygo.replay.dreams import Dreams
+from mygo.replay.schedule import Dreams
 from mygo.sleep import distillation_losses, feature_losses
 from mygo.training.process_group import SingleProcess
 

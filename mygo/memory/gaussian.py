@@ -1,0 +1,191 @@
+"""The memory of classes as Gaussians of low rank over feature vectors, and what they recall together.
+
+A class keeps its mean, its main directions of variation in 8 bits, and the variance that is left in each dimension. How
+the rest varies together is shared: it is borrowed from the deviations of all classes. So all that is kept is kept for a
+class, can be merged with more of the same class, and is gone with it.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from mygo import seeding
+from mygo.config.learner import GaussianConfig
+from mygo.data.examples import Examples
+from mygo.training.process_group import ProcessGroup
+
+LARGEST_BYTE = 127
+
+
+class GaussianMemory(nn.Module):
+    """The classes of one lesson, K of them, in D dimensions with R directions each.
+
+    Buffers: ``means`` [K, D]; ``directions`` int8 [K, R, D], which times ``scales`` [K, R] are the main directions, as
+    long as the standard deviation along them; ``rest`` [K, D], the variance that they leave.
+    """
+
+    means: Tensor
+    directions: Tensor
+    scales: Tensor
+    rest: Tensor
+
+    def __init__(self, num_classes: int, feature_dim: int, rank: int) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.register_buffer("means", torch.zeros(num_classes, feature_dim))
+        self.register_buffer("directions", torch.zeros(num_classes, rank, feature_dim, dtype=torch.int8))
+        self.register_buffer("scales", torch.zeros(num_classes, rank))
+        self.register_buffer("rest", torch.zeros(num_classes, feature_dim))
+
+    @property
+    def factors(self) -> Tensor:
+        """The main directions, float32 [K, R, D]."""
+        return self.directions * self.scales[:, :, None]
+
+    def set_class(self, label: int, mean: Tensor, factors: Tensor, rest: Tensor) -> None:
+        """Keep ``mean`` [D], ``factors`` [at most R, D] and ``rest`` [D] of the class ``label``, rounded as stored."""
+        scales = (factors.abs().amax(1) / LARGEST_BYTE).half().float()
+        rounded = (factors / scales.clamp_min(1e-12)[:, None]).round().clamp(-LARGEST_BYTE, LARGEST_BYTE)
+        count = len(factors)
+        self.means[label] = mean.half().float()
+        self.directions[label, :count], self.directions[label, count:] = rounded.to(torch.int8), 0
+        self.scales[label, :count], self.scales[label, count:] = scales, 0
+        self.rest[label] = rest.clamp_min(0).half().float()
+
+    def keep_classes(self, kept: Sequence[int]) -> None:
+        """Drop all classes but those at ``kept``."""
+        for name, buffer in list(self.named_buffers()):
+            self.register_buffer(name, buffer[list(kept)].clone())
+        self.num_classes = len(kept)
+
+
+@torch.no_grad()
+def fit_gaussians(
+    vectors: Tensor, labels: Tensor, num_classes: int, config: GaussianConfig, group: ProcessGroup
+) -> GaussianMemory:
+    """Return the memory of ``vectors`` [N, D] with ``labels`` [N], every class of which has one.
+
+    Each rank of ``group`` fits its share of the classes, and all get the same memory.
+    """
+    memory = GaussianMemory(num_classes, vectors.shape[1], config.rank)
+    for label in range(group.rank, num_classes, group.size):
+        own = vectors[labels == label].to(group.device)
+        mean = own.mean(0)
+        factors, rest = main_directions((own - mean) / max(1, len(own) - 1) ** 0.5, config.rank)
+        memory.set_class(label, mean.cpu(), factors.cpu(), rest.cpu())
+    if group.size > 1:
+        for buffer in memory.buffers():
+            buffer.copy_(group.sum(buffer.float()))  # the other ranks have zeros there
+    return memory
+
+
+def main_directions(deviations: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+    """Return a covariance in two parts: main directions [at most rank, D] and the variance [D] that they leave.
+
+    It is that of ``deviations`` [N, D], whose rows are scaled such that their squares sum up to variances.
+    """
+    total = deviations.square().sum(0)
+    if len(deviations) <= deviations.shape[1]:  # the smaller of two matrices with the same eigenvalues
+        values, vectors = torch.linalg.eigh(deviations @ deviations.T)
+        factors = vectors[:, -rank:].T @ deviations
+    else:
+        values, vectors = torch.linalg.eigh(deviations.T @ deviations)
+        factors = vectors[:, -rank:].T * values[-rank:].clamp_min(0).sqrt()[:, None]
+    factors = factors.flip(0)
+    return factors, (total - factors.square().sum(0)).clamp_min(0)
+
+
+@torch.no_grad()
+def merge_gaussians(
+    old: GaussianMemory, new: GaussianMemory, old_counts: Sequence[int], new_counts: Sequence[int]
+) -> GaussianMemory:
+    """Return the memory of the examples of both, of which there were so many in each class.
+
+    Means and covariances are merged by their moments (Chan et al. 1979), and what they have become is cut to the rank
+    of ``old`` again.
+    """
+    merged = GaussianMemory(old.num_classes, old.means.shape[1], old.scales.shape[1])
+    for label, (before, more) in enumerate(zip(old_counts, new_counts, strict=True)):
+        total = before + more
+        parts = before / total, more / total
+        mean = parts[0] * old.means[label] + parts[1] * new.means[label]
+        between = (parts[0] * parts[1]) ** 0.5 * (new.means[label] - old.means[label])
+        stacked = [part**0.5 * memory.factors[label] for part, memory in zip(parts, (old, new), strict=True)]
+        factors, left = main_directions(torch.cat([*stacked, between[None]]), merged.scales.shape[1])
+        rest = parts[0] * old.rest[label] + parts[1] * new.rest[label]
+        merged.set_class(label, mean, factors, left + rest)
+    return merged
+
+
+def noise_dim_of(memory: GaussianMemory) -> int:
+    """Return how many draws one vector takes."""
+    _, rank, feature_dim = memory.directions.shape
+    return 2 * rank + feature_dim
+
+
+class ClassGaussians:
+    """All classes of several memories side by side, from which vectors are recalled.
+
+    A vector of a class is its mean, plus a deviation along its own main directions, plus the deviation of another class
+    drawn at random, less what lies in those directions, at the size that the class's own rest has. It is then scaled to
+    the length of all vectors, √D.
+    """
+
+    def __init__(self, memories: Sequence[GaussianMemory], device: torch.device | str = "cpu") -> None:
+        self.means = torch.cat([memory.means for memory in memories]).to(device)
+        self.factors = torch.cat([memory.factors for memory in memories]).to(device)
+        self.deviations = torch.cat([memory.rest for memory in memories]).sqrt().to(device)
+        lengths = self.factors.norm(dim=2, keepdim=True)
+        self.axes = self.factors / lengths.clamp_min(1e-12)
+        self.num_classes, self.rank, self.feature_dim = self.factors.shape
+        self.noise_dim = noise_dim_of(memories[0])
+        self.sizes = self._sizes()
+
+    def _sizes(self) -> Tensor:
+        """Return by how much borrowed deviations are scaled for each class, [K]."""
+        shared = self.deviations.square().mean(0)
+        factors = self.factors.flatten(0, 1)
+        covariance = factors.T @ factors / self.num_classes + shared.diag()
+        within = ((self.axes @ covariance) * self.axes).sum((1, 2))
+        own_rest = self.deviations.square().sum(1)
+        sizes: Tensor = (own_rest / (covariance.trace() - within).clamp_min(1e-12)).sqrt()
+        return sizes
+
+    @torch.inference_mode()
+    def recall(self, classes: Tensor, donors: Tensor, noise: Tensor) -> Tensor:
+        """Return a vector for each of ``classes`` [N], float32 [N, D], with deviations borrowed from ``donors`` [N].
+
+        ``noise`` [N, 2R + D] is standard normal.
+        """
+        own, borrowed, left = noise.split([self.rank, self.rank, self.feature_dim], dim=1)
+        found = left * self.deviations[donors]
+        for donor, rows in grouped(donors, self.num_classes):
+            found[rows] += borrowed[rows] @ self.factors[donor]
+        for label, rows in grouped(classes, self.num_classes):
+            lent = found[rows] * self.sizes[label]
+            lent -= (lent @ self.axes[label].T) @ self.axes[label]
+            found[rows] = lent + self.means[label] + own[rows] @ self.factors[label]
+        return to_length(found)
+
+
+def recall_vectors(memories: Sequence[GaussianMemory], counts: Sequence[int], key: seeding.Key) -> Examples:
+    """Return dreams of the first of ``memories``, ``counts`` of each of its classes; the others lend deviations."""
+    gaussians = ClassGaussians(memories)
+    labels = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
+    rng = seeding.stream(*key)
+    donors = torch.randint(gaussians.num_classes, labels.shape, generator=rng)
+    noise = torch.randn(len(labels), gaussians.noise_dim, generator=rng)
+    return Examples(gaussians.recall(labels, donors, noise).clone(), labels)
+
+
+def grouped(numbers: Tensor, count: int) -> list[tuple[int, Tensor]]:
+    """Return each of the ``numbers`` [N] below ``count`` that there are, with the rows in which it stands."""
+    rows = numbers.argsort(stable=True).split(numbers.bincount(minlength=count).tolist())
+    return [(number, part) for number, part in enumerate(rows) if len(part)]
+
+
+def to_length(vectors: Tensor) -> Tensor:
+    """Return ``vectors`` [N, D], each scaled to the length √D, at which Gaussians are fitted best."""
+    scaled: Tensor = nn.functional.normalize(vectors) * vectors.shape[1] ** 0.5
+    return scaled

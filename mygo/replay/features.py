@@ -1,0 +1,67 @@
+"""Dreams of what an encoder sees: vectors that the memories of all classes recall, with the answers of their teachers.
+
+Nothing here depends on the order in which a life learned: lessons come in an order of their own, and draws are named by
+the seed and the block alone. So what is dreamt is a function of the set of lessons.
+"""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from mygo import seeding
+from mygo.memory.gaussian import ClassGaussians, GaussianMemory, grouped
+from mygo.replay.schedule import Dreams, ReplaySchedule, SampleRequest
+from mygo.training.process_group import share
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureSchedule(ReplaySchedule):
+    """The schedule of a sleep that dreams vectors; of each class there are as many, as far as they go."""
+
+    def request(self, block: int, rank: int = 0, size: int = 1) -> SampleRequest:
+        """Return what ``rank`` of ``size`` workers needs for the steps of ``block``; `shifts` names the donors [N, 1].
+
+        The draws are those of the whole global batch, of which the rank takes its share.
+        """
+        rng = seeding.stream(*self.key, "block", block)
+        shape = self.steps_in(block), self.batch_size
+        count, classes = shape[0] * shape[1], sum(self.head_sizes)
+        rounds = -(-count // classes)
+        drawn = torch.cat([torch.randperm(classes, generator=rng) for _ in range(rounds)])[:count]
+        donors = torch.randint(classes, (count,), generator=rng)
+        noise = torch.randn(*shape, self.noise_dim, generator=rng)
+        mine = share(self.batch_size, rank, size)
+        drawn, donors = (numbers.view(shape)[:, mine].flatten() for numbers in (drawn, donors))
+        sizes = torch.tensor(self.head_sizes)
+        tasks = torch.arange(len(sizes)).repeat_interleave(sizes)[drawn]
+        labels = drawn - (sizes.cumsum(0) - sizes)[tasks]
+        return SampleRequest(tasks, labels, noise[:, mine].flatten(0, 1), donors[:, None])
+
+
+class FeatureDreamer:
+    """Recalls vectors of all classes, and asks the teacher of each one's lesson about them. Nothing here is trained."""
+
+    def __init__(self, memories: Sequence[GaussianMemory], teachers: Sequence[nn.Linear], device: torch.device) -> None:
+        """Take the ``memories`` and ``teachers`` of all lessons, in the order in which requests number them."""
+        self.device = device
+        self.gaussians = ClassGaussians(memories, device)
+        self.teachers = [copy.deepcopy(teacher).to(device).requires_grad_(False) for teacher in teachers]
+        self.largest_head = max(teacher.out_features for teacher in self.teachers)
+        sizes = torch.tensor([teacher.out_features for teacher in self.teachers])
+        self.first_class = sizes.cumsum(0) - sizes
+
+    @torch.inference_mode()
+    def dream(self, request: SampleRequest) -> Dreams:
+        """Return the dreams of ``request``, in its order, on the device on which they are dreamt."""
+        classes = request.labels + self.first_class[request.tasks]
+        tensors = classes, request.shifts.squeeze(1), request.noise
+        vectors = self.gaussians.recall(*(tensor.to(self.device) for tensor in tensors))
+        logits = torch.zeros(len(vectors), self.largest_head, device=self.device)
+        for task, rows in grouped(request.tasks, len(self.teachers)):
+            teacher = self.teachers[task]
+            logits[rows, : teacher.out_features] = teacher(vectors[rows])
+        tasks, labels = request.tasks.to(self.device), classes.to(self.device)
+        return Dreams(vectors, tasks, labels, logits, vectors.new_empty(len(vectors), 0))
