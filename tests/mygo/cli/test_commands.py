@@ -91,7 +91,7 @@ def content_of(folder: Path) -> dict[Path, bytes | None]:
 
 def test_help_names_every_command_without_importing_torch() -> None:
     command = [sys.executable, "-X", "importtime", "-m", "mygo", "--help"]
-    ended = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=120)
+    ended = subprocess.run(command, cwd=Path(__file__).parents[3], capture_output=True, text=True, timeout=120)
     assert ended.returncode == 0
     assert all(f"• {name} " in ended.stdout for name in COMMANDS)
     assert "mygo.cli.registry" in ended.stderr
