@@ -13,8 +13,8 @@ import tyro
 from rich.console import Console
 
 from distributed.command import SMALL_SIDE, OnRay, peek_flag, run_job_on_ray
-from mygo.cli.commands import Show
 from mygo.cli.flags import OptionalText, parse_flags
+from mygo.cli.show import Show
 from mygo.config.learner import LifeConfig
 from mygo.config.ranges import check_share
 from mygo.jobs.lesson import Lesson

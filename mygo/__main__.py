@@ -4,21 +4,12 @@ python -m mygo predict --life runs/first photos/
 """
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from mygo.cli.commands import Command, Dream, Export, Forget, Predict, Report, Show
 from mygo.cli.flags import parse_command
+from mygo.cli.registry import COMMANDS, Command
 from mygo.reporting.console import new_console
 from mygo.reporting.terminal import exit_code_of
-
-COMMANDS: dict[str, Callable[..., Command]] = {
-    "predict": Predict,
-    "show": Show,
-    "dream": Dream,
-    "export": Export,
-    "report": Report,
-    "forget": Forget,
-}
 
 
 def parse(argv: list[str]) -> Command:

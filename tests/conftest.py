@@ -1,4 +1,5 @@
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,19 @@ from mygo.data.examples import Examples, LabelledDataset
 from mygo.jobs.experiment import Experiment, ExperimentConfig
 
 torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def wait_until() -> Callable[..., None]:
+    """Waits until what a function looks at is so; if it never is, the test fails after some patience."""
+
+    def wait_until(reached: Callable[[], object], seconds: float = 60.0) -> None:
+        deadline = time.monotonic() + seconds
+        while not reached():
+            assert time.monotonic() < deadline, f"not so after {seconds:.0f} s"
+            time.sleep(0.1)
+
+    return wait_until
 
 
 @pytest.fixture(scope="session")

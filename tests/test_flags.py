@@ -22,6 +22,8 @@ import distributed.learn
 import distributed.run
 import mygo.__main__
 import tune.sweep
+from mygo.cli.predict import Predict
+from mygo.cli.registry import COMMANDS as COMMANDS_OF_MYGO
 from mygo.config.learner import LifeConfig
 from mygo.errors import InputError
 from mygo.reporting.terminal import exit_code_of
@@ -71,7 +73,7 @@ def nothing_starts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         for module in (distributed.run, tune.sweep):
             patch.setattr(module, "load_dataset", lambda *_: None)  # or some would be downloaded
         patch.setattr("mygo.jobs.lesson.Lesson.check", reach)
-        for command in mygo.__main__.COMMANDS.values():
+        for command in COMMANDS_OF_MYGO.values():
             patch.setattr(command, "run", reach)
         patch.setattr("signal.signal", lambda *_: None)
         yield folder
@@ -141,7 +143,7 @@ def test_zero_is_refused_where_something_has_to_be_done(flags: dict[str, dict[st
 
 def test_what_is_called_none_or_auto_or_a_number_is_called_so(flags: dict[str, dict[str, str]]) -> None:
     for word in ("None", "auto", "3", "true"):
-        assert mygo.__main__.parse(["predict", "--life", word, "--task", word, word]) == mygo.cli.commands.Predict(
+        assert mygo.__main__.parse(["predict", "--life", word, "--task", word, word]) == Predict(
             images=(Path(word),), life=Path(word), task=word
         )
         dream = mygo.__main__.parse(["dream", "--life", "life", "--class", word, "a.png"])

@@ -32,6 +32,7 @@ def main_job(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, float
     return folder / "out", ended.stdout, seconds
 
 
+@pytest.mark.figures
 def test_the_default_run_ends_in_time(main_job) -> None:
     assert main_job[2] <= 150
 

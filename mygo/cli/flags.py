@@ -25,6 +25,7 @@ OptionalText = Annotated[str | None, _optional(str, "STR")]
 """A text; the name None, given as a flag, is a name like any other."""
 OptionalPath = Annotated[Path | None, _optional(Path, "PATH")]
 """A file or folder, which may be called None."""
+AsJson = Annotated[bool, tyro.conf.arg(name="json", help="Print JSON instead of a table.")]
 
 
 def parse_flags(kind: type[T], argv: Sequence[str], prog: str, default: T | None = None) -> T:

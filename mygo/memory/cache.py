@@ -5,8 +5,8 @@ number of workers and on the code, and on nothing else: not on sleep, nor on the
 address in the store.
 
 The code is in it twice. `VERSION` is raised by whoever changes what a memory becomes; a golden test (in
-tests/mygo/test_cache.py) fails until it is. And what the modules in `CODE` do, comments and docstrings aside, is hashed
-too, so that a change that nobody has tested yet finds nothing that other code trained.
+tests/mygo/memory/test_cache.py) fails until it is. And what the modules in `CODE` do, comments and docstrings aside, is
+hashed too, so that a change that nobody has tested yet finds nothing that other code trained.
 """
 
 import ast

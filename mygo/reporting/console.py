@@ -1,5 +1,6 @@
 """What a person sees in the terminal: a progress bar per phase, accuracies after each task, a table at the end."""
 
+import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -146,3 +147,8 @@ def new_table(words: Sequence[str], numbers: Sequence[str], title: str | None = 
 def plain(text: str) -> Text:
     """Return ``text`` to print as it is: names of files and classes are neither markup nor orders to the terminal."""
     return Text(printable(text))
+
+
+def print_json(console: Console, content: object) -> None:
+    """Print ``content`` as JSON, in ASCII and without a line's end in its lines, wherever it goes."""
+    console.file.write(json.dumps(content, indent=2, allow_nan=False) + "\n")

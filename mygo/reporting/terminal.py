@@ -109,6 +109,11 @@ def _code_of(command: Callable[[], None], name: str, how_to_go_on: str) -> int:
     return 0
 
 
+def print_notice(text: str) -> None:
+    """Print a line to stderr that a person should know of, beside the results on stdout."""
+    print(f"mygo: {printable(text)}", file=sys.stderr)
+
+
 def forget_impossible_sizes() -> None:
     """Take a COLUMNS or LINES that no terminal can have out of the environment: 0, or no number at all."""
     for name in ("COLUMNS", "LINES"):

@@ -4,7 +4,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,11 +118,10 @@ def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
 
 @dataclass(frozen=True)
 class RayCluster:
-    """A cluster on ``hosts`` that `ray up` started, at ``started`` by the monotonic clock."""
+    """A cluster on ``hosts`` that `ray up` started."""
 
     hosts: Hosts
     config: str
-    started: float
 
     @property
     def shared(self) -> Path:
@@ -145,7 +143,6 @@ def ray_cluster_on_hosts(hosts: Hosts) -> RayCluster:
     """A cluster of the hosts; workers may still be on their way."""
     config = for_these_hosts(yaml.safe_load((REPOSITORY / "cluster.local.yaml").read_text()))
     (hosts.state / "shared" / "cluster.yaml").write_text(yaml.safe_dump(config))
-    started = time.monotonic()
     hosts.launch("ray get-auth-token --generate")
     hosts.launch(f"ray up -y {SHARED}/cluster.yaml")
-    return RayCluster(hosts, f"{SHARED}/cluster.yaml", started)
+    return RayCluster(hosts, f"{SHARED}/cluster.yaml")

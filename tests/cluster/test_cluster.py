@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any
@@ -89,7 +89,6 @@ def test_ray_up_and_a_job_from_ones_own_machine_to_a_life_on_three_hosts(ray_clu
     again = hosts.launch(f"cd ~ && python {REPOSITORY}/distributed/run.py --cluster {config} --attach {job[1]}")
     (workers,) = workers_in(again)
     assert set(workers) == set(ADDRESSES)
-    assert time.monotonic() - ray_cluster_on_hosts.started < 200
     brought = hosts.home(0) / "runs" / job[1]
     assert mygo_of(brought / "results.json") == mygo_of(ray_cluster_on_hosts.shared / "job" / "results.json")
     assert list((brought / "tensorboard").rglob("events*"))
@@ -164,12 +163,13 @@ def read_until(lines: Iterable[str], pattern: str, seen: list[str]) -> None:
 
 
 def test_a_host_that_is_lost_in_the_middle_of_a_sleep_changes_nothing_but_the_time(
-    ray_cluster_on_hosts: RayCluster, tmp_path: Path
+    ray_cluster_on_hosts: RayCluster, tmp_path: Path, wait_until: Callable[..., None]
 ) -> None:
     cluster = ray_cluster_on_hosts
     # Two workers and dreamers that take no CPU: the two hosts that are left have room for all.
-    flags = f"{SMALL} --sleep.steps 400 --num-workers 2 --num-dreamers 2"
+    flags = f"{SMALL} --sleep.steps 400 --num-workers 2 --num-dreamers 2 --save-every 0.5"
     out = cluster.shared / "killed"
+    manifest = out / "life" / "mygo" / "manifest.json"
     line = cluster.exec(f"python distributed/run.py {flags} --out {SHARED}/killed; echo ended with $?")
     seen: list[str] = []
     with (
@@ -179,8 +179,8 @@ def test_a_host_that_is_lost_in_the_middle_of_a_sleep_changes_nothing_but_the_ti
         read_until(output_of(running), "task 2, memorise: .* s", seen)
         (workers,) = workers_in("".join(seen))
         victim = next(host for host, address in enumerate(ADDRESSES, start=1) if address in workers and address != HEAD)
-        time.sleep(1)
-        assert json.loads((out / "life" / "mygo" / "manifest.json").read_text())["phases_done"][-1] == "memorise"
+        wait_until(lambda: json.loads(manifest.read_text()).get("checkpoint", {}).get("phase") == "consolidate")
+        assert json.loads(manifest.read_text())["phases_done"][-1] == "memorise"
         subprocess.run(cluster.hosts.script("kill", victim), check=True)
         undisturbed = pool.submit(here, flags, tmp_path / "undisturbed")  # while Ray finds out
         read_until(output_of(running), r"ended with \d", seen)
@@ -191,28 +191,27 @@ def test_a_host_that_is_lost_in_the_middle_of_a_sleep_changes_nothing_but_the_ti
     assert_close(mygo_of(out / "results.json"), undisturbed.result())
 
 
-def assert_ray_down_leaves_nothing_running(cluster: RayCluster, living: list[int]) -> None:
+def assert_ray_down_leaves_nothing_running(
+    cluster: RayCluster, living: list[int], wait_until: Callable[..., None]
+) -> None:
     assert all(cluster.hosts.ray_processes(host) for host in living)
     cluster.hosts.launch(f"ray down -y {cluster.config}")
-    deadline = time.monotonic() + 90
-    while left := [line for host in living for line in cluster.hosts.ray_processes(host)]:
-        assert time.monotonic() < deadline, left
-        time.sleep(1)
+    wait_until(lambda: not any(cluster.hosts.ray_processes(host) for host in living), 90)
 
 
 def living_hosts(cluster: RayCluster) -> list[int]:
     return [host for host in (1, 2, 3) if cluster.hosts.on(host, "true").returncode == 0]
 
 
-def test_ray_down_leaves_nothing_running(ray_cluster_on_hosts: RayCluster) -> None:
+def test_ray_down_leaves_nothing_running(ray_cluster_on_hosts: RayCluster, wait_until: Callable[..., None]) -> None:
     living = living_hosts(ray_cluster_on_hosts)
     assert len(living) >= 2
-    assert_ray_down_leaves_nothing_running(ray_cluster_on_hosts, living)
+    assert_ray_down_leaves_nothing_running(ray_cluster_on_hosts, living, wait_until)
 
 
 @pytest.mark.figures
 def test_ray_up_to_the_default_life_in_five_minutes_with_the_results_of_one_host(
-    ray_cluster_on_hosts: RayCluster, tmp_path: Path
+    ray_cluster_on_hosts: RayCluster, tmp_path: Path, wait_until: Callable[..., None]
 ) -> None:
     """Right after `ray down`, on hosts of which one was lost and came back."""
     cluster = ray_cluster_on_hosts
@@ -225,5 +224,5 @@ def test_ray_up_to_the_default_life_in_five_minutes_with_the_results_of_one_host
     lived = mygo_of(cluster.shared / "whole" / "results.json")
     print(f"ray up to the end of the default life: {seconds:.0f} s; {lived['accuracy_matrix']['class_il'][-1]}")
     assert seconds < 300
-    assert_ray_down_leaves_nothing_running(cluster, [1, 2, 3])
+    assert_ray_down_leaves_nothing_running(cluster, [1, 2, 3], wait_until)
     assert_close(lived, here(WHOLE, tmp_path / "whole"))

@@ -2,7 +2,6 @@ import json
 import re
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import pytest
 import ray
 import torch
+from ray.util.metrics import Gauge
 
 from distributed import prometheus
 from distributed.prometheus import COUNTERS, GAUGES, PrometheusLogger
@@ -40,25 +40,23 @@ Samples = dict[tuple[str, frozenset[str]], float]
 """Values by name and, written name=value, labels."""
 
 
-def scrape(run: str) -> Samples:
-    """Return what Ray exports of ``run`` on this node, without the labels that Ray adds."""
+def exported() -> str:
+    """Return what Ray exports on this node."""
     (node,) = ray.nodes()
     address = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
     with urllib.request.urlopen(address, timeout=10) as answer:
-        text = answer.read().decode()
+        text: str = answer.read().decode()
+    return text
+
+
+def scrape(run: str) -> Samples:
+    """Return what Ray exports of ``run`` on this node, without the labels that Ray adds."""
     samples: Samples = {}
-    for name, labels, value in re.findall(r"^(ray_mygo_\w+)\{(.*)\} (\S+)$", text, re.MULTILINE):
+    for name, labels, value in re.findall(r"^(ray_mygo_\w+)\{(.*)\} (\S+)$", exported(), re.MULTILINE):
         found = dict(re.findall(r'(\w+)="([^"]*)"', labels))
         if found["run"] == run:
             samples[name, frozenset(f"{tag}={found[tag]}" for tag in EXPORTED[name] - {"run"})] = float(value)
     return samples
-
-
-def wait_until(reached: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not reached():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 def sample(name: str, **labels: str) -> tuple[str, frozenset[str]]:
@@ -66,7 +64,7 @@ def sample(name: str, **labels: str) -> tuple[str, frozenset[str]]:
 
 
 def test_prometheus_reads_what_a_life_tells_and_as_long_as_it_holds(
-    ray_cluster: None, monkeypatch: pytest.MonkeyPatch
+    ray_cluster: None, monkeypatch: pytest.MonkeyPatch, wait_until: Callable[..., None]
 ) -> None:
     monkeypatch.setattr(prometheus, "REFRESH_SECONDS", 0.3)
     life = {"strategy": "mygo"}
@@ -76,7 +74,10 @@ def test_prometheus_reads_what_a_life_tells_and_as_long_as_it_holds(
         for event in TOLD:
             on_event(event)
         wait_until(lambda: loss in scrape("first"))
-        time.sleep(3)  # longer than Ray keeps a gauge that was set once
+        # Until Ray has forgotten a gauge that was set once.
+        Gauge("test_set_once").set(1)
+        wait_until(lambda: "ray_test_set_once" in exported())
+        wait_until(lambda: "ray_test_set_once" not in exported())
         assert scrape("first") == pytest.approx(
             {
                 sample("steps_total", **life, phase="adapt", task="2"): 21,
@@ -104,7 +105,7 @@ def test_prometheus_reads_what_a_life_tells_and_as_long_as_it_holds(
         assert scrape("first")[sample("average_accuracy", **life, kind="class_il")] == 0.75
 
 
-def test_ray_tells_prometheus_where_to_look(ray_cluster: None) -> None:
+def test_ray_tells_prometheus_where_to_look(ray_cluster: None, wait_until: Callable[..., None]) -> None:
     (node,) = ray.nodes()
     session = Path(ray._private.worker._global_node.get_session_dir_path())
     found = session / "prom_metrics_service_discovery.json"

@@ -4,7 +4,7 @@ import json
 import signal
 import subprocess
 import sys
-import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,28 +29,23 @@ SETTINGS = {
 SHORT = [part for name, value in SETTINGS.items() for part in (f"--{name}", value)]
 
 
-def run_until(place: tuple[int, str], number: signal.Signals, out: Path, *flags: str) -> tuple[int, str, float, int]:
+def run_until(
+    wait_until: Callable[..., None], place: tuple[int, str], number: signal.Signals, out: Path, *flags: str
+) -> tuple[int, str, int]:
     """Run the short life, send it ``number`` within the ``place``, a task's index and a phase, and wait for its end.
 
-    Returns the exit code, what it said, the seconds that it took to end, and its process id.
+    Returns the exit code, what it said, and its process id.
     """
     with start_run([*SHORT, "--out", str(out), "--save-every", "0.2", *flags]) as process:
-        while place_of(out / "life" / "mygo") != place:
+
+        def is_there() -> bool:
             assert process.poll() is None, process.stdout and process.stdout.read()
-            time.sleep(0.05)
+            return place_of(out / "life" / "mygo") == place
+
+        wait_until(is_there, 300)
         process.send_signal(number)
-        sent = time.monotonic()
         said, _ = process.communicate(timeout=60)
-        took = time.monotonic() - sent
-    return process.returncode, said, took, process.pid
-
-
-def left_of(leader: int, patience: float) -> dict[int, str]:
-    """Return the processes that ``leader`` began and that are still there after ``patience`` seconds."""
-    deadline = time.monotonic() + patience
-    while (left := processes_of(leader)) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    return left
+    return process.returncode, said, process.pid
 
 
 def place_of(folder: Path) -> tuple[int, str] | None:
@@ -85,17 +80,16 @@ def assert_it_ends_as(undisturbed: dict[str, Any], out: Path) -> None:
 
 
 def test_signals_within_phases_save_the_step_and_resume_ends_as_undisturbed(
-    tmp_path: Path, undisturbed: dict[str, Any]
+    tmp_path: Path, undisturbed: dict[str, Any], wait_until: Callable[..., None]
 ) -> None:
     out = tmp_path / "out"
     for place, number, flags in (
         ((0, "memorise"), signal.SIGINT, ()),
         ((1, "consolidate"), signal.SIGTERM, ("--resume",)),
     ):
-        code, said, took, ended = run_until(place, number, out, *flags)
+        code, said, ended = run_until(wait_until, place, number, out, *flags)
         assert code == 128 + number, said
-        assert took < 30
-        assert left_of(ended, 30 - took) == {}
+        wait_until(lambda leader=ended: not processes_of(leader))
         assert "Saved: run again with the same flags, --out and --resume" in said
         assert "Traceback" not in said
         assert place_of(out / "life" / "mygo") == place
@@ -103,12 +97,12 @@ def test_signals_within_phases_save_the_step_and_resume_ends_as_undisturbed(
 
 
 def test_a_run_that_was_killed_ends_as_undisturbed_and_leaves_no_process(
-    tmp_path: Path, undisturbed: dict[str, Any]
+    tmp_path: Path, undisturbed: dict[str, Any], wait_until: Callable[..., None]
 ) -> None:
     out = tmp_path / "out"
-    code, _, _, killed = run_until((0, "memorise"), signal.SIGKILL, out)
+    code, _, killed = run_until(wait_until, (0, "memorise"), signal.SIGKILL, out)
     assert code == -signal.SIGKILL
     # At once, while workers of the killed run may still train and save: the resumed one waits for them, and goes on.
     assert_it_ends_as(undisturbed, out)
     # Ray's agents saw within seconds that they were alone, and then tried for a minute to tell a Ray that was gone.
-    assert left_of(killed, 90) == {}
+    wait_until(lambda: not processes_of(killed), 120)

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from mygo import Experiment, ExperimentConfig, LifeConfig, change
+from mygo import Experiment, ExperimentConfig, Life, LifeConfig, change
+from mygo.__main__ import main
 from mygo.baselines.registry import STRATEGIES
+from mygo.cli.registry import COMMANDS
 from mygo.data.datasets import DATASETS
 from mygo.errors import InputError
 from mygo.networks.generator import GENERATORS
@@ -68,3 +70,46 @@ def test_a_data_set_a_backbone_a_generator_and_a_strategy_are_added_by_one_call_
     results = Experiment(config, tmp_path / "out").run()
     assert results["class_names"] == ["a", "b", "c", "d"]
     assert list(results["strategies"]) == ["mygo", "idle"]
+
+
+OWN_COMMAND = """
+from dataclasses import dataclass
+
+from mygo.cli.folders import LifeFolder, open_life
+from mygo.cli.registry import COMMANDS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Count:
+    \"\"\"Count the classes of a life.\"\"\"
+
+    life: LifeFolder
+    at_least: int = 0
+
+    def run(self, console):
+        console.print(max(self.at_least, len(open_life(self.life).class_names)))
+
+
+COMMANDS["count"] = Count
+"""
+
+
+def test_a_command_is_added_by_one_entry(
+    tiny_life: LifeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(COMMANDS, "count", None)  # so that it is taken out again
+    monkeypatch.delitem(COMMANDS, "count")
+    with pytest.raises(SystemExit):
+        main(["count", "--life", str(tmp_path)])
+    (tmp_path / "own_command.py").write_text(OWN_COMMAND)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "own_command", raising=False)
+    __import__("own_command")
+    Life("mygo", tiny_life, (1, 8, 8), tmp_path / "life").save()
+    assert main(["count", "--life", str(tmp_path / "life"), "--at-least", "3"]) == 0
+    assert capsys.readouterr().out == "3\n"
+    assert main(["count", "--life", str(tmp_path / "nowhere")]) == 2
+    assert "nowhere is not there: name the folder of a life" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert "count" in capsys.readouterr().out

@@ -5,12 +5,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from benchmarks.processes import processes_of
 from distributed.run import parse as parse_run
 from tune.space import search_space, settings_of
 from tune.sweep import main, parse
@@ -102,19 +103,21 @@ def test_validation_images_decide_and_test_images_are_read_for_the_last_stage_al
 
 
 def test_a_sweep_that_was_killed_goes_on_without_repeating_what_was_finished(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], wait_until: Callable[..., None]
 ) -> None:
     out = tmp_path / "out"
     flags = ("--num-samples", "5", "--scheduler", "none")
     process = subprocess.Popen(command(out, *flags), env=environment(), start_new_session=True)
-    deadline = time.monotonic() + 120
-    while sum(trial["status"] == "finished" for trial in trials_in(out)) < 2:
-        assert time.monotonic() < deadline
+
+    def two_are_finished() -> bool:
         assert process.poll() is None
-        time.sleep(0.2)
+        return sum(trial["status"] == "finished" for trial in trials_in(out)) >= 2
+
+    wait_until(two_are_finished, 200)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    time.sleep(3)  # the workers of a driver that died take a moment to end
+    # The workers of a driver that died take a moment to end; Ray's agents, which write nothing, a minute.
+    wait_until(lambda: not processes_of(process.pid, "ray::"))
     before = {trial["name"]: trial for trial in trials_in(out)}
     finished = {name for name, trial in before.items() if trial["status"] == "finished"}
     assert 2 <= len(finished) < 5
@@ -205,15 +208,13 @@ def test_bad_values_get_one_sentence_and_2_and_nothing_is_written(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_sweep_that_does_not_fit_is_refused_within_30_seconds(
+def test_a_sweep_that_does_not_fit_is_refused_before_it_starts(
     ray_cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import ray
 
     monkeypatch.setenv("RAY_ADDRESS", ray.get_runtime_context().gcs_address)
-    started = time.monotonic()
     ended = subprocess.run(command(tmp_path / "out", "--num-workers", "3"), capture_output=True, text=True, timeout=120)
     assert ended.returncode == 2
     assert "--num-workers 3 needs 3 CPUs and as many CPUs, but the cluster has 2 CPUs" in ended.stderr
-    assert time.monotonic() - started < 30
     assert not (tmp_path / "out").exists()

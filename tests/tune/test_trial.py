@@ -1,5 +1,5 @@
 import dataclasses
-import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -81,7 +81,7 @@ class StopAfterFirstTask(FIFOScheduler):
 
 
 def test_a_stopped_trial_frees_its_workers_and_dreamers_for_the_next(
-    ray_cluster: None, tiny_life: LifeConfig, tmp_path: Path
+    ray_cluster: None, tiny_life: LifeConfig, tmp_path: Path, wait_until: Callable[..., None]
 ) -> None:
     base = ExperimentConfig(num_tasks=2, life=tiny_life)
     plan = Plan(base, tmp_path / "out", None, place(ray.cluster_resources(), 2))
@@ -98,7 +98,4 @@ def test_a_stopped_trial_frees_its_workers_and_dreamers_for_the_next(
     results = tuner.fit()
     assert [result.metrics["tasks"] for result in results] == [1, 1]
     assert [Life.open(plan.folder(point) / "life" / "mygo").tasks_learned for point in points] == [1, 1]
-    deadline = time.monotonic() + 60
-    while ray.available_resources().get("CPU") != 2:
-        assert time.monotonic() < deadline, ray.available_resources()
-        time.sleep(0.5)
+    wait_until(lambda: ray.available_resources().get("CPU") == 2)

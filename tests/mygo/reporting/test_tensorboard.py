@@ -1,7 +1,7 @@
 import json
-import time
 import urllib.parse
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +132,7 @@ def test_the_layout_groups_curves_that_are_there(lived) -> None:
     assert [c.title for c in layout.category] == ["Accuracy", "Losses", "Memories", "Speed"]
 
 
-def test_tensorboard_shows_rows_and_charts_in_which_strategies_overlay(lived) -> None:
+def test_tensorboard_shows_rows_and_charts_in_which_strategies_overlay(lived, wait_until: Callable[..., None]) -> None:
     results, folder = lived
     server = program.TensorBoard()
     server.configure(argv=["", "--logdir", str(folder), "--host", "127.0.0.1", "--port", "0", "--load_fast", "false"])
@@ -142,10 +142,7 @@ def test_tensorboard_shows_rows_and_charts_in_which_strategies_overlay(lived) ->
         with urllib.request.urlopen(url + path, timeout=10) as answer:
             return json.load(answer)
 
-    for _ in range(100):
-        if len(get("scalars/tags")) == len(STRATEGIES):
-            break
-        time.sleep(0.1)
+    wait_until(lambda: len(get("scalars/tags")) == len(STRATEGIES))
     request = {"startIndex": 0, "sliceSize": 9, "allowedStatuses": ["STATUS_SUCCESS"], "colParams": []}
     shown = get(f"hparams/session_groups?request={urllib.parse.quote(json.dumps(request))}")
     class_il = {

@@ -396,16 +396,16 @@ def test_an_out_folder_is_used_once_and_resumed_on_request(tiny_experiment: Expe
 def test_a_folder_in_use_is_refused_until_its_process_is_gone(tiny_experiment: Experiment) -> None:
     assert tiny_experiment.out is not None
     hold = """
-import sys, time
+import sys
 from filelock import FileLock
 lock = FileLock(sys.argv[1])
 lock.acquire()
 print("held", flush=True)
-time.sleep(60)
+sys.stdin.read()
 """
     tiny_experiment.out.mkdir()
     command = [sys.executable, "-c", hold, str(tiny_experiment.out / "in-use.lock")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"
         with pytest.raises(InputError, match="is in use by another run"):

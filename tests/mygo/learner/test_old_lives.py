@@ -1,4 +1,4 @@
-"""A life that an earlier version of MyGO saved is opened and goes on: tests/mygo/lives has one of version 0.1.0."""
+"""A life that an earlier version of MyGO saved is opened and goes on: lives/ has one of version 0.1.0."""
 
 import json
 import shutil

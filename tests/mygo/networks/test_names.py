@@ -25,7 +25,7 @@ from mygo.networks import names
 from mygo.networks.generator import GENERATORS, build_generator
 from mygo.networks.neocortex import BACKBONES
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 OWN = """
 from pathlib import Path
 from torch import nn

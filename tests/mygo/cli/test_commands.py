@@ -15,8 +15,9 @@ from rich import filesize
 from torch import Tensor
 
 import mygo
-from mygo.__main__ import COMMANDS, main
-from mygo.cli.commands import life_folder
+from mygo.__main__ import main
+from mygo.cli.folders import life_folder
+from mygo.cli.registry import COMMANDS
 from mygo.config.learner import LifeConfig
 from mygo.data.datasets import load_digits
 from mygo.data.images import with_channels
@@ -90,10 +91,10 @@ def content_of(folder: Path) -> dict[Path, bytes | None]:
 
 def test_help_names_every_command_without_importing_torch() -> None:
     command = [sys.executable, "-X", "importtime", "-m", "mygo", "--help"]
-    ended = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=120)
+    ended = subprocess.run(command, cwd=Path(__file__).parents[3], capture_output=True, text=True, timeout=120)
     assert ended.returncode == 0
     assert all(f"• {name} " in ended.stdout for name in COMMANDS)
-    assert "mygo.cli.commands" in ended.stderr
+    assert "mygo.cli.registry" in ended.stderr
     assert "torch" not in ended.stderr
 
 

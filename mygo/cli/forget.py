@@ -1,0 +1,36 @@
+"""``forget``: a class goes for good."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+
+from mygo.cli.folders import LifeFolder, life_folder
+from mygo.cli.show import Show
+from mygo.reporting.terminal import print_notice
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forget:
+    """Forget a class for good: its outputs and the memory that dreams it go, and a sleep follows.
+
+    The classes that were learned together with it get a new memory, which takes as long as learning one.
+    """
+
+    life: LifeFolder
+    class_name: Annotated[str, tyro.conf.arg(name="class", metavar="NAME")]
+    """What to forget."""
+
+    def run(self, console: Console) -> None:
+        """Let the life forget, and show what it knows then."""
+        from mygo.files import check_writable
+        from mygo.jobs.forget import forget
+        from mygo.jobs.life import Life
+        from mygo.reporting.console import ConsoleLogger
+
+        folder = life_folder(self.life)
+        check_writable(folder, "allow writing to it")
+        with ConsoleLogger(console) as bars:
+            forget(Life.open(folder, print_notice), self.class_name, bars)
+        Show(life=folder).run(console)

@@ -1,0 +1,39 @@
+"""The commands of ``python -m mygo``: one file and one entry each.
+
+A command is a dataclass whose fields are its flags and arguments, as tyro reads them. It is imported for every
+``--help``, so torch, and what needs it, is imported within `Command.run`.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from rich.console import Console
+
+from mygo.cli.dream import Dream
+from mygo.cli.export import Export
+from mygo.cli.forget import Forget
+from mygo.cli.predict import Predict
+from mygo.cli.report import Report
+from mygo.cli.show import Show
+
+
+class Command(Protocol):
+    """One thing to do."""
+
+    def run(self, console: Console) -> None:
+        """Do it, and print what came of it.
+
+        Raises:
+            MygoError: it cannot be done.
+        """
+
+
+COMMANDS: dict[str, Callable[..., Command]] = {
+    "predict": Predict,
+    "show": Show,
+    "dream": Dream,
+    "export": Export,
+    "report": Report,
+    "forget": Forget,
+}
+"""By name, in the order in which ``--help`` lists them."""

@@ -1,0 +1,171 @@
+"""``show``: what a life has learned, and what it keeps."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from rich import filesize
+from rich.console import Console
+from rich.table import Table
+
+from mygo.cli.flags import AsJson
+from mygo.cli.folders import LifeFolder, life_folder
+from mygo.reporting.console import new_table, plain, print_json
+from mygo.reporting.terminal import print_notice
+
+if TYPE_CHECKING:
+    from mygo.learner.saved import SavedLife
+
+
+@dataclass(frozen=True, kw_only=True)
+class Show:
+    """Show what a life has learned, how well, and what it keeps to remember with."""
+
+    life: LifeFolder
+    as_json: AsJson = False
+
+    def run(self, console: Console) -> None:
+        """Print the tasks of the life and what it is as a whole."""
+        from mygo.learner.saved import SavedLife
+
+        facts = facts_of(SavedLife.open(life_folder(self.life), print_notice))
+        if self.as_json:
+            print_json(console, asdict(facts))
+            return
+        if facts.tasks:
+            console.print(tasks_table(facts.tasks))
+        for sentence in facts.sentences:
+            console.print(plain(sentence), soft_wrap=True)
+
+
+@dataclass(frozen=True)
+class TaskFacts:
+    """A task that was learned, or is being learned."""
+
+    name: str
+    classes: tuple[str, ...]
+    images: int
+    """Training images that it was learned from."""
+    learned: str | None
+    """When, UTC, as ISO 8601."""
+    class_il: float | None
+    """Share of its held-out images recognised among all classes, when that was measured last."""
+    task_il: float | None
+    """The same among its own classes."""
+    recall: float | None
+    """Share of its dreams recognised among all classes, when that was measured last."""
+    memory_bytes: int
+    """Bytes kept to remember it with."""
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """How far a cycle came that has not ended."""
+
+    task: str
+    phases_done: tuple[str, ...]
+    interrupted: str | None
+    """The phase that goes on from a point within it, if there is one."""
+    steps_done: int | None
+    """Its steps up to that point."""
+
+    def __str__(self) -> str:
+        parts = [f"{phase} done" for phase in self.phases_done]
+        if self.interrupted is not None:
+            parts.append(f"{self.interrupted} interrupted after {self.steps_done} steps")
+        return f"in the middle of {', '.join([self.task, *parts])}"
+
+
+@dataclass(frozen=True)
+class LifeFacts:
+    """What a life is; its fields are those of ``show --json``."""
+
+    folder: str
+    strategy: str
+    stream: str
+    image_shape: tuple[int, ...]
+    """(C, H, W)."""
+    backbone: str
+    tasks: tuple[TaskFacts, ...]
+    unfinished: Unfinished | None
+    memory_bytes: int
+    """Bytes kept to remember with, over all tasks."""
+    replaced_data_bytes: int
+    """Bytes of the raw training images, which are gone."""
+
+    @property
+    def sentences(self) -> list[str]:
+        """What is not about a single task."""
+        channels, height, width = self.image_shape
+        sees = "grey" if channels == 1 else "colour"
+        sentences = [
+            f"{self.folder}: a life of {self.strategy} with the backbone {self.backbone}, which sees images of "
+            f"{width} × {height} pixels in {sees}.",
+            f"It keeps {self.memory_bytes:,} bytes to remember with, in place of {self.replaced_data_bytes:,} bytes of "
+            "training images.",
+        ]
+        if self.unfinished is not None:
+            sentences.append(f"It is {self.unfinished}.")
+        elif not self.tasks:
+            sentences.append("It has learned nothing yet.")
+        return sentences
+
+
+def facts_of(life: "SavedLife") -> LifeFacts:
+    """Return what there is to show of ``life``."""
+    return LifeFacts(
+        folder=str(life.folder),
+        strategy=life.strategy,
+        stream=life.stream,
+        image_shape=life.input_shape,
+        backbone=life.config.backbone,
+        tasks=tuple(task_facts(life, index) for index in range(len(life.lessons))),
+        unfinished=unfinished(life),
+        memory_bytes=life.memory_bytes,
+        replaced_data_bytes=life.record.replaced_data_bytes,
+    )
+
+
+def task_facts(life: "SavedLife", index: int) -> TaskFacts:
+    """Return what there is to show of the task with this ``index``."""
+    lesson = life.lessons[index]
+    return TaskFacts(
+        name=lesson.name,
+        classes=lesson.classes,
+        images=sum(lesson.images),
+        learned=lesson.learned or None,
+        class_il=lesson.class_il,
+        task_il=lesson.task_il,
+        recall=lesson.recall,
+        memory_bytes=life.memory_bytes_for(index),
+    )
+
+
+def unfinished(life: "SavedLife") -> Unfinished | None:
+    """Return how far the cycle came that ``life`` is in the middle of; None between two cycles."""
+    point = life.checkpoint
+    if not life.phases_done and point is None and life.current is None:
+        return None
+    # A task is noted with its first finished phase.
+    task = f"task {life.tasks_learned + 1}" if life.current is None else life.lessons[life.current].name
+    return Unfinished(
+        task=task,
+        phases_done=tuple(life.phases_done),
+        interrupted=None if point is None else point.phase,
+        steps_done=None if point is None else point.steps,
+    )
+
+
+def tasks_table(tasks: Sequence[TaskFacts]) -> Table:
+    """Return ``tasks`` as a table."""
+    table = new_table(("task", "classes"), ("images", "learned", "class-IL", "task-IL", "recall", "kept"))
+    for task in tasks:
+        table.add_row(
+            plain(task.name),
+            plain(", ".join(task.classes)),
+            f"{task.images:,}",
+            plain((task.learned or "not yet")[:10]),  # the date; --json has the time
+            *("" if share is None else f"{share:.3f}" for share in (task.class_il, task.task_il, task.recall)),
+            filesize.decimal(task.memory_bytes),
+        )
+    return table
