@@ -19,7 +19,7 @@ from mygo.learner.predict import Images, Predictions, predict
 from mygo.memory.quality import recall
 
 if TYPE_CHECKING:
-    from mygo.data.readers import Data
+    from mygo.data.readers.find import Data
 
 
 L = TypeVar("L", bound="Life")
