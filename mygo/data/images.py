@@ -245,7 +245,7 @@ def with_alpha(picture: Image.Image) -> Image.Image:
     return (picture.convert("LA") if picture.mode == "La" else picture).convert("RGBA")
 
 
-def oddities_of(picture: Image.Image, pixels: npt.ArrayLike) -> Iterator[str]:
+def oddities_of(picture: Image.Image, pixels: Pixels | Image.Image) -> Iterator[str]:
     """Yield which of `REMARKS` are to be made on ``picture``, which became ``pixels`` of any shape."""
     if SEVERAL in picture.info:
         yield "several"
