@@ -1,7 +1,7 @@
 """Labelled examples as learners take them: images as uint8 tensors, or feature vectors."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -130,12 +130,24 @@ def with_held_out(dataset: LabelledDataset, share: float, draw: Callable[[int], 
     Raises:
         InputError: a class has a single training image, or ``share`` is none.
     """
+    held_out = held_out_rows(dataset.train.labels, share, dataset.class_names, draw)
+    return LabelledDataset(dataset.name, dataset.train[~held_out], dataset.train[held_out], dataset.class_names)
+
+
+def held_out_rows(
+    labels: Tensor, share: float, class_names: Sequence[str], draw: Callable[[int], seeding.Key]
+) -> Tensor:
+    """Return which of the examples with ``labels`` [N] `with_held_out` holds out, bool [N].
+
+    Raises:
+        InputError: a class has a single example, or ``share`` is none.
+    """
     check_share(share, "held-out")
-    held_out = torch.zeros(len(dataset.train), dtype=torch.bool)
-    for label in dataset.train.labels.unique().tolist():
-        rows = (dataset.train.labels == label).nonzero().squeeze(1)
+    held_out = torch.zeros(len(labels), dtype=torch.bool)
+    for label in labels.unique().tolist():
+        rows = (labels == label).nonzero().squeeze(1)
         if len(rows) < 2:
-            raise InputError(f"Class {dataset.class_names[label]} has one training image: none can be held out.")
+            raise InputError(f"Class {class_names[label]} has one training image: none can be held out.")
         count = min(max(1, round(share * len(rows))), len(rows) - 1)
         held_out[rows[torch.randperm(len(rows), generator=seeding.stream(*draw(label)))[:count]]] = True
-    return LabelledDataset(dataset.name, dataset.train[~held_out], dataset.train[held_out], dataset.class_names)
+    return held_out

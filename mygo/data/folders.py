@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from PIL import Image
 
@@ -43,6 +44,8 @@ class Folder:
 
     names: tuple[str, ...]
     files: tuple[tuple[Path, str], ...]
+    kind: Literal["image"] = "image"
+    concurrent = True
 
     def __len__(self) -> int:
         return len(self.files)
@@ -55,10 +58,14 @@ class Folder:
         """Return the size that the beginning of the file tells."""
         return size_of(self.files[index][0])
 
-    def read(self, index: int) -> tuple[Image.Image, str]:
+    def label(self, index: int) -> str:
+        """Return the name of the folder."""
+        return self.files[index][1]
+
+    def read(self, index: int, at_least: Size | None = None) -> tuple[Image.Image, str]:
         """Open the file."""
         path, name = self.files[index]
-        return open_picture(path), name
+        return open_picture(path, at_least), name
 
 
 @dataclass(frozen=True)
@@ -226,7 +233,12 @@ def parts_of(walk: Walk, folder: Path) -> dict[Path, str]:
 
 def part_of(folder: Path) -> str | None:
     """Return of which part of a split ``folder`` has the name, if of any."""
-    match = _PART.fullmatch(folder.name)
+    return part_named(folder.name)
+
+
+def part_named(name: str) -> str | None:
+    """Return of which part of a split ``name`` is a name, if of any."""
+    match = _PART.fullmatch(name)
     return None if match is None else PARTS[match["part"].lower()]
 
 

@@ -73,14 +73,20 @@ REMARKS = {
 """Sentences on what is odd about some pictures, by what `oddities_of` calls it."""
 
 
-def open_picture(path: Path) -> Image.Image:
+def open_picture(path: Path, at_least: Size | None = None) -> Image.Image:
     """Read the picture in ``path``, of several the first, and turn it upright as its camera noted.
+
+    A JPEG is decoded at a half, a quarter or an eighth of its size where both sides stay ``at_least`` these, which
+    takes a fraction of the time.
 
     Raises:
         Exception: it cannot be read; PIL raises anything on a damaged file. A picture that takes far more memory than
             its file (a decompression bomb) is refused as PIL does, and also where PIL only warns.
     """
     with _opened(path) as picture:
+        if at_least is not None:
+            height, width = reversed(at_least) if _orientation(picture) in TURNED else at_least
+            picture.draft(None, (width, height))  # None keeps the mode
         deep = any(";16" in str(tile.args) for tile in picture.tile)  # so PIL calls what it may cut down to 8 bits
         turned = upright(picture)
         if deep:
@@ -195,19 +201,28 @@ def as_pixels(picture: Image.Image, size: Size) -> Pixels:
     Raises:
         ValueError: its pixels are floating-point numbers or have more than 16 bits; OSError: its file is damaged.
     """
-    if picture.mode == "F":
-        raise ValueError("its pixels are floating-point numbers: save it with 8 bits")
-    if picture.mode.startswith("I"):
-        picture = _of_8_bits(picture)
-    if picture.has_transparency_data:
-        picture = on_ground(picture)
-    picture = picture.convert("L" if picture.mode in GREY_MODES else "RGB")
+    picture = opaque(picture)
     height, width = size
     if picture.size != (width, height):
         picture = picture.resize((width, height), Image.Resampling.BILINEAR)
     pixels: Pixels = np.asarray(picture).reshape(height, width, -1).transpose(2, 0, 1)
     is_grey = bool((pixels == pixels[:1]).all())
     return np.ascontiguousarray(pixels[:1] if is_grey else pixels)
+
+
+def opaque(picture: Image.Image) -> Image.Image:
+    """Return ``picture`` with 8 bits, as L if its file says that it is grey, else as RGB (see `as_pixels`).
+
+    Raises:
+        ValueError: its pixels are floating-point numbers or have more than 16 bits; OSError: its file is damaged.
+    """
+    if picture.mode == "F":
+        raise ValueError("its pixels are floating-point numbers: save it with 8 bits")
+    if picture.mode.startswith("I"):
+        picture = _of_8_bits(picture)
+    if picture.has_transparency_data:
+        picture = on_ground(picture)
+    return picture.convert("L" if picture.mode in GREY_MODES else "RGB")
 
 
 def on_ground(picture: Image.Image) -> Image.Image:
@@ -230,12 +245,12 @@ def with_alpha(picture: Image.Image) -> Image.Image:
     return (picture.convert("LA") if picture.mode == "La" else picture).convert("RGBA")
 
 
-def oddities_of(picture: Image.Image, pixels: Pixels) -> Iterator[str]:
-    """Yield which of `REMARKS` are to be made on ``picture``, which became ``pixels``."""
+def oddities_of(picture: Image.Image, pixels: Pixels | Image.Image) -> Iterator[str]:
+    """Yield which of `REMARKS` are to be made on ``picture``, which became ``pixels`` of any shape."""
     if SEVERAL in picture.info:
         yield "several"
     deep = picture.mode.startswith("I")
-    if (deep or DEEP in picture.info) and pixels.max() <= DARKEST:
+    if (deep or DEEP in picture.info) and np.asarray(pixels).max() <= DARKEST:
         yield "dark"
     layered = picture.has_transparency_data and not deep
     if layered and with_alpha(picture).getchannel("A").getextrema() not in SAME_EVERYWHERE:

@@ -12,12 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mygo.data.checks import check_classes, check_readable, refuse_known
 from mygo.data.examples import Examples, LabelledDataset, with_held_out
 from mygo.data.folders import Folder, picture_files
 from mygo.data.images import (
     REMARKS,
     Pixels,
     Size,
+    as_picture,
     as_pixels,
     is_stretched,
     oddities_of,
@@ -25,15 +27,13 @@ from mygo.data.images import (
     usual_size,
     with_channels,
 )
-from mygo.data.readers import Reader, readers_of, title_of
+from mygo.data.readers.find import readers_of, title_of
+from mygo.data.readers.reader import PLURAL, Reader
 from mygo.data.spelling import composed
 from mygo.errors import InputError
 
 if TYPE_CHECKING:
-    from mygo.data.readers import Data
-
-UNREADABLE_SHARE = 0.1
-"""With more than this share of unreadable images a source is refused."""
+    from mygo.data.readers.find import Data
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,8 @@ def read_source(
     - an ``.npz`` file with ``images`` (uint8 [N, H, W] or [N, H, W, C]) and ``labels`` (integers [N]); it may also have
       ``class_names`` (text, indexed by the labels), ``test_images`` and ``test_labels``,
     - an ``.npy`` file of images with a file ``<stem>-labels.npy`` beside it,
+    - a table of images' paths and labels (see `mygo.data.readers.tables.table_readers`), or a data set of Hugging
+      Face's (see `mygo.data.readers.huggingface`),
     - a `torch.utils.data.Dataset` of (image, label) pairs (images as `mygo.data.images.as_picture` takes them) whose
       ``classes``, or those of the data set in it, name the labels; for a new life every pair is asked for twice, or
     - ``module:function``, a function that can be imported from the current folder and returns such a data set.
@@ -99,14 +101,16 @@ def read_source(
     source = title_of(data)
     try:
         name, readers, notes = readers_of(data)
+        check_images(source, readers)
         refuse_known(known, *(reader.names for reader in readers))
         size = common_size(readers[0]) if image_shape is None else image_shape[1:]
         parts = [read_part(reader, size) for reader in readers]
     except OSError as error:
         raise InputError(f"{source} cannot be read ({reason(error)}): put it right or name another.") from error
     refuse_known(known, *(part.images for part in parts))
-    unreadable = check_readable(source, parts)
-    names = check_classes(source, parts, least)
+    unreadable = tuple(entry for part in parts for entry in part.unreadable)
+    check_readable(source, sum(map(len, parts)) + len(unreadable), unreadable)
+    names = check_classes(source, [{name: len(each) for name, each in part.images.items()} for part in parts], least)
     channels = check_channels(source, parts, image_shape)
     train, *test = (labelled(part, names, (channels, *size)) for part in parts)
     dataset = LabelledDataset(composed(name), train, test[0] if test else train[:0], names)
@@ -153,6 +157,19 @@ def read_pictures(given: Sequence[Path], image_shape: tuple[int, int, int]) -> P
     return Pictures(tuple(part.images), torch.from_numpy(images), tuple(part.unreadable), notes)
 
 
+def check_images(source: str, readers: Sequence[Reader]) -> None:
+    """Check that ``readers`` of ``source`` read images.
+
+    Raises:
+        InputError: one reads something else.
+    """
+    if other := [reader.kind for reader in readers if reader.kind != "image"]:
+        raise InputError(
+            f"{source} holds {PLURAL[other[0]]}, but the life sees images: name images, or begin a life that sees "
+            f"{PLURAL[other[0]]} with another --life."
+        )
+
+
 def common_size(reader: Reader) -> Size:
     """Return the size at which a new life learns the images (see `usual_size`)."""
     sizes: Counter[Size] = Counter()
@@ -171,7 +188,8 @@ def read_part(reader: Reader, size: Size) -> Part:
     part = Part({name: [] for name in reader.names})
     for index in range(len(reader)):
         try:
-            picture, name = reader.read(index)
+            item, name = reader.read(index)
+            picture = as_picture(item)
             pixels = as_pixels(picture, size)
         except InputError:
             raise
@@ -184,53 +202,6 @@ def read_part(reader: Reader, size: Size) -> Part:
         if len(pixels) > 1:
             part.coloured.append(reader.where(index))
     return part
-
-
-def refuse_known(known: Collection[str], *classes: Collection[str]) -> None:
-    """Check that none of ``classes`` is ``known``.
-
-    Raises:
-        InputError: one is.
-    """
-    if both := sorted(set(known) & set().union(*classes)):
-        raise InputError(f"The life knows class {both[0]} already: leave it out, or pass --update to teach it again.")
-
-
-def check_readable(source: str, parts: Sequence[Part]) -> tuple[str, ...]:
-    """Return which images could not be read.
-
-    Raises:
-        InputError: they are too many, or there is no image at all.
-    """
-    unreadable = [entry for part in parts for entry in part.unreadable]
-    total = sum(map(len, parts)) + len(unreadable)
-    if len(unreadable) > UNREADABLE_SHARE * total:
-        raise InputError(
-            f"{len(unreadable)} of {total} images in {source} cannot be read, the first being {unreadable[0]}: "
-            "convert, repair or remove them."
-        )
-    if not total:
-        raise InputError(f"{source} holds no images: put some there or name another source.")
-    return tuple(unreadable)
-
-
-def check_classes(source: str, parts: Sequence[Part], least: int) -> tuple[str, ...]:
-    """Return the names of all classes, sorted.
-
-    Raises:
-        InputError: one has fewer than ``least`` training images, or no test image where the source has such.
-    """
-    names = sorted(set().union(*(part.images for part in parts)))
-    train, *test = parts
-    for name in names:
-        if (count := len(train.images.get(name, ()))) < least:
-            raise InputError(
-                f"Class {name} in {source} has {count} readable training images, fewer than {least}: add some, or "
-                "leave the class out."
-            )
-        if not all(part.images.get(name) for part in test):
-            raise InputError(f"Class {name} in {source} has no readable test image: add some, or leave the class out.")
-    return tuple(names)
 
 
 def check_channels(source: str, parts: Sequence[Part], image_shape: tuple[int, int, int] | None) -> int:

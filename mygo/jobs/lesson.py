@@ -32,7 +32,7 @@ from mygo.training.allocation import keep_freed_memory
 from mygo.training.process_group import ProcessGroup, SingleProcess
 
 if TYPE_CHECKING:
-    from mygo.data.readers import Data
+    from mygo.data.readers.find import Data
 
 from mygo.evaluate import measure_recall
 

@@ -18,7 +18,7 @@ from mygo.learner.learner import Learner
 from mygo.learner.predict import Images, Predictions, predict
 
 if TYPE_CHECKING:
-    from mygo.data.readers import Data
+    from mygo.data.readers.find import Data
 
 
 L = TypeVar("L", bound="Life")

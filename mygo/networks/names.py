@@ -51,7 +51,7 @@ def imported(name: str, flag: str, use: str) -> Any:
         raise InputError(f"{flag} {name!r}: there is no {file} in the working folder or on PYTHONPATH: {advice}.")
     if attribute not in definitions_in(source):
         raise InputError(f"{flag} {name!r}: {source} defines no class or function {attribute}: {advice}.")
-    from mygo.data.readers import importable_here
+    from mygo.data.readers.pairs import importable_here
 
     try:
         with importable_here():

@@ -9,7 +9,7 @@ of ranks.
 import math
 import time
 import warnings
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -18,6 +18,8 @@ from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_
 from torch.nn.parallel import DistributedDataParallel
 
 from mygo.training.exchange import SharedAverage, share_memory
+
+T = TypeVar("T")
 
 
 class ProcessGroup(Protocol):
@@ -35,6 +37,9 @@ class ProcessGroup(Protocol):
 
     def anywhere(self, flag: Tensor) -> Tensor:
         """Return 1 where ``flag`` (0 or 1, any shape) is 1 on any rank, without waiting for a GPU."""
+
+    def gather(self, value: T) -> list[T]:
+        """Return the ``value`` of each rank, which is pickled, in their order."""
 
     def waited(self) -> float:
         """Return for how many seconds the last backward pass waited for gradients of other ranks.
@@ -66,6 +71,10 @@ class SingleProcess:
     def anywhere(self, flag: Tensor) -> Tensor:
         """Return ``flag``."""
         return flag
+
+    def gather(self, value: T) -> list[T]:
+        """Return ``value`` alone."""
+        return [value]
 
     def waited(self) -> float:
         """Return 0: there are no others."""
@@ -116,6 +125,12 @@ class TorchProcessGroup:
         flag = flag.clone()
         dist.all_reduce(flag, dist.ReduceOp.MAX)
         return flag
+
+    def gather(self, value: T) -> list[T]:
+        """Return the ``value`` of each rank."""
+        values: list[Any] = [None] * self.size
+        dist.all_gather_object(values, value)
+        return values
 
     def waited(self) -> float:
         """Return for how long this rank exchanged gradients in the backward pass that has just ended, on a CPU."""

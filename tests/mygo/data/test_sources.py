@@ -568,7 +568,8 @@ def test_a_path_is_a_source_as_its_text_is(birds: Path) -> None:
         (lambda i: torch.full((1, 8, 8), torch.nan), {}, "ValueError: its values are not from 0 to 1"),
         (lambda i: np.zeros((8, 8)), {}, "TypeError: it is of type float64, not uint8"),
         (lambda i: torch.zeros(8, 8, dtype=torch.int64), {}, "TypeError: it is of type int64, not uint8"),
-        (lambda i: "x.png", {}, "TypeError: it is of type str"),
+        (lambda i: "x.png", {}, "holds texts, but the life sees images"),
+        (lambda i: b"x.png", {}, "TypeError: it is of type bytes"),
         (lambda i: np.zeros((3, 8, 8), np.uint8), {}, r"ValueError: it has the shape \[3, 8, 8\]"),
         (lambda i: torch.zeros(0, 8, 8), {}, "ValueError"),
         (lambda i: [][i], {}, "20 of 20 images .* item 0: IndexError"),
@@ -645,7 +646,7 @@ def test_functions_are_imported_from_the_current_folder(here: Path) -> None:
 
 
 def test_reading_files_imports_nothing_from_the_current_folder(birds: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mygo.data.readers.importable_here", pytest.fail)
+    monkeypatch.setattr("mygo.data.readers.pairs.importable_here", pytest.fail)
     read(birds)
     read(save(birds / "noise.npz", images=IMAGES, labels=LABELS))
 

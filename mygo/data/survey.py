@@ -1,0 +1,132 @@
+"""What a source holds, before anything of it is decoded."""
+
+from collections import Counter
+from collections.abc import Collection
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from mygo.config.ranges import check_share
+from mygo.data.checks import check_classes, check_readable, refuse_known
+from mygo.data.images import reason
+from mygo.data.readers.find import readers_of, title_of
+from mygo.data.readers.reader import Kind, Reader
+from mygo.data.spelling import composed
+from mygo.errors import InputError
+
+if TYPE_CHECKING:
+    from mygo.data.readers.find import Data
+
+PEEKED = 64
+"""Images whose sizes are looked at."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """The training or the test items of a source, class after class."""
+
+    reader: Reader
+    indices: Tensor
+    """int64 [N], where the reader has them."""
+    labels: Tensor
+    """int64 [N], positions in the sorted names of the classes."""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a source holds."""
+
+    source: str
+    """What messages call it."""
+    name: str
+    kind: Kind
+    class_names: tuple[str, ...]
+    parts: tuple[Part, ...]
+    """The training items and, if the source has them apart, the test items."""
+    held_out: float
+    """Share of each class's training items that take the place of test items where the source has none. They are drawn
+    among those that can be read, once these are known, as `mygo.data.sources.read_source` draws them."""
+    least: int
+    """Readable training items that a class must have."""
+    unreadable: tuple[str, ...]
+    """The items whose class cannot be told, each with the reason."""
+    notes: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.parts))
+
+
+def survey(data: "Data", *, known: Collection[str] = (), held_out: float = 0.1, least: int = 10) -> Survey:
+    """Return what ``data`` holds, in any of the forms of `mygo.data.readers.find.FORMS`; the items are not decoded.
+
+    Only a data set of torch's is asked for its pairs, unless it is one of torchvision's, which tell their labels apart.
+
+    Raises:
+        InputError: there is no such source or it is of another form, a class is ``known`` or has fewer than ``least``
+            training items, or the classes of too many items cannot be told.
+    """
+    check_share(held_out, "held-out")
+    source = title_of(data)
+    try:
+        name, readers, notes = readers_of(data)
+        refuse_known(known, *(reader.names for reader in readers))
+        unreadable: list[str] = []
+        classes = [classes_in(reader, unreadable) for reader in readers]
+    except OSError as error:
+        raise InputError(f"{source} cannot be read ({reason(error)}): put it right or name another.") from error
+    kind = readers[0].kind
+    refuse_known(known, *(each.values() for each in classes))
+    check_readable(source, sum(map(len, readers)), unreadable, kind)
+    counts = [
+        {**dict.fromkeys(reader.names, 0), **Counter(each.values())}
+        for reader, each in zip(readers, classes, strict=True)
+    ]
+    names = check_classes(source, counts, least, kind)
+    parts = tuple(part_of(reader, each, names) for reader, each in zip(readers, classes, strict=True))
+    return Survey(source, composed(name), kind, names, parts, held_out, least, tuple(unreadable), notes)
+
+
+def classes_in(reader: Reader, unreadable: list[str]) -> dict[int, str]:
+    """Return the classes of all items of ``reader``, and add to ``unreadable`` those that have none to tell."""
+    classes = {}
+    for index in range(len(reader)):
+        try:
+            name = reader.label(index)
+        except InputError:
+            raise
+        except Exception as error:  # whatever a damaged item makes a person's code raise
+            unreadable.append(f"{reader.where(index)}: {reason(error)}")
+            continue
+        classes[index] = name
+    return classes
+
+
+def part_of(reader: Reader, classes: dict[int, str], names: tuple[str, ...]) -> Part:
+    """Return the items of ``reader`` class after class, in the order of ``names``."""
+    place = {name: label for label, name in enumerate(names)}
+    indices = torch.tensor(list(classes), dtype=torch.int64)
+    labels = torch.tensor([place[name] for name in classes.values()], dtype=torch.int64)
+    order = labels.argsort(stable=True)
+    return Part(reader, indices[order], labels[order])
+
+
+def largest_side(found: Survey) -> int:
+    """Return the longest side in pixels of some images of ``found``, at most `PEEKED`, from all over it.
+
+    Raises:
+        InputError: the size of none can be told.
+    """
+    part = found.parts[0]
+    largest = 0
+    for place in range(0, len(part), max(1, len(part) // PEEKED))[:PEEKED]:
+        with suppress(Exception):  # it will come up again when the image is read
+            largest = max(largest, *part.reader.size(int(part.indices[place])))
+    if not largest:
+        raise InputError(f"{found.source} holds no image that can be read: put some there or name another source.")
+    return largest
