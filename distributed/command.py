@@ -1,6 +1,5 @@
 """What the commands that train on Ray have in common: their flags, and the session that they work in."""
 
-import argparse
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +9,8 @@ from rich.console import Console
 
 from mygo.cli.flags import OptionalText
 from mygo.config.ranges import MOST_PROCESSES, MOST_STEPS, check_ranges
+from mygo.config.settings import SAVE_EVERY
 from mygo.errors import InputError
-from mygo.jobs.experiment import SAVE_EVERY
 from mygo.reporting.terminal import printable
 
 if TYPE_CHECKING:
@@ -97,11 +96,3 @@ def run_job_on_ray(
             if compared:
                 board.finish(results)
         return results
-
-
-def peek_flag(argv: list[str], flag: str) -> str | None:
-    """Return what ``argv`` gives for ``--flag``, before it is parsed in earnest: other defaults depend on it."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument(f"--{flag}", nargs="?")
-    value: str | None = getattr(parser.parse_known_args(argv)[0], flag)
-    return value

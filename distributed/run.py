@@ -18,8 +18,8 @@ if __name__ == "__main__":  # started as a script: import from the repository in
 import tyro
 from rich.console import Console
 
-from distributed.command import OnRay, peek_flag, run_job_on_ray
-from mygo.cli.flags import OptionalPath, OptionalText, parse_flags
+from distributed.command import OnRay, run_job_on_ray
+from mygo.cli.flags import OptionalPath, OptionalText, parse_flags, peek_flag
 from mygo.config.learner import LifeConfig
 from mygo.config.presets import preset
 from mygo.config.settings import overlay

@@ -18,6 +18,9 @@ def parse(argv: list[str]) -> Command:
     Raises:
         InputError: a value makes no sense.
     """
+    if argv and (parse_own := getattr(COMMANDS.get(argv[0]), "parse", None)):  # its defaults depend on its flags
+        command: Command = parse_own(argv[1:], f"python -m mygo {argv[0]}")
+        return command
     description = "Use a life: what it has learned, what it sees in images, what it dreams and is to forget."
     return parse_command(COMMANDS, argv, "python -m mygo", description)
 

@@ -1,5 +1,6 @@
 """The flags of all commands: how tyro is asked to read them, and texts that it would take for something else."""
 
+import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -8,6 +9,14 @@ import tyro
 from tyro.constructors import PrimitiveConstructorSpec
 
 T = TypeVar("T")
+
+
+def peek_flag(argv: Sequence[str], flag: str) -> str | None:
+    """Return what ``argv`` gives for ``--flag``, before it is parsed in earnest: other defaults depend on it."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument(f"--{flag}", nargs="?")
+    value: str | None = getattr(parser.parse_known_args(argv)[0], flag.replace("-", "_"))
+    return value
 
 
 def _optional(kind: Callable[[str], Any], metavar: str) -> PrimitiveConstructorSpec[Any]:

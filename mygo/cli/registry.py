@@ -2,6 +2,7 @@
 
 A command is a dataclass whose fields are its flags and arguments, as tyro reads them. It is imported for every
 ``--help``, so torch, and what needs it, is imported within `Command.run`.
+One whose defaults depend on its flags has a class method ``parse(argv, prog)`` of its own.
 """
 
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from rich.console import Console
 from mygo.cli.dream import Dream
 from mygo.cli.export import Export
 from mygo.cli.forget import Forget
+from mygo.cli.learn import Learn
 from mygo.cli.predict import Predict
 from mygo.cli.report import Report
 from mygo.cli.show import Show
@@ -29,6 +31,7 @@ class Command(Protocol):
 
 
 COMMANDS: dict[str, Callable[..., Command]] = {
+    "learn": Learn,
     "predict": Predict,
     "show": Show,
     "dream": Dream,

@@ -3,6 +3,16 @@
 from mygo.config.learner import GanConfig, LifeConfig, MemoryConfig, SleepConfig, WakeConfig
 
 
+def behind_encoder() -> LifeConfig:
+    """Return the default learner behind an encoder; docs/results.md has the scores measured with it."""
+    return LifeConfig(
+        backbone="linear",
+        precision="float32",  # a layer so small is no faster in another
+        wake=WakeConfig(head_steps=300, adapt_steps=600),
+        sleep=SleepConfig(steps=1000, batch_size=256, max_shift=0),
+    )
+
+
 def preset(dataset: str) -> LifeConfig:
     """Return the default learner for ``dataset``; docs/results.md has the times and scores measured with it."""
     if dataset == "digits":

@@ -10,6 +10,9 @@ from mygo.errors import InputError
 
 Config = TypeVar("Config")
 
+SAVE_EVERY = 60.0
+"""Seconds between two points within a phase from which an interrupted life goes on, by default."""
+
 
 def overlay(config: Config, values: Mapping[str, Any], prefix: str = "") -> Config:
     """Return the dataclass ``config`` with ``values`` (as JSON has them, nested like it) in place of its own.

@@ -46,6 +46,16 @@ class Source:
     notes: tuple[str, ...] = ()
     """What was done with the others, in sentences."""
 
+    @property
+    def name(self) -> str:
+        """What the data is called."""
+        return self.dataset.name
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes that there are examples of, sorted."""
+        return self.dataset.class_names
+
 
 @dataclass
 class Part:

@@ -11,8 +11,10 @@ from torch import Tensor
 
 from mygo.config.ranges import check_share
 from mygo.data.checks import check_classes, check_readable, refuse_known
+from mygo.data.examples import Examples, LabelledDataset
 from mygo.data.images import reason
 from mygo.data.readers.find import readers_of, title_of
+from mygo.data.readers.pairs import DatasetReader
 from mygo.data.readers.reader import Kind, Reader
 from mygo.data.spelling import composed
 from mygo.errors import InputError
@@ -130,3 +132,30 @@ def largest_side(found: Survey) -> int:
     if not largest:
         raise InputError(f"{found.source} holds no image that can be read: put some there or name another source.")
     return largest
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Examples as a torch data set has them."""
+
+    examples: Examples
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return self.examples.inputs[index], int(self.examples.labels[index])
+
+
+def survey_of_dataset(dataset: LabelledDataset) -> Survey:
+    """Return what ``dataset`` holds, which is read already."""
+    names = dataset.class_names
+    parts = tuple(
+        Part(
+            DatasetReader(dataset.name, Pairs(examples), names, labels=examples.labels.tolist()),
+            torch.arange(len(examples)),
+            examples.labels,
+        )
+        for examples in (dataset.train, dataset.test)
+    )
+    return Survey(dataset.name, dataset.name, parts[0].reader.kind, names, parts, 0.0, 1, (), ())

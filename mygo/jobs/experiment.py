@@ -1,9 +1,10 @@
 """The experiment: lives of several strategies on one stream of tasks. It runs here or, the same object, on Ray."""
 
+import os
 import platform
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,20 @@ from typing import Any
 import mygo
 from mygo.baselines.registry import STRATEGIES
 from mygo.config.learner import LifeConfig
+from mygo.config.settings import SAVE_EVERY
 from mygo.cycle import live
 from mygo.data.datasets import DATASETS, load_dataset
-from mygo.data.examples import InputShape, with_validation
+from mygo.data.examples import InputShape, LabelledDataset, with_validation
+from mygo.data.readers.find import FORMS
+from mygo.data.sources import read_source
+from mygo.data.survey import Survey, survey_of_dataset
 from mygo.data.tasks import Task, TaskStream, deal_classes
 from mygo.errors import InputError
 from mygo.evaluate import average_accuracy, backward_transfer, forgetting
-from mygo.events import EventHandler, Notice, silent
+from mygo.events import EventHandler, Notice, Place, silent
 from mygo.files import check_writable, locked, write_json
+from mygo.jobs.encoding import FEATURES, check_kind, encoded
+from mygo.jobs.perception import encoder_for, open_encoder, sees_pixels, survey_of
 from mygo.learner.learner import Learner
 from mygo.learner.state import check_networks
 from mygo.memory.cache import MemoryCache
@@ -28,7 +35,6 @@ from mygo.training.allocation import keep_freed_memory
 from mygo.training.process_group import ProcessGroup, SingleProcess
 
 RESULTS_SCHEMA = 1
-SAVE_EVERY = 60.0
 LOCK_TIMEOUT_SECONDS = 30.0
 """How long a run waits for one that is being ended to let go of its folder."""
 
@@ -38,7 +44,7 @@ class ExperimentConfig:
     """Which strategies live through which stream of tasks."""
 
     dataset: str = "digits"
-    """The data set."""
+    """The data set: a name, or a person's own data in any form that a lesson takes."""
     num_tasks: int = 5
     """Number of tasks that the classes are dealt into."""
     class_order: tuple[int, ...] | None = None
@@ -54,8 +60,11 @@ class ExperimentConfig:
     """The learner."""
 
     def __post_init__(self) -> None:
-        if self.dataset not in DATASETS:
-            raise InputError(f"--dataset {self.dataset} is not known: choose from {', '.join(DATASETS)}.")
+        if self.dataset not in DATASETS and not is_own(self.dataset):
+            raise InputError(
+                f"--dataset {self.dataset} is not known: choose from {', '.join(DATASETS)}, or name data of your own, "
+                f"{FORMS}."
+            )
         for name in self.strategies:
             if name not in STRATEGIES:
                 raise InputError(f"--strategies names {name!r}, which is not one of {', '.join(STRATEGIES)}.")
@@ -68,7 +77,20 @@ class ExperimentConfig:
 
     def tasks(self) -> list[Task]:
         """Return the stream's tasks."""
-        return deal_classes(DATASETS[self.dataset].num_classes, self.num_tasks, self.class_order)
+        known = DATASETS.get(self.dataset)
+        num_classes = len(survey_of(self.dataset).class_names) if known is None else known.num_classes
+        return deal_classes(num_classes, self.num_tasks, self.class_order)
+
+    @property
+    def encoder(self) -> str:
+        """The name of the encoder that the lives see through.
+
+        Raises:
+            InputError: the data cannot be seen through it.
+        """
+        if self.dataset in DATASETS:
+            return "none" if self.life.encoder == "auto" else self.life.encoder
+        return encoder_for(self.life.encoder, survey_of(self.dataset))
 
 
 @dataclass(frozen=True)
@@ -83,6 +105,8 @@ class Experiment:
     """Folder in which memories are found that were trained before, and in which new ones are left."""
     save_every: float = SAVE_EVERY
     """Seconds between two points within a phase from which an interrupted life goes on."""
+    encoder_weights: Path | None = None
+    """File with the weights of the encoder, where it does not find them itself."""
 
     def run(
         self,
@@ -116,10 +140,47 @@ class Experiment:
             return self._live(context)
 
     def _live(self, context: PhaseContext) -> dict[str, Any]:
+        with self.perceived(context) as dataset:
+            return self._live_on(dataset, context)
+
+    @contextmanager
+    def perceived(self, context: PhaseContext) -> Iterator[LabelledDataset | None]:
+        """Yield all data as it is seen through the encoder, for as long as the block lasts; None over pixels."""
+        found = self.survey()
+        if found is None:
+            yield None
+            return
+        encoder = open_encoder(self.config.encoder, self.encoder_weights)
+        check_kind(found, encoder)
+        if encoder is not None:
+            encoder.to(context.group.device)
+        folder = None if self.out is None else self.out / FEATURES
+        place = Place(self.config.strategies[0], 0, "encode")
+        with encoded(
+            found, encoder, context.group, folder, place=place, on_event=context.on_event, stop=context.stop
+        ) as source:
+            for text in source.notes:
+                context.tell(Notice(text))
+            yield source.dataset
+
+    def survey(self) -> Survey | None:
+        """Return what there is to encode; None where lives see pixels.
+
+        Raises:
+            InputError: the data cannot be used.
+        """
+        if self.config.dataset not in DATASETS:
+            found = survey_of(self.config.dataset)
+            return None if sees_pixels(self.config.encoder, found.kind) else found
+        if self.config.encoder == "none":
+            return None
+        return survey_of_dataset(load_dataset(self.config.dataset, self.config.data_root))
+
+    def _live_on(self, dataset: LabelledDataset | None, context: PhaseContext) -> dict[str, Any]:
         lives = []
         precision = self.config.life.precision
         for name in self.config.strategies:
-            stream = self.open_stream()
+            stream = self.open_stream(dataset)
             life = self.open_life(name, stream.input_shape, lambda text: context.tell(Notice(text)))
             if life.precision == "auto":  # lives that are compared begin in the same
                 life.precision = precision
@@ -141,7 +202,7 @@ class Experiment:
     @property
     def learner(self) -> LifeConfig:
         """The settings that are lived with."""
-        return self.config.life
+        return replace(self.config.life, encoder=self.config.encoder)
 
     @property
     def how_to_go_on(self) -> str:
@@ -154,7 +215,21 @@ class Experiment:
         Raises:
             InputError: it is not.
         """
-        load_dataset(self.config.dataset, self.config.data_root)
+        found = self.survey()
+        if found is None:
+            self.load()
+        else:
+            check_kind(found, open_encoder(self.config.encoder, self.encoder_weights))
+
+    def load(self) -> LabelledDataset:
+        """Return the data set over pixels.
+
+        Raises:
+            InputError: it is missing or damaged.
+        """
+        if self.config.dataset in DATASETS:
+            return load_dataset(self.config.dataset, self.config.data_root)
+        return read_source(self.config.dataset, None).dataset
 
     def check_out(self, *, resume: bool) -> None:
         """Make sure that `out` can be written to and holds no life, or, to ``resume``, lives that fit; writes nothing.
@@ -185,9 +260,9 @@ class Experiment:
         """The folders that this run writes into: `out` and those of its lives."""
         return [] if self.out is None else [self.out, *(self.out / "life" / name for name in self.config.strategies)]
 
-    def open_stream(self) -> TaskStream:
-        """Return the stream of tasks, the only holder of the data set's training images."""
-        dataset = load_dataset(self.config.dataset, self.config.data_root)
+    def open_stream(self, dataset: LabelledDataset | None = None) -> TaskStream:
+        """Return the stream of tasks over ``dataset`` or, over pixels, over the images that it alone holds."""
+        dataset = self.load() if dataset is None else dataset
         if self.config.validation_share:
             dataset = with_validation(dataset, self.config.validation_share)
         return TaskStream(dataset, self.config.tasks())
@@ -204,9 +279,9 @@ class Experiment:
         """
         folder = None if self.out is None else self.out / "life" / strategy
         if folder is None or not Learner.exists(folder):
-            return Learner(strategy, self.config.life, input_shape, folder, self.stream)
+            return Learner(strategy, self.learner, input_shape, folder, self.stream)
         life = Learner.open(folder, tell)
-        wanted = self.config.life
+        wanted = self.learner
         if life.config.identity != wanted.identity or life.stream != self.stream:
             raise InputError(
                 f"{folder} was begun with other settings: go on with the same flags, or choose another --out."
@@ -231,6 +306,11 @@ class Experiment:
             "versions": versions(),
             "strategies": {life.strategy: summary(life) for life in lives},
         }
+
+
+def is_own(dataset: str) -> bool:
+    """Tell whether ``dataset`` names data of a person's own."""
+    return ":" in dataset or os.path.exists(dataset)  # noqa: PTH110  # which a name that is too long is no error for
 
 
 def summary(life: Learner) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """One more lesson for a life, on a person's own images, and a class that it is to forget."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -12,16 +12,27 @@ import torch
 from mygo.baselines.registry import STRATEGIES
 from mygo.config.learner import LifeConfig
 from mygo.config.ranges import MOST_STEPS, check_ranges, check_share
+from mygo.config.settings import SAVE_EVERY
 from mygo.cycle import saved_phase, settled, sleep, wake
 from mygo.data.examples import Examples, LabelledDataset
 from mygo.data.sources import Source, read_source
 from mygo.data.spelling import composed
+from mygo.data.survey import Survey, survey
 from mygo.data.tasks import Task, TaskStream
 from mygo.errors import InputError
 from mygo.evaluate import accuracy_rows
 from mygo.events import EventHandler, Notice, silent
 from mygo.files import check_writable, locked
-from mygo.jobs.experiment import LOCK_TIMEOUT_SECONDS, SAVE_EVERY
+from mygo.jobs.experiment import LOCK_TIMEOUT_SECONDS
+from mygo.jobs.perception import (
+    encoder_for,
+    encoder_of,
+    input_shape_of,
+    open_encoder,
+    perceived,
+    sees_pixels,
+    settings_for,
+)
 from mygo.learner.learner import Learner
 from mygo.learner.saved import SavedLife
 from mygo.learner.state import check_networks
@@ -38,6 +49,8 @@ from mygo.evaluate import measure_recall
 
 STRATEGY = "mygo"
 """The strategy of lives that are taught."""
+LISTED = 10
+"""Unreadable items that are listed."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +72,8 @@ class Lesson:
     """Share of each class's images to measure accuracy on, where the source has no test images of its own."""
     config: LifeConfig | None = None
     """Settings from this lesson on; by default those that the life has."""
+    encoder_weights: Path | None = None
+    """File with the weights of the encoder, where it does not find them itself."""
     log_every: int = 20
     save_every: float = SAVE_EVERY
     memory_cache: Path | None = None
@@ -82,7 +97,7 @@ class Lesson:
         """What a person does to go on when it was interrupted."""
         return "run the same command again to go on"
 
-    def check(self) -> Source | None:
+    def check(self) -> Source | Survey | None:
         """Make sure that this lesson can be taught, and return what its data is; writes nothing.
 
         Raises:
@@ -95,15 +110,15 @@ class Lesson:
                 pass
         return self.check_data()
 
-    def check_data(self) -> Source | None:
+    def check_data(self) -> Source | Survey | None:
         """Make sure that the data is there and fits the life, and return what it is.
 
         Raises:
             InputError: the data, the life or its settings do not fit; or the life learns something else at the moment.
         """
-        source = self.read()
-        lessons(self.open_life(source), source, self.name, update=self.update)
-        return source
+        found = self.read()
+        lessons_of(self.open_life(found), found, self.name, update=self.update)
+        return found
 
     def run(
         self,
@@ -136,18 +151,17 @@ class Lesson:
             return self._teach(context)
 
     def _teach(self, context: PhaseContext) -> dict[str, Any]:
-        source = self.read()
-        life = self.open_life(source, lambda text: context.tell(Notice(text)))
-        for stream, name in lessons(life, source, self.name, update=self.update):
-            teach(life, stream, name, context)
+        found = self.read()
+        life = self.open_life(found, lambda text: context.tell(Notice(text)))
+        teach_all(life, found, lessons_of(life, found, self.name, update=self.update), context)
         return {
             "lessons": {lesson.name: asdict(lesson) for lesson in life.lessons},
             "memory_bytes": life.memory_bytes,
             "replaced_data_bytes": life.record.replaced_data_bytes,
         }
 
-    def read(self) -> Source | None:
-        """Return the data, in the form that the life sees.
+    def read(self) -> Source | Survey | None:
+        """Return the data, read as the life sees it or, behind an encoder, as it was found.
 
         Raises:
             InputError: as `mygo.data.sources.read_source`, or as `check_apart`.
@@ -159,34 +173,63 @@ class Lesson:
             return read_for(Learner.open(self.folder), self.data, self.held_out, update=self.update)
         if self.update:
             raise InputError(f"{self.folder} holds no life that could be taught again: leave out --update.")
-        return read_source(self.data, None, held_out=self.held_out)
+        found = survey(self.data, held_out=self.held_out)
+        if sees_pixels(encoder_for(self.wanted_encoder, found), found.kind):
+            return read_source(self.data, None, held_out=self.held_out)
+        return found
 
-    def open_life(self, source: Source | None, tell: Callable[[str], None] = lambda text: None) -> Learner:
-        """Return the life in the folder, or a new one that sees what ``source`` holds.
+    @property
+    def wanted_encoder(self) -> str:
+        """What the settings say about the encoder of a new life."""
+        return "auto" if self.config is None else self.config.encoder
+
+    def begin_life(self, found: Source | Survey) -> Learner:
+        """Return a new life that sees what was ``found``.
+
+        Raises:
+            InputError: it cannot be seen with these settings.
+        """
+        if isinstance(found, Source):
+            config = replace(self.config or LifeConfig(), encoder="none")
+            return Learner(STRATEGY, config, found.dataset.input_shape, self.folder)
+        name = encoder_for(self.wanted_encoder, found)
+        encoder = open_encoder(name, self.encoder_weights)
+        config = replace(self.config or settings_for(name, found.kind), encoder=name)
+        life = Learner(STRATEGY, config, input_shape_of(found, encoder), self.folder)
+        life.encoder, life.encoder_checksum = encoder, "" if encoder is None else encoder.checksum
+        return life
+
+    def open_life(self, found: Source | Survey | None, tell: Callable[[str], None] = lambda text: None) -> Learner:
+        """Return the life in the folder, or a new one that sees what was ``found``.
 
         Raises:
             InputError: it cannot be taught, or not with these settings.
         """
         if not Learner.exists(self.folder):
-            if source is None:
-                raise InputError(f"{self.folder} holds no life yet: pass --data with images for it to learn.")
-            return Learner(STRATEGY, self.config or LifeConfig(), source.dataset.input_shape, self.folder)
+            if found is None:
+                raise InputError(f"{self.folder} holds no life yet: pass --data for it to learn from.")
+            return self.begin_life(found)
         life = Learner.open(self.folder, tell)
+        if found is not None:
+            encoder_of(life, self.encoder_weights)
         if life.strategy != STRATEGY:
             raise InputError(f"{self.folder} is a life of the baseline {life.strategy}, which cannot be taught.")
         if self.config is not None:
-            other_precision = self.config.precision not in ("auto", life.precision)
-            check_networks(self.config)
-            if life.current is not None and (self.config.identity != life.config.identity or other_precision):
+            if self.config.encoder not in ("auto", born := life.config.encoder):
+                raise InputError(f"This life sees through --encoder {born} for good: leave the flag out.")
+            config = replace(self.config, encoder=life.config.encoder)
+            other_precision = config.precision not in ("auto", life.precision)
+            check_networks(config)
+            if life.current is not None and (config.identity != life.config.identity or other_precision):
                 raise InputError(
                     f"{self.folder} is in the middle of a lesson with other settings: give the same flags."
                 )
-            if what := born_with(life.config) - born_with(self.config):
+            if what := born_with(life.config) - born_with(config):
                 setting, value = min(what)
                 raise InputError(f"This life has --{setting} {value} for good: leave the flag out, or begin a new one.")
-            life.config = self.config
+            life.config = config
             if other_precision:
-                life.precision = self.config.precision
+                life.precision = config.precision
         return life
 
 
@@ -207,14 +250,11 @@ def learn(
     """
     context = local_context(group, on_event)
     check_apart(life.folder, data)
-    source = read_for(life, data, held_out, update=update)
-    for text in (*source.notes, *(f"Not read: {entry}" for entry in source.unreadable)):
-        on_event(Notice(text))
+    found = read_for(life, data, held_out, update=update)
     keep_freed_memory()
     with nullcontext() if life.folder is None else locked(life.folder, 0):
         life.check_newest()
-        for stream, title in lessons(life, source, name, update=update):
-            teach(life, stream, title, context)
+        teach_all(life, found, lessons_of(life, found, name, update=update), context)
 
 
 def local_context(group: ProcessGroup | None, on_event: EventHandler) -> PhaseContext:
@@ -237,8 +277,8 @@ def check_apart(folder: Path | None, data: object) -> None:
         raise InputError(f"The life {folder} is in, around or at its images in {images}: keep them in folders apart.")
 
 
-def read_for(life: Learner, data: "Data", held_out: float, *, update: bool) -> Source:
-    """Return ``data`` in the form that ``life`` sees.
+def read_for(life: Learner, data: "Data", held_out: float, *, update: bool) -> Source | Survey:
+    """Return ``data``, read as ``life`` sees it or, behind an encoder, as it was found.
 
     Raises:
         InputError: as `mygo.data.sources.read_source`; unless it is an ``update``, a class is known.
@@ -246,46 +286,81 @@ def read_for(life: Learner, data: "Data", held_out: float, *, update: bool) -> S
     check_share(held_out, "held-out")
     finished = life.lessons[: life.tasks_learned]
     known = () if update else [name for lesson in finished for name in lesson.classes]
+    if life.on_features:
+        return survey(data, known=known, held_out=held_out)
     return read_source(data, life.image_shape, known=known, held_out=held_out)
 
 
-def lessons(life: Learner, source: Source | None, name: str | None, *, update: bool) -> list[tuple[TaskStream, str]]:
-    """Return what ``life`` is to be taught: for each lesson a stream of its one task, and its name.
+@dataclass(frozen=True)
+class Plan:
+    """A lesson that is to be taught: the number of its task, its classes, and what it is called."""
+
+    index: int
+    classes: tuple[str, ...]
+    name: str
+
+
+def lessons_of(life: Learner, found: Source | Survey | None, name: str | None, *, update: bool) -> list[Plan]:
+    """Return what ``life`` is to be taught with what was ``found``.
 
     Raises:
         InputError: the classes are not those of a lesson that can begin or go on.
     """
     begun = None if life.current is None else life.lessons[life.current]
-    if source is None:
+    if found is None:
         if life.current is None or begun is None:
-            raise InputError("This life has no lesson to finish: pass --data with images for it to learn.")
-        if any(phase not in life.phases_done for phase in STRATEGIES[STRATEGY].wake):
-            raise InputError(f"The lesson {begun.name!r} still needs its images: pass --data as before.")
-        return [(stream_of(nothing(life), life.current, begun.classes), begun.name)]
-    dataset = source.dataset
+            raise InputError("This life has no lesson to finish: pass --data for it to learn from.")
+        if any(phase not in life.phases_done for phase in STRATEGIES[STRATEGY].phases_for(life).wake):
+            raise InputError(f"The lesson {begun.name!r} still needs its data: pass --data as before.")
+        return [Plan(life.current, begun.classes, begun.name)]
+    class_names = found.class_names
     if update:
-        if unknown := sorted(set(dataset.class_names) - set(life.class_names)):
+        if unknown := sorted(set(class_names) - set(life.class_names)):
             raise InputError(f"This life does not know class {unknown[0]}: leave out --update to teach it.")
         plan = [
-            (index, lesson.classes, lesson.name)
+            Plan(index, lesson.classes, lesson.name)
             for index, lesson in enumerate(life.lessons)
-            if not set(lesson.classes).isdisjoint(dataset.class_names)
+            if not set(lesson.classes).isdisjoint(class_names)
         ]
     else:
         if not isinstance(name, str | None):
             raise InputError(f"The name of a lesson must be text, not {name!r}.")
-        plan = [(life.tasks_learned, dataset.class_names, composed(name or dataset.name))]
+        plan = [Plan(life.tasks_learned, class_names, composed(name or found.name))]
     if life.current is not None and begun is not None:
-        plan = [entry for entry in plan if entry[0] >= life.current]  # those before were taught again already
+        plan = [entry for entry in plan if entry.index >= life.current]  # those before were taught again already
         again = life.current < life.tasks_learned
-        if plan[:1] != [(life.current, begun.classes, begun.name)] or update != again:
+        if plan[:1] != [Plan(life.current, begun.classes, begun.name)] or update != again:
             raise InputError(
                 f"This life is in the middle of the lesson {begun.name!r} ({', '.join(begun.classes)}): finish it "
                 "first, with the command that began it."
             )
-    elif not update and any(lesson.name == plan[0][2] for lesson in life.lessons):
-        raise InputError(f"This life had a lesson {plan[0][2]!r} already: give another --name.")
-    return [(stream_of(dataset, index, classes), title) for index, classes, title in plan]
+    elif not update and any(lesson.name == plan[0].name for lesson in life.lessons):
+        raise InputError(f"This life had a lesson {plan[0].name!r} already: give another --name.")
+    return plan
+
+
+def teach_all(life: Learner, found: Source | Survey | None, plan: Sequence[Plan], context: PhaseContext) -> None:
+    """Teach ``life`` all lessons of a ``plan`` with what was ``found``; what could not be read is said.
+
+    Raises:
+        InputError, StorageError, StoppedError: as `mygo.jobs.perception.perceived`.
+    """
+    if found is None:
+        for each in plan:
+            teach(life, stream_of(nothing(life), each.index, each.classes), each.name, context)
+        return
+    with perceived(found, life, life.encoder, context) as source:
+        for text in (*source.notes, *listed(source.unreadable)):
+            context.tell(Notice(text))
+        for each in plan:
+            teach(life, stream_of(source.dataset, each.index, each.classes), each.name, context)
+
+
+def listed(unreadable: Sequence[str]) -> Iterator[str]:
+    """Yield in sentences what could not be read, not more than can be read by a person."""
+    yield from (f"Not read: {entry}" for entry in unreadable[:LISTED])
+    if len(unreadable) > LISTED:
+        yield f"{len(unreadable) - LISTED} more could not be read."
 
 
 def born_with(config: LifeConfig) -> set[tuple[str, object]]:
@@ -293,6 +368,7 @@ def born_with(config: LifeConfig) -> set[tuple[str, object]]:
     gan = config.memory.gan
     return {
         ("backbone", config.backbone),
+        ("memory.gaussian.rank", config.memory.gaussian.rank),
         ("memory.gan.generator", gan.generator),
         ("memory.gan.latent-dim", gan.latent_dim),
         ("memory.gan.generator-width", gan.generator_width),
@@ -300,8 +376,9 @@ def born_with(config: LifeConfig) -> set[tuple[str, object]]:
 
 
 def nothing(life: Learner) -> LabelledDataset:
-    """Return a data set without images, of those that ``life`` sees."""
-    empty = Examples(torch.empty(0, *life.input_shape, dtype=torch.uint8), torch.empty(0, dtype=torch.int64))
+    """Return a data set without examples, of those that ``life`` sees."""
+    kind = torch.float32 if life.on_features else torch.uint8
+    empty = Examples(torch.empty(0, *life.input_shape, dtype=kind), torch.empty(0, dtype=torch.int64))
     return LabelledDataset("nothing", empty, empty, ())
 
 

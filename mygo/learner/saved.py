@@ -45,6 +45,7 @@ class SavedLife:
     cycles: int
     current: int | None
     phases_done: list[str]
+    encoder_checksum: str
     checkpoint: Checkpoint | None
     """Without its tensors."""
     bytes_kept: tuple[int, ...] = ()
@@ -117,6 +118,7 @@ class SavedLife:
             tasks_learned=int(manifest["tasks_learned"]),
             cycles=int(manifest["cycles"]),
             current=None if current is None else range(len(sizes))[int(current)],
+            encoder_checksum=str(manifest.get("encoder_checksum", "")),
             phases_done=[str(phase) for phase in manifest["phases_done"]],
             checkpoint=None
             if point is None

@@ -12,6 +12,7 @@ from mygo.config.learner import AnyPrecision, LifeConfig
 from mygo.data.examples import Examples, ImageShape, InputShape
 from mygo.data.spelling import composed
 from mygo.data.tasks import Task
+from mygo.encoders.protocol import Encoder
 from mygo.errors import InputError
 from mygo.learner.records import Record, TaskRecord
 from mygo.memory.forms import Memory
@@ -58,6 +59,10 @@ class LearnerState:
         self.precision: AnyPrecision = config.precision
         """In which it is computed: once it has begun, the one that its first workers agreed on."""
         self.input_shape = input_shape
+        self.encoder: Encoder | None = None
+        """What it sees through, once that was read; a life keeps its name and checksum, not its weights."""
+        self.encoder_checksum = ""
+        """Of the encoder that it was begun with."""
         with seeding.seeded(config.seed, "neocortex"):
             self.neocortex = NeocortexNet(input_shape, config.backbone)
         self.fast_learner: NeocortexNet | None = None

@@ -181,7 +181,8 @@ def _vectors(path: Path, vectors: npt.NDArray[Any], labels: npt.NDArray[Any], na
         )
     classes = _classes(path, "vector", len(vectors), labels, names)
     for start in range(0, len(vectors), ROWS_AT_ONCE):
-        rows = np.asarray(vectors[start : start + ROWS_AT_ONCE]).astype(np.float32)
+        with np.errstate(over="ignore"):  # what is too large becomes infinite
+            rows = np.asarray(vectors[start : start + ROWS_AT_ONCE]).astype(np.float32)
         for what, bad in (("not finite", ~np.isfinite(rows).all(1)), ("zero", ~rows.any(1))):
             if bad.any():
                 raise InputError(f"{path}: row {start + int(bad.argmax())} of its features is {what}: leave it out.")

@@ -105,7 +105,7 @@ def unlabelled(path: Path, kind: Kind) -> Table:
     found = kind_of(path, columns_of(rows))
     if found != kind:
         raise InputError(f"{path} has a column {found}, and none is called {kind}: name a table that has one.")
-    return table_of(path, kind, [(where, {**cells, LABEL: None}) for where, cells in rows])
+    return table_of(path, kind, rows, labelled=False)
 
 
 def chosen(path: Path, parts: Mapping[str, list[Row]]) -> tuple[list[Row], list[Row], tuple[str, ...]]:
@@ -152,8 +152,8 @@ def kind_of(path: Path, columns: Sequence[str], *needed: str) -> Kind:
     return KINDS[kinds[0]]
 
 
-def table_of(path: Path, kind: Kind, rows: Sequence[Row]) -> Table:
-    """Return ``rows`` as a reader of items of a ``kind``.
+def table_of(path: Path, kind: Kind, rows: Sequence[Row], *, labelled: bool = True) -> Table:
+    """Return ``rows`` as a reader of items of a ``kind``, whose classes are "" if they are not ``labelled``.
 
     Raises:
         InputError: one has an empty item or label, one of another type, or an image's path that leads elsewhere.
@@ -161,16 +161,23 @@ def table_of(path: Path, kind: Kind, rows: Sequence[Row]) -> Table:
     items, classes = [], []
     for where, cells in rows:
         at = f"{path}, {where}"
-        item, label = cells.get(kind), cells.get(LABEL, "")
+        item = cells.get(kind)
         if not isinstance(item, str) or not item.strip():
             raise InputError(f"{at}: its {kind} is {shown(item)}: put it right, or leave the row out.")
-        if isinstance(label, str):
-            label = label.strip()
-        if label == "" or isinstance(label, bool) or not isinstance(label, str | int | None):
-            raise InputError(f"{at}: its label is {shown(label)}: name a class, or leave the row out.")
         items.append(inside(path, item, at) if kind == "image" else item)
-        classes.append("" if label is None else named(label, None, at))
+        classes.append(class_of(cells.get(LABEL), at) if labelled else "")
     return Table(kind, path, tuple(where for where, _ in rows), tuple(items), tuple(classes))
+
+
+def class_of(label: object, where: str) -> str:
+    """Return the name of the class with ``label``, text or a whole number.
+
+    Raises:
+        InputError: it is something else, or empty.
+    """
+    if isinstance(label, bool) or not isinstance(label, str | int) or not str(label).strip():
+        raise InputError(f"{where}: its label is {shown(label)}: name a class, or leave the row out.")
+    return named(str(label).strip(), None, where)
 
 
 def shown(value: object) -> str:

@@ -1,0 +1,119 @@
+"""``learn``: one more lesson for a life, in this process; ``distributed/run.py learn`` does the same on Ray."""
+
+import os
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+from rich.console import Console
+
+from mygo.cli.flags import OptionalPath, OptionalText, parse_flags, peek_flag
+from mygo.cli.show import Show
+from mygo.config.learner import LifeConfig
+from mygo.config.ranges import check_share
+from mygo.config.settings import SAVE_EVERY
+from mygo.reporting.console import plain
+
+if TYPE_CHECKING:
+    from mygo.jobs.lesson import Lesson
+
+
+@dataclass(frozen=True, kw_only=True)
+class LessonFlags:
+    """Teach a life, which is begun if it is not there, the classes that a person's own examples show."""
+
+    folder: Annotated[Path, tyro.conf.arg(name="life")]
+    """Folder of the life, visible to all nodes."""
+    data: OptionalText = None
+    """The examples: a folder with one sub-folder of images per class, or with train and test that are such folders; a
+    table (CSV, TSV, JSONL or Parquet) with the columns image or text, and label; an .npz file (images or features,
+    labels, class_names); an .npy file with FILE-labels.npy beside it; hf:NAME of Hugging Face's data sets; or
+    module:function for a torch Dataset. Leave it out to finish a lesson that is asleep already and whose data is
+    gone."""
+    name: OptionalText = None
+    """What the lesson is called; by default as its data."""
+    update: bool = False
+    """Teach classes again that the life knows; without it, a known class is refused."""
+    held_out: float = 0.1
+    """Share of each class's examples to measure accuracy on, where the data has no test examples of its own."""
+    encoder_weights: OptionalPath = None
+    """File with the weights of the encoder, where it does not find them itself."""
+    learner: Annotated[LifeConfig, tyro.conf.arg(name="")] = field(default_factory=LifeConfig)
+
+    def lesson(self, save_every: float) -> "Lesson":
+        """Return the lesson that the flags describe.
+
+        Raises:
+            InputError: a value is out of its range.
+        """
+        from mygo.jobs.lesson import Lesson
+
+        check_share(self.held_out, "held-out")  # before the data is looked for
+        # Not Path.exists, which raises an error on a name that is too long.
+        is_there = self.data is not None and os.path.exists(self.data)  # noqa: PTH110
+        data = str(Path(self.data).resolve()) if self.data is not None and is_there else self.data
+        return Lesson(
+            self.folder.resolve(),
+            data,
+            self.name,
+            update=self.update,
+            held_out=self.held_out,
+            config=self.learner,
+            encoder_weights=self.encoder_weights and self.encoder_weights.resolve(),
+            save_every=save_every,
+        )
+
+
+def settings_of(argv: list[str]) -> LifeConfig:
+    """Return the settings that ``argv`` changes: those of the life that it names or, of a new one, the defaults.
+
+    Raises:
+        InputError: the life or the data cannot be read.
+    """
+    from mygo.jobs.perception import encoder_for, settings_for
+    from mygo.learner.learner import Learner
+    from mygo.learner.saved import SavedLife
+
+    folder, data = peek_flag(argv, "life"), peek_flag(argv, "data")
+    if folder is not None and Learner.exists(Path(folder)):
+        return SavedLife.open(Path(folder), lambda text: None).config
+    if data is None or {"-h", "--help"} & set(argv):
+        return LifeConfig()
+    from mygo.data.survey import survey
+
+    found = survey(data)
+    return settings_for(encoder_for(peek_flag(argv, "encoder") or "auto", found), found.kind)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Learn(LessonFlags):
+    """Teach a life, which is begun if it is not there, the classes that a person's own examples show."""
+
+    save_every: float = SAVE_EVERY
+    """Seconds between two points within a phase from which an interrupted life goes on; phases are always saved."""
+
+    @classmethod
+    def parse(cls, argv: list[str], prog: str) -> "Learn":
+        """Return the arguments; settings that ``argv`` does not give are those of the life, or the defaults."""
+        folder = peek_flag(argv, "life")
+        # Without a folder, tyro will say that it is missing.
+        defaults = None if folder is None else cls(folder=Path(folder), learner=settings_of(argv))
+        return parse_flags(cls, argv, prog, defaults)
+
+    def run(self, console: Console) -> None:
+        """Teach the lesson in this process, and show what was learned."""
+        from contextlib import closing
+
+        from mygo.events import tee
+        from mygo.reporting.console import ConsoleLogger
+        from mygo.reporting.tensorboard import TensorBoardLogger
+
+        lesson = self.lesson(self.save_every)
+        lesson.check()
+        started = time.perf_counter()
+        with closing(TensorBoardLogger(lesson.folder / "tensorboard")) as board, ConsoleLogger(console) as bars:
+            lesson.run(on_event=tee(bars, board))
+        console.print(plain(f"Taught in {time.perf_counter() - started:.0f} s."))
+        Show(life=lesson.folder).run(console)

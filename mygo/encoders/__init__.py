@@ -1,0 +1,1 @@
+"""What turns an input into the features that a life sees: pretrained and frozen."""

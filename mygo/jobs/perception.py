@@ -1,0 +1,163 @@
+"""What a life sees its data through: which encoder, and the data as it comes out of it."""
+
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+
+from mygo.config.learner import LifeConfig
+from mygo.config.presets import behind_encoder
+from mygo.config.ranges import LARGEST
+from mygo.data.examples import InputShape
+from mygo.data.readers.reader import PLURAL, Kind
+from mygo.data.sources import Source
+from mygo.data.survey import Survey, largest_side, survey
+from mygo.encoders.protocol import Encoder
+from mygo.encoders.registry import encoder_named
+from mygo.errors import InputError
+from mygo.events import Place
+from mygo.jobs.encoding import FEATURES, check_kind, encoded
+from mygo.learner.learner import Learner
+from mygo.phase import PhaseContext
+
+EMBEDDED: dict[Kind, str] = {"image": "efficientnet-lite0", "text": "minilm", "vector": "none"}
+"""The encoder that ``auto`` stands for, by what is encoded."""
+
+
+def resolve_encoder(wanted: str, kind: Kind, side: Callable[[], int]) -> str:
+    """Return the name of the encoder for data of a ``kind``; of images, ``side`` returns the longest in pixels.
+
+    Raises:
+        InputError: there is none where one is needed, or one that is not.
+    """
+    if wanted == "auto":
+        return "none" if kind == "image" and side() <= LARGEST else EMBEDDED[kind]
+    if wanted == "none" and kind == "text":
+        raise InputError("--encoder none cannot read texts: leave it out, or name an encoder of texts.")
+    if wanted != "none" and kind == "vector":
+        raise InputError(f"--encoder {wanted} is not needed for vectors, which are features already: leave it out.")
+    return wanted
+
+
+@functools.cache
+def survey_of(data: str) -> Survey:
+    """Return what the ``data`` of a stream holds; it is looked for once.
+
+    Raises:
+        InputError: as `mygo.data.survey.survey`.
+    """
+    return survey(data, least=2)
+
+
+def encoder_for(wanted: str, found: Survey) -> str:
+    """Return the name of the encoder for what was ``found``.
+
+    Raises:
+        InputError: as `resolve_encoder`.
+    """
+    return resolve_encoder(wanted, found.kind, lambda: largest_side(found))
+
+
+def sees_pixels(encoder: str, kind: Kind) -> bool:
+    """Tell whether a life with this ``encoder``, resolved, learns small images as they are."""
+    return encoder == "none" and kind == "image"
+
+
+def settings_for(encoder: str, kind: Kind) -> LifeConfig:
+    """Return the default settings of a life that sees through ``encoder``, resolved."""
+    settings = LifeConfig() if sees_pixels(encoder, kind) else behind_encoder()
+    return replace(settings, encoder=encoder)
+
+
+def open_encoder(name: str, weights: Path | None) -> Encoder | None:
+    """Return the encoder of that ``name``; none is for ``none``.
+
+    Raises:
+        InputError: there is no such encoder, or its ``weights`` cannot be read.
+    """
+    if name == "none":
+        if weights is not None:
+            raise InputError("--encoder-weights needs an --encoder that they are for.")
+        return None
+    return encoder_named(name, weights)
+
+
+def input_shape_of(found: Survey, encoder: Encoder | None) -> InputShape:
+    """Return the shape of the vectors that what was ``found`` becomes.
+
+    Raises:
+        InputError: the encoder takes other items, or the first vector cannot be read.
+    """
+    check_kind(found, encoder)
+    if encoder is not None:
+        return (encoder.feature_dim,)
+    part = found.parts[0]
+    for index in part.indices.tolist():
+        with suppress(OSError, ValueError, TypeError):  # it will be listed when all are read
+            return (part.reader.size(index)[1],)
+    raise InputError(f"{found.source} holds no {PLURAL[found.kind]} that can be read: name another source.")
+
+
+@contextmanager
+def perceived(
+    found: Source | Survey, life: Learner, encoder: Encoder | None, context: PhaseContext
+) -> Iterator[Source]:
+    """Yield what was ``found`` as ``life`` sees it, for as long as the block lasts.
+
+    Images that were read already are yielded as they are; what was only found is encoded by all workers together.
+
+    Raises:
+        InputError, StorageError, StoppedError: as `mygo.jobs.encoding.encoded`; or the vectors have another length.
+    """
+    if isinstance(found, Source):
+        yield found
+        return
+    task = life.tasks_learned if life.current is None else life.current
+    place = Place(life.strategy, task, "encode")
+    folder = None if life.folder is None else life.folder / FEATURES
+    if encoder is not None:
+        encoder.to(context.group.device)
+    with encoded(
+        found, encoder, context.group, folder, place=place, on_event=context.on_event, stop=context.stop
+    ) as source:
+        check_length(found, source, life)
+        yield source
+
+
+def check_length(found: Survey, source: Source, life: Learner) -> None:
+    """Check that the vectors of ``source`` are as long as those that ``life`` sees.
+
+    Raises:
+        InputError: they are not.
+    """
+    if source.dataset.input_shape != life.input_shape:
+        (length,), (known,) = source.dataset.input_shape, life.input_shape
+        raise InputError(f"{found.source} has vectors of {length} values, but this life sees {known}: name others.")
+
+
+def check_encoder(life: Learner, encoder: Encoder | None) -> None:
+    """Check that ``encoder`` is the one that ``life`` was begun with.
+
+    Raises:
+        InputError: its weights, or what it does with an input, are others.
+    """
+    if encoder is not None and encoder.checksum != life.encoder_checksum:
+        raise InputError(
+            f"The encoder {encoder.name} is not the one that this life was begun with (its checksum is "
+            f"{encoder.checksum[:12]}, not {life.encoder_checksum[:12]}): install the version that it was, or pass its "
+            "--encoder-weights."
+        )
+
+
+def encoder_of(life: Learner, weights: Path | None = None) -> Encoder | None:
+    """Return the encoder that ``life`` sees through, once it is known to be the same; it is read once.
+
+    Raises:
+        InputError: it cannot be read, or is another.
+    """
+    if life.encoder is None and life.config.encoder not in ("none", "auto"):
+        encoder = open_encoder(life.config.encoder, weights)
+        check_encoder(life, encoder)
+        life.encoder = encoder
+    return life.encoder
