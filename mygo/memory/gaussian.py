@@ -152,7 +152,7 @@ class ClassGaussians:
         sizes: Tensor = (own_rest / (covariance.trace() - within).clamp_min(1e-12)).sqrt()
         return sizes
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def recall(self, classes: Tensor, donors: Tensor, noise: Tensor) -> Tensor:
         """Return a vector for each of ``classes`` [N], float32 [N, D], with deviations borrowed from ``donors`` [N].
 
@@ -176,7 +176,7 @@ def recall_vectors(memories: Sequence[GaussianMemory], counts: Sequence[int], ke
     rng = seeding.stream(*key)
     donors = torch.randint(gaussians.num_classes, labels.shape, generator=rng)
     noise = torch.randn(len(labels), gaussians.noise_dim, generator=rng)
-    return Examples(gaussians.recall(labels, donors, noise).clone(), labels)
+    return Examples(gaussians.recall(labels, donors, noise), labels)
 
 
 def grouped(numbers: Tensor, count: int) -> list[tuple[int, Tensor]]:

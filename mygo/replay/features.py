@@ -53,7 +53,7 @@ class FeatureDreamer:
         sizes = torch.tensor([teacher.out_features for teacher in self.teachers])
         self.first_class = sizes.cumsum(0) - sizes
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def dream(self, request: SampleRequest) -> Dreams:
         """Return the dreams of ``request``, in its order, on the device on which they are dreamt."""
         classes = request.labels + self.first_class[request.tasks]
