@@ -118,7 +118,8 @@ def remember(life: Learner, task: Task, data: Examples, context: PhaseContext) -
         new = data.labels.bincount(minlength=num_classes).tolist()
         before = [count - more for count, more in zip(life.lessons[task.index].images, new, strict=True)]
         memory = merge_gaussians(life.gaussians[task.index], memory, before, new)
-    quality = measure_gaussians(memory, life.teachers[task.index], data, life.key("remember"), group)
+    real = life.with_replay(task, data)
+    quality = measure_gaussians(memory, life.teachers[task.index], real, life.key("remember"), group)
     context.tell(Dreamt(context.place, None, num_classes, quality.means))
     if not quality.reaches(life.config.memory):
         measured = quality_in_words(quality, life.config.memory, life.lessons[task.index].classes)

@@ -49,7 +49,7 @@ def forget(life: Learner, class_name: str, on_event: EventHandler = silent, grou
     keep_freed_memory()
     with nullcontext() if life.folder is None else locked(life.folder, 0):
         life.check_newest()
-        changed = copy.deepcopy(life)
+        changed = copy.deepcopy(life, {id(life.encoder): life.encoder})  # which is frozen
         changed.folder = None  # until all of it has happened
         changed.to(context.group.device)
         take_out(changed, class_name, settled(changed, context))
@@ -67,30 +67,34 @@ def take_out(life: Learner, class_name: str, context: PhaseContext) -> None:
     life.drop_outputs(index, kept)
     life.current, life.fast_learner = min(index, len(life.lessons) - 1), copy.deepcopy(life.neocortex)
     if kept:
-        counts = [max(count, LEAST_RECALLED) if place in kept else 0 for place, count in enumerate(lesson.images)]
-        old = life.recall(index, counts, life.key("forget"))
-        data = Examples(old.inputs, torch.tensor([kept.index(label) for label in old.labels.tolist()]))
-        keep = keep_gaussians if life.on_features else train_anew
-        keep(life, index, kept, data, context)
         lesson.classes = tuple(lesson.classes[place] for place in kept)
         lesson.images = tuple(lesson.images[place] for place in kept)
+        keep = keep_gaussians if life.on_features else train_anew
+        keep(life, index, kept, context)
     task = Task(life.current, tuple(range(len(life.lessons[life.current].classes))))
     consolidate(life, task, context.at(Place(life.strategy, task.index, "consolidate")))
     measure_recall(life, context.group)
     life.end_cycle()
 
 
-def train_anew(life: Learner, index: int, kept: Sequence[int], data: Examples, context: PhaseContext) -> None:
-    """Train a memory of the ``kept`` classes from random weights on ``data``, what the old one dreamt of them."""
+def train_anew(life: Learner, index: int, kept: Sequence[int], context: PhaseContext) -> None:
+    """Train a memory of the ``kept`` classes from random weights on what the old one dreams of them."""
+    counts = [0] * life.generators[index].num_classes
+    for place, count in zip(kept, life.lessons[index].images, strict=True):
+        counts[place] = max(count, LEAST_RECALLED)
+    old = life.recall(index, counts, life.key("forget"))
+    data = Examples(old.inputs, torch.tensor([kept.index(label) for label in old.labels.tolist()]))
     here = context.at(Place(life.strategy, index, "memorise"))
     life.keep_memory(index, *train_until_good_enough(life, index, data, None, here))
 
 
-def keep_gaussians(life: Learner, index: int, kept: Sequence[int], data: Examples, context: PhaseContext) -> None:
-    """Keep the Gaussians of the ``kept`` classes as they are, and teach another teacher on ``data``, their dreams."""
+def keep_gaussians(life: Learner, index: int, kept: Sequence[int], context: PhaseContext) -> None:
+    """Keep the Gaussians of the ``kept`` classes as they are, and teach another teacher on what these alone dream."""
     task = Task(index, tuple(range(len(kept))))
     measured = {field.name: getattr(life.record, field.name)[index] for field in fields(Quality)}
     memory = life.gaussians[index]
     memory.keep_classes(kept)
     life.keep_memory(index, memory, Quality(**measured).of_classes(kept))
+    counts = [max(count, LEAST_RECALLED) for count in life.lessons[index].images]
+    data = life.recall(index, counts, life.key("forget"), alone=True)
     teach_from(life, task, data, context.at(Place(life.strategy, index, "teach")))

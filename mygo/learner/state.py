@@ -123,20 +123,25 @@ class LearnerState:
     def with_replay(self, task: Task, data: Examples) -> Examples:
         """Return ``data``, which was counted; of a task that was learned before, beside dreams of what it was then.
 
-        They stand in for the inputs that are gone, as many of each class.
+        They stand in for the inputs that are gone, as many of each class. Behind an encoder, its memory dreams alone.
         """
         if task.index >= self.tasks_learned:
             return data
         lesson = self.lessons[task.index]
         before = [all_ - new for all_, new in zip(lesson.images, counts_of(data, len(lesson.classes)), strict=True)]
-        dreams = self.recall(task.index, before, self.key("beside"))
+        dreams = self.recall(task.index, before, self.key("beside"), alone=True)
         return Examples(torch.cat([data.inputs, dreams.inputs]), torch.cat([data.labels, dreams.labels]))
 
-    def recall(self, task: int, counts: Sequence[int], key: seeding.Key) -> Examples:
-        """Return dreams of ``task``, ``counts`` of each class, class after class; the same for the same key."""
+    def recall(self, task: int, counts: Sequence[int], key: seeding.Key, *, alone: bool = False) -> Examples:
+        """Return dreams of ``task``, ``counts`` of each class, class after class; the same for the same key.
+
+        Behind an encoder other memories lend how vectors vary, unless it dreams ``alone``: what a lesson's teacher
+        learns must not depend on which others there are by then.
+        """
         if not self.on_features:
             return recall(self.generators[task], counts, key)
-        others = [other for other in self.lessons_in_order()[: len(self.memories)] if other != task]
+        remembered = [number for number in self.lessons_in_order() if number < len(self.memories)]
+        others = [] if alone else [other for other in remembered if other != task]
         return recall_vectors([self.gaussians[index] for index in (task, *others)], counts, key)
 
     @property

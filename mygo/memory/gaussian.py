@@ -5,6 +5,7 @@ the rest varies together is shared: it is borrowed from the deviations of all cl
 class, can be merged with more of the same class, and is gone with it.
 """
 
+import copy
 from collections.abc import Sequence
 
 import torch
@@ -67,15 +68,16 @@ class GaussianMemory(nn.Module):
 def fit_gaussians(
     vectors: Tensor, labels: Tensor, num_classes: int, config: GaussianConfig, group: ProcessGroup
 ) -> GaussianMemory:
-    """Return the memory of ``vectors`` [N, D] with ``labels`` [N], every class of which has one.
+    """Return the memory of ``vectors`` [N, D] with ``labels`` [N]; of a class without any it is all zeros.
 
     Each rank of ``group`` fits its share of the classes, and all get the same memory.
     """
     memory = GaussianMemory(num_classes, vectors.shape[1], config.rank)
     for label in range(group.rank, num_classes, group.size):
         rows = (labels == label).nonzero().squeeze(1)
-        mean, factors, rest = moments_of(vectors, rows, config.rank, group.device)
-        memory.set_class(label, mean.cpu(), factors.cpu(), rest.cpu())
+        if len(rows):
+            mean, factors, rest = moments_of(vectors, rows, config.rank, group.device)
+            memory.set_class(label, mean.cpu(), factors.cpu(), rest.cpu())
     if group.size > 1:
         for buffer in memory.buffers():
             buffer.copy_(group.sum(buffer.float()))  # the other ranks have zeros there
@@ -127,10 +129,12 @@ def merge_gaussians(
     """Return the memory of the examples of both, of which there were so many in each class.
 
     Means and covariances are merged by their moments (Chan et al. 1979), and what they have become is cut to the rank
-    of ``old`` again.
+    of ``old`` again. A class of which there is nothing new stays as it is, to the bit.
     """
-    merged = GaussianMemory(old.num_classes, old.means.shape[1], old.scales.shape[1])
+    merged = copy.deepcopy(old)
     for label, (before, more) in enumerate(zip(old_counts, new_counts, strict=True)):
+        if not more:
+            continue
         total = before + more
         parts = before / total, more / total
         mean = parts[0] * old.means[label] + parts[1] * new.means[label]

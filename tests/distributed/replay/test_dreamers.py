@@ -50,7 +50,7 @@ def asleep(tiny_experiment: Experiment, tmp_path: Path) -> Life:
 def assert_equal(some: list[Dreams], others: list[Dreams]) -> None:
     assert len(some) == len(others) > 0
     for a, b in zip(some, others, strict=True):
-        for name in ("images", "tasks", "labels", "teacher_logits", "teacher_features"):
+        for name in ("inputs", "tasks", "labels", "teacher_logits", "teacher_features"):
             assert torch.equal(getattr(a, name), getattr(b, name)), name
 
 

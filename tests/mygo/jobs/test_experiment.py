@@ -293,7 +293,7 @@ def test_a_bad_configuration_is_refused(change: dict, complaint: str) -> None:
 
 @pytest.mark.parametrize(
     ("change", "complaint"),
-    [],
+    [({"seed": -1}, "--seed must be"), ({"precision": "half"}, "--precision must be auto, float32 or bfloat16")],
 )
 def test_a_bad_learner_is_refused(change: dict, complaint: str) -> None:
     with pytest.raises(InputError, match=complaint):
