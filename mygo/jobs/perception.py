@@ -3,13 +3,19 @@
 import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
 
 from mygo.config.learner import LifeConfig
 from mygo.config.presets import behind_encoder
 from mygo.config.ranges import LARGEST
 from mygo.data.examples import InputShape
+from mygo.data.readers.pairs import DatasetReader
 from mygo.data.readers.reader import PLURAL, Kind
 from mygo.data.sources import Source
 from mygo.data.survey import Survey, largest_side, survey
@@ -17,7 +23,7 @@ from mygo.encoders.protocol import Encoder
 from mygo.encoders.registry import encoder_named
 from mygo.errors import InputError
 from mygo.events import Place
-from mygo.jobs.encoding import FEATURES, check_kind, encoded
+from mygo.jobs.encoding import FEATURES, check_kind, encode_inputs, encoded
 from mygo.learner.learner import Learner
 from mygo.phase import PhaseContext
 
@@ -161,3 +167,40 @@ def encoder_of(life: Learner, weights: Path | None = None) -> Encoder | None:
         check_encoder(life, encoder)
         life.encoder = encoder
     return life.encoder
+
+
+@dataclass(frozen=True)
+class Unlabelled:
+    """Inputs as a torch data set without labels has them."""
+
+    inputs: Any
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def __getitem__(self, index: int) -> tuple[Any, str]:
+        return self.inputs[index], ""
+
+
+def vectors_of(inputs: object, encoder: Encoder | None, life: Learner) -> Tensor:
+    """Return ``inputs`` as ``life`` sees them, float32 [N, D]: images or texts through its ``encoder``, or vectors.
+
+    Images are whatever `mygo.data.images.as_picture` takes.
+
+    Raises:
+        InputError: they are of another form, or one cannot be seen.
+    """
+    if isinstance(inputs, str | bytes | Image.Image) or not hasattr(inputs, "__len__"):
+        raise InputError(
+            f"This life is asked about several inputs at once: put the {type(inputs).__name__} into a list."
+        )
+    kind = "vector" if encoder is None else encoder.input_kind
+    reader = DatasetReader(PLURAL[kind], Unlabelled(inputs), None)
+    unreadable: list[str] = []
+    parts = [part.vectors for part in encode_inputs(reader, encoder, unreadable)]
+    if unreadable:
+        raise InputError(f"{unreadable[0]}: convert it or leave it out.")
+    vectors = torch.cat(parts) if parts else torch.empty(0, *life.input_shape)
+    if vectors.shape[1:] != life.input_shape:
+        raise InputError(f"This life sees vectors of {life.input_shape[0]} values, not {vectors.shape[1]}.")
+    return vectors
