@@ -195,19 +195,28 @@ def as_pixels(picture: Image.Image, size: Size) -> Pixels:
     Raises:
         ValueError: its pixels are floating-point numbers or have more than 16 bits; OSError: its file is damaged.
     """
-    if picture.mode == "F":
-        raise ValueError("its pixels are floating-point numbers: save it with 8 bits")
-    if picture.mode.startswith("I"):
-        picture = _of_8_bits(picture)
-    if picture.has_transparency_data:
-        picture = on_ground(picture)
-    picture = picture.convert("L" if picture.mode in GREY_MODES else "RGB")
+    picture = in_8_bits(picture)
     height, width = size
     if picture.size != (width, height):
         picture = picture.resize((width, height), Image.Resampling.BILINEAR)
     pixels: Pixels = np.asarray(picture).reshape(height, width, -1).transpose(2, 0, 1)
     is_grey = bool((pixels == pixels[:1]).all())
     return np.ascontiguousarray(pixels[:1] if is_grey else pixels)
+
+
+def in_8_bits(picture: Image.Image) -> Image.Image:
+    """Return ``picture`` in PIL's mode L, if it has no colours, or RGB, laid on a ground if it is transparent in parts.
+
+    Raises:
+        ValueError: its pixels are floating-point numbers or have more than 16 bits; OSError: its file is damaged.
+    """
+    if picture.mode == "F":
+        raise ValueError("its pixels are floating-point numbers: save it with 8 bits")
+    if picture.mode.startswith("I"):
+        picture = _of_8_bits(picture)
+    if picture.has_transparency_data:
+        picture = on_ground(picture)
+    return picture.convert("L" if picture.mode in GREY_MODES else "RGB")
 
 
 def on_ground(picture: Image.Image) -> Image.Image:
