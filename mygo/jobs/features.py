@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from mygo.data.images import Size, oddities_of, opaque, reason
+from mygo.data.images import Size, oddities_of, in_8_bits, reason
 from mygo.data.readers.reader import PLURAL, Item, Kind, Reader, Vector
 from mygo.errors import InputError
 
@@ -157,7 +157,7 @@ def prepared(item: Item, kind: Kind, encoder: Encoder | None, oddities: Counter[
         Exception: it cannot be used.
     """
     if isinstance(item, Image.Image) and kind == "image" and encoder is not None:
-        picture = opaque(item).convert("RGB")
+        picture = in_8_bits(item).convert("RGB")
         oddities.update(oddities_of(item, picture))
         return encoder.preprocess(picture)
     if isinstance(item, str) and kind == "text" and encoder is not None:
