@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from mygo.data.images import Size, oddities_of, in_8_bits, reason
+from mygo.data.images import Size, in_8_bits, oddities_of, reason
 from mygo.data.readers.reader import PLURAL, Item, Kind, Reader, Vector
 from mygo.errors import InputError
 
