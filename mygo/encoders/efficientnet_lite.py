@@ -9,7 +9,7 @@ import copy
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -97,7 +97,7 @@ class ConvNorm(nn.Module):
     ) -> None:
         super().__init__()
         self.conv = SamePadConv(inputs, outputs, kernel, stride, groups)
-        self.norm = nn.BatchNorm2d(outputs, eps=1e-3, momentum=0.01)
+        self.norm: nn.Module = nn.BatchNorm2d(outputs, eps=1e-3, momentum=0.01)
         self.linear = linear
 
     def forward(self, maps: Tensor) -> Tensor:
@@ -152,18 +152,18 @@ class EfficientNetLite(nn.Module):
 
     def front(self, cut: int) -> nn.Sequential:
         """Return the stem and the first ``cut`` blocks: normalised images [N, 3, S, S] in, maps [N, C, H, W] out."""
-        return self.layers[: 1 + cut]
+        return nn.Sequential(*list(self.layers)[: 1 + cut])
 
     def late(self, cut: int) -> nn.Sequential:
         """Return what follows `front`, up to the features: maps [N, C, H, W] in, [N, 1280] out."""
-        return nn.Sequential(*self.layers[1 + cut :], self.pool)
+        return nn.Sequential(*list(self.layers)[1 + cut :], self.pool)
 
     def folded(self) -> "EfficientNetLite":
         """Return a copy that answers the same, to rounding, with batch norm inside the convolutions: a third faster."""
         folded = copy.deepcopy(self).eval()
         for part in folded.modules():
             if isinstance(part, ConvNorm):
-                part.conv, part.norm = fuse_conv_bn_eval(part.conv, part.norm), nn.Identity()  # type: ignore[arg-type]
+                part.conv, part.norm = fuse_conv_bn_eval(part.conv, cast(nn.BatchNorm2d, part.norm)), nn.Identity()
         return folded
 
     def forward(self, images: Tensor) -> Tensor:

@@ -101,11 +101,12 @@ def torchvision_model(request: EncoderRequest) -> FrozenEncoder:
     """
     from mygo.data.torchvision_shim import torchvision
 
-    names = torchvision.models.list_models(module=torchvision.models)
+    models: Any = torchvision.models
+    names = models.list_models(module=models)
     if request.rest not in names:
         raise unknown(request, names)
-    network = torchvision.models.get_model(request.rest, weights=None)
-    known = torchvision.models.get_model_weights(request.rest).DEFAULT
+    network: nn.Module = models.get_model(request.rest, weights=None)
+    known = models.get_model_weights(request.rest).DEFAULT
     file = request.weights or url_file(request.name, known.url)
     linear = [name for name, part in network.named_modules() if isinstance(part, nn.Linear)]
     if not linear:

@@ -23,7 +23,7 @@ UNUSED = ("pooler.", "embeddings.position_ids")
 
 
 class Layer(nn.Module):
-    """One layer of BERT (Devlin et al. 2019): attention and two linear layers, each with a shortcut and a norm after it."""
+    """One layer of BERT (Devlin et al. 2019): attention, then two linear layers, with a norm after each shortcut."""
 
     def __init__(self, width: int, inner: int, heads: int, eps: float) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ class SentenceBert(nn.Module):
         self.layers = nn.ModuleList(Layer(width, inner, heads, eps) for _ in range(config["num_hidden_layers"]))
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """Return features [N, C] of length 1 for token ``ids`` int64 [N, L], of which those count where ``mask`` is 1."""
+        """Return features [N, C] of length 1 for token ``ids`` int64 [N, L], which count where ``mask`` is 1."""
         places = self.places(torch.arange(ids.shape[1], device=ids.device))
         tokens = self.norm(self.words(ids) + places + self.segments.weight[0])
         is_token = mask.bool()[:, None, None, :]

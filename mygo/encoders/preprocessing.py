@@ -1,4 +1,4 @@
-"""What is done to a picture, a text or a vector before an encoder sees it: a part of the encoder, and of its checksum."""
+"""What is done to an input before an encoder sees it: a part of the encoder, and of its checksum."""
 
 import functools
 import hashlib
@@ -35,7 +35,7 @@ class Preprocessing(Protocol):
 
     kind: ClassVar[InputKind]
 
-    def __call__(self, item: Any) -> Tensor:
+    def __call__(self, item: Any, /) -> Tensor:
         """Return one input as a tensor."""
 
     def collate(self, items: Sequence[Tensor]) -> Tensor:
@@ -67,8 +67,8 @@ class ImagePreprocessing:
     """Of red, green and blue, where black is 0 and white is 1."""
     std: RGB = (0.229, 0.224, 0.225)
 
-    def __call__(self, picture: Image.Image) -> Tensor:
-        """Return ``picture`` as uint8 [3, size, size] of red, green and blue; what is transparent is laid on a ground."""
+    def __call__(self, picture: Image.Image, /) -> Tensor:
+        """Return ``picture`` as uint8 [3, size, size] in RGB; what is transparent in parts is laid on a ground."""
         picture = in_8_bits(picture).convert("RGB")
         resampling = INTERPOLATIONS[self.interpolation]
         small = picture.resize((self.size, self.size), resampling, box=self.box(*picture.size))
@@ -114,7 +114,7 @@ class TextPreprocessing:
     max_length: int
     """Ids, the marks of beginning and end among them, after which a text is cut off."""
 
-    def __call__(self, text: str) -> Tensor:
+    def __call__(self, text: str, /) -> Tensor:
         """Return the ids int64 [L] of ``text``."""
         return torch.tensor(_tokenizer(self.tokenizer, self.max_length).encode(text.strip()).ids)
 
@@ -164,7 +164,7 @@ class VectorPreprocessing:
     size: int
     """Length of what the network takes."""
 
-    def __call__(self, vector: Any) -> Tensor:
+    def __call__(self, vector: Any, /) -> Tensor:
         """Return ``vector`` as float32 [size].
 
         Raises:

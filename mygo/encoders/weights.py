@@ -5,6 +5,7 @@ import os
 import socket
 import urllib.request
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -93,18 +94,35 @@ def hub_file(name: str, repo: str, filenames: Sequence[str]) -> Path:
     Raises:
         InputError: it is not cached and cannot be downloaded.
     """
-    from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
+    from huggingface_hub import constants, try_to_load_from_cache
+    from huggingface_hub.errors import EntryNotFoundError
 
     for filename in filenames:
-        if isinstance(cached := try_to_load_from_cache(repo, filename), str):
+        if isinstance(cached := try_to_load_from_cache(repo, filename, constants.HF_HUB_CACHE), str):
             return Path(cached)
     reason = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else unreachable(constants.ENDPOINT)
-    for filename in filenames if reason is None else ():
-        try:
-            return Path(hf_hub_download(repo, filename))
-        except Exception as error:  # of the hub or of the network
-            reason = type(error).__name__
-    raise not_found(name, f"{filenames[0]} of {repo} on Hugging Face's hub", Path(constants.HF_HUB_CACHE), reason)
+    if reason is None:
+        for filename in filenames:
+            with suppress(EntryNotFoundError):  # some models have their weights only in the second place
+                return _downloaded(name, repo, filename)
+        reason = "it is not there"
+    raise _not_found(name, _of_hub(filenames[0], repo), Path(constants.HF_HUB_CACHE), reason)
+
+
+def _downloaded(name: str, repo: str, filename: str) -> Path:
+    from huggingface_hub import constants, hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError
+
+    try:
+        return Path(hf_hub_download(repo, filename))
+    except EntryNotFoundError:
+        raise
+    except Exception as error:  # of the hub or of the network
+        raise _not_found(name, _of_hub(filename, repo), Path(constants.HF_HUB_CACHE), type(error).__name__) from error
+
+
+def _of_hub(filename: str, repo: str) -> str:
+    return f"{filename} of {repo} on Hugging Face's hub"
 
 
 def url_file(name: str, url: str) -> Path:
@@ -124,7 +142,7 @@ def url_file(name: str, url: str) -> Path:
             return path
         except Exception as error:  # of the network, or a wrong hash
             reason = type(error).__name__
-    raise not_found(name, path.name, path.parent, reason)
+    raise _not_found(name, path.name, path.parent, reason)
 
 
 def _hash_in(stem: str) -> str | None:
@@ -132,16 +150,16 @@ def _hash_in(stem: str) -> str | None:
     return digest if len(digest) == 8 and set(digest) <= set("0123456789abcdef") else None
 
 
-def not_found(name: str, file: str, cache: Path, reason: str | None) -> InputError:
+def _not_found(name: str, file: str, cache: Path, reason: str | None) -> InputError:
     """Return the error for weights that are neither in ``cache`` nor to be had."""
     return InputError(
-        f"--encoder {name}: its weights ({file}) are not in {cache} and cannot be downloaded ({reason}): connect to the "
-        "network once, or get that file elsewhere and pass it with --encoder-weights."
+        f"--encoder {name}: its weights ({file}) are not in {cache} and cannot be downloaded ({reason}): connect to "
+        "the network once, or get that file elsewhere and pass it with --encoder-weights."
     )
 
 
 def unreachable(url: str) -> str | None:
-    """Return why the host of ``url`` cannot be reached, None if it may be; hubs' own clients take a minute to say so."""
+    """Return why the host of ``url`` cannot be reached, or None; clients of hubs take a minute to find out."""
     if urllib.request.getproxies():
         return None
     try:
