@@ -3,7 +3,7 @@
 import math
 import os
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from mygo.data.images import Size, oddities_of, opaque, reason
+from mygo.data.images import in_8_bits, oddities_of, reason
 from mygo.data.readers.reader import PLURAL, Item, Kind, Reader, Vector
 from mygo.errors import InputError
 
@@ -25,29 +25,25 @@ MOST_THREADS = 8
 class Encoder(Protocol):
     """What is asked of an encoder here (see `mygo.encoders`)."""
 
-    @property
-    def name(self) -> str:
-        """What it is called."""
+    name: str
 
     @property
     def input_kind(self) -> Kind:
         """What it encodes."""
 
     @property
-    def feature_dim(self) -> int:
-        """The length of its vectors."""
+    def preprocess(self) -> Callable[[Any], Tensor]:
+        """Turns an item into a tensor on the CPU; several threads may call it at once.
+
+        That of pictures may have a ``least_side``: the pixels that the shorter side of a picture must have for nothing
+        to be lost. Without it, pictures are decoded in full.
+        """
 
     @property
-    def at_least(self) -> Size | None:
-        """The size (height, width) of which a picture must be for `preprocess` to lose nothing; None is its own."""
+    def collate(self) -> Callable[[Sequence[Tensor]], Tensor]:
+        """Makes a batch of such tensors."""
 
-    def preprocess(self, item: Any) -> Tensor:
-        """Return an item as a tensor on the CPU; several threads may call it at once."""
-
-    def collate(self, items: Sequence[Tensor]) -> Any:
-        """Return a batch of items."""
-
-    def encode(self, batch: Any) -> Tensor:
+    def encode(self, batch: Tensor) -> Tensor:
         """Return the features [N, D] of a batch."""
 
 
@@ -135,7 +131,8 @@ def load(reader: Reader, batch: Sequence[int], encoder: Encoder | None) -> Loade
         InputError: the source as a whole cannot be used.
     """
     loaded = Loaded()
-    at_least = None if encoder is None else encoder.at_least
+    side = None if encoder is None else getattr(encoder.preprocess, "least_side", None)
+    at_least = None if side is None else (side, side)
     for place, index in enumerate(batch):
         try:
             item, _ = reader.read(index, at_least)
@@ -157,7 +154,7 @@ def prepared(item: Item, kind: Kind, encoder: Encoder | None, oddities: Counter[
         Exception: it cannot be used.
     """
     if isinstance(item, Image.Image) and kind == "image" and encoder is not None:
-        picture = opaque(item).convert("RGB")
+        picture = in_8_bits(item).convert("RGB")
         oddities.update(oddities_of(item, picture))
         return encoder.preprocess(picture)
     if isinstance(item, str) and kind == "text" and encoder is not None:
@@ -166,7 +163,8 @@ def prepared(item: Item, kind: Kind, encoder: Encoder | None, oddities: Counter[
         return encoder.preprocess(item)
     if isinstance(item, Image.Image | str) or kind != "vector":
         raise TypeError(f"it is of type {type(item).__name__}, and the first of the {PLURAL[kind]} is not")
-    return as_row(item)
+    row = as_row(item)
+    return row if encoder is None else encoder.preprocess(row)
 
 
 def as_row(vector: Vector) -> Tensor:

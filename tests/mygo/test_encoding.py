@@ -35,7 +35,7 @@ COLOURS = {"robin": (200, 40, 30), "sparrow": (120, 90, 60), "wren": (90, 60, 20
 class Colours:
     """An encoder of pictures: the mean of each channel, and of both halves'."""
 
-    name, input_kind, feature_dim, at_least = "colours", "image", 6, (8, 8)
+    name, input_kind = "colours", "image"
 
     def __init__(self) -> None:
         self.alive = self.most_alive = self.batches = 0
@@ -62,7 +62,7 @@ class Colours:
 class Letters:
     """An encoder of texts: how often some letters come."""
 
-    name, input_kind, feature_dim, at_least = "letters", "text", 3, None
+    name, input_kind = "letters", "text"
 
     def preprocess(self, item: str) -> Tensor:
         return torch.tensor([float(item.count(letter)) for letter in "abc"])
@@ -432,6 +432,27 @@ def test_jpegs_are_decoded_at_the_scale_that_is_needed(
     assert picture.size == found
     Image.new("RGB", size, (200, 10, 10)).save(tmp_path / "photo.png")
     assert open_picture(tmp_path / "photo.png", at_least).size == size
+
+
+def test_encoders_get_pictures_as_large_as_they_need(tmp_path: Path) -> None:
+    sizes: list[tuple[int, int]] = []
+
+    class Small:
+        least_side = 100
+
+        def __call__(self, picture: Image.Image) -> Tensor:
+            sizes.append(picture.size)
+            return Colours.preprocess(encoder, picture)
+
+    class Needing(Colours):
+        preprocess = Small()  # type: ignore[assignment]
+
+    encoder = Needing()
+    (tmp_path / "large" / "a").mkdir(parents=True)
+    for number in range(10):
+        Image.new("RGB", (900, 500), (200, 10, number)).save(tmp_path / "large" / "a" / f"{number}.jpg")
+    encode(tmp_path / "large", encoder)
+    assert sizes == [(225, 125)] * 10
 
 
 def test_a_turned_photo_is_large_enough_once_it_is_upright(tmp_path: Path) -> None:
