@@ -16,8 +16,12 @@ from mygo.data.images import in_8_bits, oddities_of, reason
 from mygo.data.readers.reader import PLURAL, Item, Kind, Reader, Vector
 from mygo.errors import InputError
 
-BATCH_SIZE: dict[Kind, int] = {"image": 32, "text": 64, "vector": 1024}
-"""Items that are encoded together. Small enough that the batches of a small lesson can be shared evenly."""
+CPU = torch.device("cpu")
+BATCH_SIZE: dict[Kind, int] = {"image": 8, "text": 64, "vector": 1024}
+"""Items that a CPU encodes together: EfficientNet-lite0 takes half as long again a photo in batches of 32, which leave
+the caches. And the batches of a small lesson can be shared evenly."""
+TIMES_ON_GPU = 8
+"""By how much batches are larger on a GPU."""
 MOST_THREADS = 8
 """Threads that decode for a GPU."""
 
@@ -73,16 +77,22 @@ class Encoded:
     oddities: Counter[str]
 
 
-def batches_of(reader: Reader, indices: Sequence[int]) -> list[list[int]]:
-    """Return ``indices`` of items of ``reader`` in batches; texts of like length come together.
+def batches_of(reader: Reader, indices: Sequence[int], device: torch.device = CPU) -> list[list[int]]:
+    """Return ``indices`` of items of ``reader`` in batches for an encoder on ``device``; texts of like length together.
 
-    Which items share a batch depends on these alone, so that vectors do not depend on who encodes which batch.
+    Which items share a batch depends on these alone: vectors depend on it in their last bits (EfficientNet-lite0's by
+    1e-5 where the sizes of batches differ), and so do not depend on who encodes which batch.
     """
     order = list(indices)
     if reader.kind == "text":
         order.sort(key=lambda index: length_of(reader, index))  # stable
-    size = BATCH_SIZE[reader.kind]
+    size = batch_size(reader.kind, device)
     return [order[start : start + size] for start in range(0, len(order), size)]
+
+
+def batch_size(kind: Kind, device: torch.device) -> int:
+    """Return how many items of a ``kind`` are encoded together on ``device``."""
+    return BATCH_SIZE[kind] * (1 if device.type == "cpu" else TIMES_ON_GPU)
 
 
 def length_of(reader: Reader, index: int) -> int:
@@ -95,7 +105,9 @@ def length_of(reader: Reader, index: int) -> int:
         return 0
 
 
-def encoded_batches(reader: Reader, batches: Sequence[Sequence[int]], encoder: Encoder | None) -> Iterator[Encoded]:
+def encoded_batches(
+    reader: Reader, batches: Sequence[Sequence[int]], encoder: Encoder | None, device: torch.device = CPU
+) -> Iterator[Encoded]:
     """Yield the vectors of ``batches`` of items of ``reader``, in order; vectors need no ``encoder``.
 
     A few batches are decoded ahead while others are encoded, so that memory does not grow with the number of items.
@@ -103,7 +115,7 @@ def encoded_batches(reader: Reader, batches: Sequence[Sequence[int]], encoder: E
     Raises:
         InputError: the source as a whole cannot be used.
     """
-    threads = threads_for(reader)
+    threads = threads_for(reader, device)
     with ThreadPoolExecutor(threads, "decode") as pool:
         waiting: deque[tuple[Sequence[int], Future[Loaded]]] = deque()
         try:
@@ -117,11 +129,11 @@ def encoded_batches(reader: Reader, batches: Sequence[Sequence[int]], encoder: E
             pool.shutdown(cancel_futures=True)
 
 
-def threads_for(reader: Reader) -> int:
+def threads_for(reader: Reader, device: torch.device) -> int:
     """Return how many threads decode: one beside a CPU that encodes, more beside a GPU if the reader takes them."""
-    if not reader.concurrent or not torch.cuda.is_available():
+    if not reader.concurrent or device.type == "cpu":
         return 1
-    return max(1, min(MOST_THREADS, len(os.sched_getaffinity(0)) // max(1, torch.cuda.device_count())))
+    return max(1, min(MOST_THREADS, len(os.sched_getaffinity(0)) // torch.cuda.device_count()))
 
 
 def load(reader: Reader, batch: Sequence[int], encoder: Encoder | None) -> Loaded:
