@@ -91,7 +91,7 @@ def consolidate_features(
 def mix_discriminant(heads: nn.Linear, gaussians: ClassGaussians, weight: float) -> None:
     """Move the answers of ``heads`` by ``weight``, from 0 to 1, to those of linear discriminant analysis.
 
-    Those are brought to the size of the heads' own first, by what both say, centred over classes, of the classes' means.
+    Those are brought to the size of the heads' own first, by what both say of the classes' means, centred over classes.
     """
     if weight == 0 or gaussians.num_classes < 2:
         return

@@ -231,4 +231,5 @@ def efficientnet_lite(request: EncoderRequest) -> FrozenEncoder:
         precision=request.precision,
         fused=network.eval().folded(),
         feature_dim=HEAD,
+        square_roots=True,
     )

@@ -33,6 +33,7 @@ class FrozenEncoder(nn.Module):
         fused: nn.Module | None = None,
         feature_dim: int | None = None,
         checksum: str | None = None,
+        square_roots: bool = False,
     ) -> None:
         """Make an encoder.
 
@@ -44,6 +45,8 @@ class FrozenEncoder(nn.Module):
             fused: computes what ``network`` does, faster; used in its place.
             feature_dim: D; without it the network is tried.
             checksum: of the weights; without it, they are those of ``network``.
+            square_roots: return the square roots of features that are never negative, as behind a ReLU: these are more
+                like Gaussians (Tukey's ladder of powers, as Yang et al. 2021, arXiv:2101.06395, use it).
 
         Raises:
             InputError: the network does not return features [N, D].
@@ -53,10 +56,12 @@ class FrozenEncoder(nn.Module):
         self.network = network
         self.preprocessing = preprocessing
         self.precision = precision
+        self.square_roots = square_roots
         self.fused = network if fused is None else fused
         self.input_kind: InputKind = preprocessing.kind
         self.eval().requires_grad_(False)
-        self.checksum = with_settings(checksum or checksum_of(network.state_dict()), preprocessing)
+        weights = checksum or checksum_of(network.state_dict())
+        self.checksum = with_settings(f"{weights} square roots" if square_roots else weights, preprocessing)
         self.feature_dim = self._tried() if feature_dim is None else feature_dim
 
     @property
@@ -83,7 +88,7 @@ class FrozenEncoder(nn.Module):
     def forward(self, batch: Tensor) -> Tensor:
         """Return features [N, feature_dim] of a ``batch`` on the encoder's device."""
         features: Tensor = self.fused(*self.preprocessing.inputs(batch))
-        return features
+        return features.clamp_min(0).sqrt() if self.square_roots else features
 
     @torch.no_grad()
     def encode(self, batch: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Encoders: what they answer, that nothing but the input and the weights decides it, and what is said where one fails."""
+"""Encoders: what they answer, that nothing but input and weights decides it, and what is said where one fails."""
 
 import json
 import pickle
