@@ -1,7 +1,7 @@
 """What a life sees its data through: which encoder, and the data as it comes out of it."""
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +14,7 @@ from torch import Tensor
 from mygo.config.learner import LifeConfig
 from mygo.config.presets import behind_encoder
 from mygo.config.ranges import LARGEST
-from mygo.data.examples import InputShape
+from mygo.data.examples import InputShape, LabelledDataset
 from mygo.data.readers.pairs import DatasetReader
 from mygo.data.readers.reader import PLURAL, Kind
 from mygo.data.sources import Source
@@ -22,13 +22,15 @@ from mygo.data.survey import Survey, largest_side, survey
 from mygo.encoders.protocol import Encoder
 from mygo.encoders.registry import encoder_named
 from mygo.errors import InputError
-from mygo.events import Place
+from mygo.events import Notice, Place
 from mygo.jobs.encoding import FEATURES, check_kind, encode_inputs, encoded
 from mygo.learner.learner import Learner
 from mygo.phase import PhaseContext
 
 EMBEDDED: dict[Kind, str] = {"image": "efficientnet-lite0", "text": "minilm", "vector": "none"}
 """The encoder that ``auto`` stands for, by what is encoded."""
+LISTED = 10
+"""Unreadable items that are listed."""
 
 
 def resolve_encoder(wanted: str, kind: Kind, side: Callable[[], int]) -> str:
@@ -129,6 +131,34 @@ def perceived(
     ) as source:
         check_length(found, source, life)
         yield source
+
+
+@contextmanager
+def stream_encoded(
+    found: Survey, name: str, weights: Path | None, folder: Path | None, context: PhaseContext
+) -> Iterator[LabelledDataset]:
+    """Yield all data of a stream of tasks as it is seen through the encoder of that ``name``, for as long as the block.
+
+    Raises:
+        InputError, StorageError, StoppedError: as `mygo.jobs.encoding.encoded`; or there is no such encoder.
+    """
+    encoder = open_encoder(name, weights)
+    if encoder is not None:
+        encoder.to(context.group.device)
+    place = Place("stream", 0, "encode")
+    with encoded(
+        found, encoder, context.group, folder, place=place, on_event=context.on_event, stop=context.stop
+    ) as source:
+        for text in (*source.notes, *listed(source.unreadable)):
+            context.tell(Notice(text))
+        yield source.dataset
+
+
+def listed(unreadable: Sequence[str]) -> Iterator[str]:
+    """Yield in sentences what could not be read, not more than can be read by a person."""
+    yield from (f"Not read: {entry}" for entry in unreadable[:LISTED])
+    if len(unreadable) > LISTED:
+        yield f"{len(unreadable) - LISTED} more could not be read."
 
 
 def check_length(found: Survey, source: Source, life: Learner) -> None:
