@@ -375,15 +375,15 @@ def test_a_network_for_text_in_a_file(tmp_path: Path) -> None:
             return (nn.functional.one_hot(ids, 3) * mask[:, :, None]).sum(1).float()
 
     dims = {0: torch.export.Dim("N"), 1: torch.export.Dim("L")}
-    example = torch.ones(3, 4, dtype=torch.int64)
-    graph = torch.export.export(Bag(), (example, example), dynamic_shapes=(dims, dims))
+    examples = tuple(torch.ones(3, 4, dtype=torch.int64) for _ in range(2))
+    graph = torch.export.export(Bag(), examples, dynamic_shapes=(dims, dims))
     torch.export.save(graph, tmp_path / "bag.pt2")
     settings = {"input": "text", "tokenizer": "words.json", "max_length": 5}
     (tmp_path / "bag.json").write_text(json.dumps(settings))
     encoder = encoder_named(f"file:{tmp_path / 'bag.pt2'}")
-    texts = ["red blue red", "green", "blue " * 9]
+    texts = ["red blue red", "green", "blue " * 9, ""]
     features = encoder.encode(encoder.collate([encoder.preprocess(text) for text in texts]))
-    assert features.tolist() == [[0, 2, 1], [1, 0, 0], [0, 0, 5]]
+    assert features.tolist() == [[0, 2, 1], [1, 0, 0], [0, 0, 5], [0, 0, 0]]
     (tmp_path / "words.json").unlink()
     assert '"tokenizer" names' in refusal(f"file:{tmp_path / 'bag.pt2'}")
 
