@@ -1,6 +1,7 @@
 """Networks for images of timm and of torchvision, with the preprocessing that they were trained with."""
 
 import difflib
+import re
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ from mygo.errors import InputError
 
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 """Where a model of timm has its weights on the hub, the better place first."""
+
+DENSE = re.compile(r"(denselayer\d+\.(?:norm|conv))\.(\d)")
+"""How torchvision's files of DenseNet name layers, with a dot that its network has not."""
 
 
 def timm_model(request: EncoderRequest) -> FrozenEncoder:
@@ -105,15 +109,18 @@ def torchvision_model(request: EncoderRequest) -> FrozenEncoder:
     names = models.list_models(module=models)
     if request.rest not in names:
         raise unknown(request, names)
-    network: nn.Module = models.get_model(request.rest, weights=None)
     known = models.get_model_weights(request.rest).DEFAULT
+    sized = {"image_size": known.meta["min_size"][0]} if request.rest.startswith("vit_") else {}
+    network: nn.Module = models.get_model(request.rest, weights=None, **sized)
+    if hasattr(network, "transform_input"):  # Inception's weights want it
+        network.transform_input = True  # type: ignore[assignment]
     file = request.weights or url_file(request.name, known.url)
     linear = [name for name, part in network.named_modules() if isinstance(part, nn.Linear)]
     if not linear:
         raise InputError(f"--encoder {request.name} returns no pooled features: choose another network.")
     last = linear[-1]
     network.set_submodule(last, nn.Identity())
-    tensors = read_weights(file)
+    tensors = {DENSE.sub(r"\1\2", name): each for name, each in read_weights(file).items()}
     load(network, {name: each for name, each in tensors.items() if not name.startswith(f"{last}.")}, request.name, file)
     trained: Any = known.transforms()
     usual = trained.crop_size[0]

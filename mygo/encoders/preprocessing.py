@@ -116,7 +116,8 @@ class TextPreprocessing:
 
     def __call__(self, text: str, /) -> Tensor:
         """Return the ids int64 [L] of ``text``."""
-        return torch.tensor(_tokenizer(self.tokenizer, self.max_length).encode(text.strip()).ids)
+        ids = _tokenizer(self.tokenizer, self.max_length).encode(text.strip()).ids
+        return torch.tensor(ids, dtype=torch.int64)
 
     def collate(self, items: Sequence[Tensor]) -> Tensor:
         """Return ids [N, L], filled up with `PADDING` to the longest."""
@@ -132,8 +133,8 @@ class TextPreprocessing:
         return {"max_length": self.max_length, "tokenizer": digest}
 
     def probe(self, count: int) -> Tensor:
-        """Return empty texts."""
-        return self.collate([self("")] * count)
+        """Return texts of one word."""
+        return self.collate([self("word")] * count)
 
 
 @functools.lru_cache(maxsize=4)

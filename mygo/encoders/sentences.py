@@ -31,7 +31,7 @@ class LibraryTokens:
     def __call__(self, text: str, /) -> Tensor:
         """Return the ids int64 [L] of ``text``."""
         found = self.tokenizer(self.prompt + text.strip(), truncation=True, max_length=self.max_length)
-        return torch.tensor(found["input_ids"])
+        return torch.tensor(found["input_ids"], dtype=torch.int64)
 
     def collate(self, items: Sequence[Tensor]) -> Tensor:
         """Return ids [N, L], filled up to the longest."""

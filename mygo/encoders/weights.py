@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from mygo.errors import InputError
 
+COUNTER = "num_batches_tracked"
 INSIDE = ("state_dict", "model")
 """Under these names training programs keep the weights among other things."""
 
@@ -46,11 +47,16 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 def load(network: nn.Module, tensors: Mapping[str, Tensor], name: str, source: Path | str) -> None:
     """Put ``tensors``, which come from ``source``, into the ``network`` of the encoder ``name``: all, and no others.
 
+    Batch norm's counters of training steps, which old files lack, do not matter.
+
     Raises:
         InputError: they are not the network's.
     """
-    wanted = {key: list(tensor.shape) for key, tensor in network.state_dict().items()}
-    found = {key: list(tensor.shape) for key, tensor in tensors.items()}
+    state = network.state_dict()
+    wanted, found = (
+        {key: list(tensor.shape) for key, tensor in each.items() if not key.endswith(COUNTER)}
+        for each in (state, tensors)
+    )
     for key in sorted(wanted.keys() | found.keys()):
         if wanted.get(key) != found.get(key):
             has, needs = (f"has {shapes[key]}" if key in shapes else "has none" for shapes in (found, wanted))
@@ -58,7 +64,8 @@ def load(network: nn.Module, tensors: Mapping[str, Tensor], name: str, source: P
                 f"{source} does not hold the weights of {name} (for {key} it {has}, and the network {needs}): pass "
                 "--encoder-weights with the file that belongs to it."
             )
-    network.load_state_dict(dict(tensors))
+    state.update({key: tensor for key, tensor in tensors.items() if key in state})
+    network.load_state_dict(state)
 
 
 def package_file(name: str, package: str, pattern: str, install: str) -> Path:
