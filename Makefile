@@ -3,6 +3,8 @@
 # make test-slow   set up, then faults, clusters, sweeps and the main job at full size
 # make test-ray-fallbacks   set up, then what runs on Ray, without Ray's private names
 # make test-ray-versions    what leans on Ray's insides, with the oldest and the newest Ray that pyproject.toml admits
+# make test-oldest-versions   what needs no Ray, with the oldest version of each package that pyproject.toml admits
+# make test-python-versions   what needs no Ray, with each Python that pyproject.toml admits (python3.10 ... on PATH)
 # make scenario   set up, then a life from first photos to forgetting, as a person would use it; some 10 minutes
 # make docs    set up, then the documentation site in docs/site/
 # make setup   what all do first; quick when nothing changed
@@ -13,7 +15,7 @@ BIN := .venv/bin
 SLOW := tests/faults tests/cluster tests/tune tests/test_main_job.py tests/test_scenario.py
 STAMP := .venv/.installed
 
-.PHONY: run test test-slow test-ray-fallbacks test-ray-versions scenario docs setup clean
+.PHONY: run test test-slow test-ray-fallbacks test-ray-versions test-oldest-versions test-python-versions scenario docs setup clean
 
 run: setup
 	$(BIN)/python distributed/run.py $(ARGS)
@@ -35,6 +37,12 @@ test-ray-fallbacks: setup
 
 test-ray-versions:
 	PYTHON=$(PYTHON) tests/ray_versions.sh
+
+test-oldest-versions:
+	PYTHON=$(PYTHON) tests/oldest_versions.sh
+
+test-python-versions:
+	tests/python_versions.sh
 
 scenario: setup
 	$(BIN)/pytest -m scenario -s

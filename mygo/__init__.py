@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from mygo.data.datasets import load_dataset, use_dataset
     from mygo.data.examples import Examples, LabelledDataset
     from mygo.data.tasks import Task
+    from mygo.encoders.frozen import FrozenEncoder
+    from mygo.encoders.preprocessing import ImagePreprocessing
+    from mygo.encoders.registry import encoder_named, use_encoder
     from mygo.jobs.experiment import Experiment, ExperimentConfig
     from mygo.jobs.life import Life
     from mygo.learner.learner import Learner
@@ -22,7 +25,9 @@ __all__ = [
     "Examples",
     "Experiment",
     "ExperimentConfig",
+    "FrozenEncoder",
     "Generator",
+    "ImagePreprocessing",
     "LabelledDataset",
     "Learner",
     "Life",
@@ -31,10 +36,12 @@ __all__ = [
     "Task",
     "__version__",
     "change",
+    "encoder_named",
     "load_dataset",
     "preset",
     "use_backbone",
     "use_dataset",
+    "use_encoder",
     "use_generator",
     "use_strategy",
 ]
@@ -48,6 +55,9 @@ _MODULES = {
     "mygo.data.datasets": ("load_dataset", "use_dataset"),
     "mygo.data.examples": ("LabelledDataset", "Examples"),
     "mygo.data.tasks": ("Task",),
+    "mygo.encoders.frozen": ("FrozenEncoder",),
+    "mygo.encoders.preprocessing": ("ImagePreprocessing",),
+    "mygo.encoders.registry": ("encoder_named", "use_encoder"),
     "mygo.jobs.experiment": ("Experiment", "ExperimentConfig"),
     "mygo.jobs.life": ("Life",),
     "mygo.learner.learner": ("Learner",),

@@ -1,5 +1,7 @@
 """Sleep: distil old and new knowledge into the neocortex, from dreams alone. There is no real data here."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -8,6 +10,7 @@ from mygo.config.learner import SleepConfig
 from mygo.data.examples import network_input
 from mygo.data.tasks import Task
 from mygo.learner.learner import Learner
+from mygo.memory.gaussian import ClassGaussians
 from mygo.networks.neocortex import NeocortexNet, OwnOutputs, own_outputs, stacked_heads, unstack_heads
 from mygo.phase import PhaseContext
 from mygo.replay.schedule import Dreams
@@ -41,21 +44,64 @@ def consolidate(life: Learner, task: Task, context: PhaseContext) -> None:
         losses = distillation_losses(logits, dreams, outputs, config, context.group)
         return losses | feature_losses(features, dreams, config, context.group)
 
-    student = Student(renewed(life) if life.on_features else life.neocortex)
+    if life.on_features:
+        consolidate_features(life, losses_of, inputs_at, context)
+        return
+    student = Student(life.neocortex)
     train(student, losses_of, inputs_at, steps=config.steps, lr=config.lr, context=context)
-    life.neocortex.features = student.features
-    unstack_heads(student.heads, life.neocortex, life.lessons_in_order())
+    unstack_heads(student.heads, life.neocortex, range(len(life.lessons)))
 
 
-def renewed(life: Learner) -> NeocortexNet:
-    """Return a network that knows nothing yet, with heads for the lessons of ``life`` in the order of its sleep."""
+def consolidate_features(
+    life: Learner,
+    losses_of: Callable[..., Losses],
+    inputs_at: Callable[[int], tuple[Tensor, ...]],
+    context: PhaseContext,
+) -> None:
+    """Train a new student behind the encoder, so that it becomes the same in whatever order the memories came.
+
+    A linear one sees vectors less the mean of all classes, which its biases take back afterwards, and is mixed with
+    what linear discriminant analysis says of the memories.
+    """
+    config, order = life.config.sleep, life.lessons_in_order()
     with seeding.seeded(life.config.seed, "neocortex"):
         net = NeocortexNet(life.input_shape, life.config.backbone)
-    for number in life.lessons_in_order():
+    for number in order:
         head = net.add_task_head(life.neocortex.head_sizes[number])
         nn.init.zeros_(head.weight)
         nn.init.zeros_(head.bias)
-    return net
+    student, is_linear = Student(net), life.config.backbone == "linear"
+    gaussians = ClassGaussians([life.gaussians[number] for number in order], context.group.device)
+    centre = gaussians.means.mean(0)
+
+    def centred_losses(network: Network, dreams: Tensor, *others: Tensor) -> Losses:
+        return losses_of(network, dreams - centre, *others)
+
+    losses = centred_losses if is_linear else losses_of
+    train(student, losses, inputs_at, steps=config.steps, lr=config.lr, context=context)
+    if is_linear:
+        with torch.no_grad():
+            student.heads.bias.sub_(student.heads.weight @ centre)
+        mix_discriminant(student.heads, gaussians, config.discriminant_weight)
+    life.neocortex.features = student.features
+    unstack_heads(student.heads, life.neocortex, order)
+
+
+@torch.no_grad()
+def mix_discriminant(heads: nn.Linear, gaussians: ClassGaussians, weight: float) -> None:
+    """Move the answers of ``heads`` by ``weight``, from 0 to 1, to those of linear discriminant analysis.
+
+    Those are brought to the size of the heads' own first, by what both say of the classes' means, centred over classes.
+    """
+    if weight == 0 or gaussians.num_classes < 2:
+        return
+    weights, biases = gaussians.discriminant()
+    own = heads(gaussians.means)
+    theirs = gaussians.means @ weights.T + biases
+    own_size, their_size = ((each - each.mean(1, keepdim=True)).std() for each in (own, theirs))
+    ratio = weight * own_size / their_size.clamp_min(1e-12)
+    heads.weight.mul_(1 - weight).add_(ratio * (weights - weights.mean(0)))
+    heads.bias.mul_(1 - weight).add_(ratio * (biases - biases.mean()))
 
 
 class Student(nn.Module):

@@ -18,7 +18,7 @@ FLOORS = (
     ("errors", "events", "files", "seeding"),
     ("config",),
     ("data",),
-    ("networks",),
+    ("networks", "encoders"),
     ("training",),
     ("memory",),
     ("learner",),

@@ -59,7 +59,9 @@ def test_the_wheel_holds_mygo_whole_and_nothing_else(wheel: Path) -> None:
     assert {name.split("/")[0] for name in names} == {"mygo", f"mygo-{mygo.__version__}.dist-info"}
     modules = {str(path.relative_to(REPOSITORY)) for path in (REPOSITORY / "mygo").rglob("*.py")}
     held = {name for name in names if name.startswith("mygo/")}
-    assert held == modules | {"mygo/py.typed", "mygo/within/__init__.py"}
+    templates = {str(path.relative_to(REPOSITORY)) for path in (REPOSITORY / "mygo").glob("reporting/templates/*")}
+    assert "mygo/reporting/templates/report.html" in templates
+    assert held == modules | templates | {"mygo/py.typed", "mygo/within/__init__.py"}
     assert any(name.endswith("LICENSE") for name in names)
 
 
@@ -70,6 +72,7 @@ def test_a_wheel_can_be_made_of_the_source_archive(source: Path, tmp_path: Path)
     with tarfile.open(tmp_path / done.stdout.split()[-1]) as archive:
         names = {name.split("/", 1)[-1] for name in archive.getnames()}
     assert {"pyproject.toml", "README.md", "LICENSE", "mygo/py.typed", "mygo/__main__.py"} <= names
+    assert "mygo/reporting/templates/style.css" in names
     assert not [name for name in names if name.startswith(("distributed", "tune", "benchmarks"))]
 
 

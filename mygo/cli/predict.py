@@ -1,6 +1,6 @@
 """``predict``: which class each image shows."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,13 +9,16 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from mygo.cli.flags import AsJson, OptionalText
+from mygo.cli.flags import AsJson, OptionalPath, OptionalText
 from mygo.cli.folders import LifeFolder, open_life
 from mygo.errors import InputError
 from mygo.reporting.console import new_table, plain, print_json
 from mygo.reporting.terminal import print_notice
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from mygo.jobs.life import Life
     from mygo.learner.predict import Predictions
 
 UNKNOWN = "unknown"
@@ -24,41 +27,86 @@ UNKNOWN = "unknown"
 
 @dataclass(frozen=True, kw_only=True)
 class Predict:
-    """Tell which class each image shows, and how sure the life is of it."""
+    """Tell of which class each input is, and how sure the life is of it."""
 
-    images: Annotated[
-        tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="IMAGE|FOLDER …", help_behavior_hint="(required)")
+    inputs: Annotated[
+        tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="INPUT …", help_behavior_hint="(required)")
     ]
-    """Image files, and folders of which all images at any depth are taken, in sorted order."""
+    """Of images, files, and folders of which all images at any depth are taken, in sorted order; of texts, the texts
+    themselves, or .txt files with one in each line; of vectors, .npy or .npz files. Or tables with a column image or
+    text."""
     life: LifeFolder
     task: Annotated[OptionalText, tyro.conf.arg(metavar="NAME")] = None
     """Choose among the classes of this task alone (`show` names the tasks); by default among all."""
     as_json: AsJson = False
+    encoder_weights: OptionalPath = None
+    """File with the weights of the life's encoder, where it does not find them itself."""
     unknown_below: Annotated[float, tyro.conf.arg(metavar="P")] = 0.0
-    """Call an image unknown if its class has less than this probability, from 0 to 1."""
+    """Call an input unknown if its class has less than this probability, from 0 to 1."""
 
     def __post_init__(self) -> None:
-        if not self.images:
-            raise InputError("predict needs images: name image files, or a folder of them.")
+        if not self.inputs:
+            raise InputError("predict needs inputs: name files, or a folder of images.")
         if not 0 <= self.unknown_below <= 1:
             raise InputError(f"--unknown-below must be from 0 to 1, not {self.unknown_below}.")
 
     def run(self, console: Console) -> None:
         """Print for each image that can be read its class and confidence."""
-        from mygo.data.sources import read_pictures
-
         life = open_life(self.life)
-        pictures = read_pictures(self.images, life.image_shape)
-        predictions = life.predict(pictures.images, self.task)
-        for entry in pictures.unreadable:
-            print_notice(f"Left out, since it cannot be read: {entry}")
-        for note in pictures.notes:
-            print_notice(note)
-        answers = answers_on(pictures.files, predictions, self.unknown_below)
+        answer = self._on_features if life.on_features else self._on_pixels
+        answers = answer(life)
         if self.as_json:
             print_json(console, [answer.as_json for answer in answers])
         else:
             console.print(answers_table(answers))
+
+    def _on_pixels(self, life: "Life") -> "list[Answer]":
+        from mygo.data.sources import read_pictures
+
+        pictures = read_pictures([Path(each) for each in self.inputs], life.image_shape)
+        predictions = life.predict(pictures.images, self.task)
+        report_unreadable(pictures.unreadable, pictures.notes)
+        return answers_on(pictures.files, predictions, self.unknown_below)
+
+    def _on_features(self, life: "Life") -> "list[Answer]":
+        from mygo.learner.predict import classify
+
+        answers = []
+        for names, vectors in seen_through_encoder(life, self.inputs, self.encoder_weights):
+            answers += answers_on(names, classify(life, vectors, self.task), self.unknown_below)
+        return answers
+
+
+def seen_through_encoder(
+    life: "Life", inputs: Sequence[str], weights: Path | None
+) -> "Iterator[tuple[Sequence[str], Tensor]]":
+    """Yield the names and the vectors of ``inputs``, some at a time; stderr says what cannot be read.
+
+    Raises:
+        InputError: there is no input that can be read, or the encoder of ``life`` cannot be had.
+    """
+    from mygo.data.readers.inputs import inputs_of
+    from mygo.jobs.encoding import encode_inputs
+    from mygo.jobs.perception import encoder_of
+
+    encoder = encoder_of(life, weights)
+    reader, notes = inputs_of(inputs, "vector" if encoder is None else encoder.input_kind)
+    unreadable: list[str] = []
+    count = 0
+    for part in encode_inputs(reader, encoder, unreadable):
+        count += len(part.names)
+        yield part.names, part.vectors
+    if not count:
+        raise InputError(f"No input can be read, the first of {len(reader)} being {unreadable[0]}: name others.")
+    report_unreadable(unreadable, notes)
+
+
+def report_unreadable(unreadable: Sequence[str], notes: Sequence[str]) -> None:
+    """Say on stderr what was left out, and the ``notes`` on the rest."""
+    for entry in unreadable:
+        print_notice(f"Left out, since it cannot be read: {entry}")
+    for note in notes:
+        print_notice(note)
 
 
 @dataclass(frozen=True)

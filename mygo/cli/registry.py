@@ -11,6 +11,7 @@ from typing import Protocol
 from rich.console import Console
 
 from mygo.cli.dream import Dream
+from mygo.cli.embed import Embed
 from mygo.cli.export import Export
 from mygo.cli.forget import Forget
 from mygo.cli.learn import Learn
@@ -33,6 +34,7 @@ class Command(Protocol):
 COMMANDS: dict[str, Callable[..., Command]] = {
     "learn": Learn,
     "predict": Predict,
+    "embed": Embed,
     "show": Show,
     "dream": Dream,
     "export": Export,

@@ -109,6 +109,9 @@ class SleepConfig:
     """Weight of the cross-entropy over all heads side by side, which makes them comparable."""
     feature_weight: float = 0.0
     """Weight of the MSE between the student's and the teacher's features; at 0 they are not computed at all."""
+    discriminant_weight: float = 0.0
+    """Behind an encoder, how far a linear student's answers are moved to those of linear discriminant analysis on the
+    memories: from 0, not at all, to 1."""
     temperature: float = 1.0
     """Temperature of the teacher's probabilities within a dream's own task, and of the student's over all heads."""
     lr: float = 1e-3
@@ -119,7 +122,7 @@ class SleepConfig:
         check_ranges(self, "sleep", **{name: (1, most) for name, most in sizes.items()}, max_shift=(0, LARGEST))
         weights = dict.fromkeys(("own_head_weight", "all_heads_weight", "feature_weight"), (0.0, LARGEST_WEIGHT))
         check_ranges(self, "sleep", **weights, lr=(SMALLEST_RATE, LARGEST_RATE))
-        check_ranges(self, "sleep", current_share=(0.0, 1.0), temperature=(1e-3, 1e3))
+        check_ranges(self, "sleep", current_share=(0.0, 1.0), temperature=(1e-3, 1e3), discriminant_weight=(0.0, 1.0))
 
 
 @dataclass(frozen=True, kw_only=True)

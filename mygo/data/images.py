@@ -201,7 +201,7 @@ def as_pixels(picture: Image.Image, size: Size) -> Pixels:
     Raises:
         ValueError: its pixels are floating-point numbers or have more than 16 bits; OSError: its file is damaged.
     """
-    picture = opaque(picture)
+    picture = in_8_bits(picture)
     height, width = size
     if picture.size != (width, height):
         picture = picture.resize((width, height), Image.Resampling.BILINEAR)
@@ -210,8 +210,8 @@ def as_pixels(picture: Image.Image, size: Size) -> Pixels:
     return np.ascontiguousarray(pixels[:1] if is_grey else pixels)
 
 
-def opaque(picture: Image.Image) -> Image.Image:
-    """Return ``picture`` with 8 bits, as L if its file says that it is grey, else as RGB (see `as_pixels`).
+def in_8_bits(picture: Image.Image) -> Image.Image:
+    """Return ``picture`` in PIL's mode L, if it has no colours, or RGB, laid on a ground if it is transparent in parts.
 
     Raises:
         ValueError: its pixels are floating-point numbers or have more than 16 bits; OSError: its file is damaged.

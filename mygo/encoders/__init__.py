@@ -1,1 +1,1 @@
-"""What turns an input into the features that a life sees: pretrained and frozen."""
+"""Encoders: pretrained, frozen networks that turn a picture, a text or a vector into a feature vector."""

@@ -25,7 +25,7 @@ from mygo.data.sources import Source
 from mygo.data.survey import Survey
 from mygo.errors import InputError, MygoError, StoppedError, StorageError
 from mygo.events import EventHandler, PhaseEnded, Place, Progress, silent
-from mygo.jobs.features import BATCH_SIZE, Encoded, Encoder, batches_of, encoded_batches
+from mygo.jobs.features import CPU, Encoded, Encoder, batch_size, batches_of, encoded_batches
 from mygo.training.process_group import ProcessGroup
 
 FEATURES = "features"
@@ -213,8 +213,8 @@ def encode_share(
         for part in found.parts:
             indices = part.indices.tolist()
             place_of = {index: place for place, index in enumerate(indices, start=offset)}
-            batches = batches_of(part.reader, indices)[group.rank :: group.size]
-            for batch in encoded_batches(part.reader, batches, encoder):
+            batches = batches_of(part.reader, indices, group.device)[group.rank :: group.size]
+            for batch in encoded_batches(part.reader, batches, encoder, group.device):
                 feature_dim = one_length(found, feature_dim, batch)
                 file.write(batch.vectors.numpy().tobytes())
                 places += [place_of[index] for index in batch.indices]
@@ -330,7 +330,12 @@ class Inputs:
 
 
 def encode_inputs(
-    reader: Reader, encoder: Encoder | None, unreadable: list[str], tell: Callable[[int, int], None] = lambda *_: None
+    reader: Reader,
+    encoder: Encoder | None,
+    unreadable: list[str],
+    tell: Callable[[int, int], None] = lambda *_: None,
+    *,
+    device: torch.device = CPU,
 ) -> Iterator[Inputs]:
     """Yield the vectors of the items of ``reader`` in order, some at a time, and add to ``unreadable`` the others.
 
@@ -340,10 +345,10 @@ def encode_inputs(
     Raises:
         InputError: the source as a whole cannot be used.
     """
-    together = 16 * BATCH_SIZE[reader.kind]
+    together = 16 * batch_size(reader.kind, device)
     for start in range(0, len(reader), together):
         indices = range(start, min(start + together, len(reader)))
-        batches = list(encoded_batches(reader, batches_of(reader, indices), encoder))
+        batches = list(encoded_batches(reader, batches_of(reader, indices, device), encoder, device))
         told = dict(sorted(item for batch in batches for item in batch.unreadable.items()))
         unreadable += told.values()
         found = torch.tensor([index for batch in batches for index in batch.indices], dtype=torch.int64)

@@ -2,8 +2,8 @@
 
 import os
 import platform
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -22,10 +22,10 @@ from mygo.data.survey import Survey, survey_of_dataset
 from mygo.data.tasks import Task, TaskStream, deal_classes
 from mygo.errors import InputError
 from mygo.evaluate import average_accuracy, backward_transfer, forgetting
-from mygo.events import EventHandler, Notice, Place, silent
+from mygo.events import EventHandler, Notice, silent
 from mygo.files import check_writable, locked, write_json
-from mygo.jobs.encoding import FEATURES, check_kind, encoded
-from mygo.jobs.perception import encoder_for, open_encoder, sees_pixels, survey_of
+from mygo.jobs.encoding import FEATURES, check_kind
+from mygo.jobs.perception import encoder_for, open_encoder, sees_pixels, stream_encoded, survey_of
 from mygo.learner.learner import Learner
 from mygo.learner.state import check_networks
 from mygo.memory.cache import MemoryCache
@@ -140,28 +140,12 @@ class Experiment:
             return self._live(context)
 
     def _live(self, context: PhaseContext) -> dict[str, Any]:
-        with self.perceived(context) as dataset:
-            return self._live_on(dataset, context)
-
-    @contextmanager
-    def perceived(self, context: PhaseContext) -> Iterator[LabelledDataset | None]:
-        """Yield all data as it is seen through the encoder, for as long as the block lasts; None over pixels."""
         found = self.survey()
         if found is None:
-            yield None
-            return
-        encoder = open_encoder(self.config.encoder, self.encoder_weights)
-        check_kind(found, encoder)
-        if encoder is not None:
-            encoder.to(context.group.device)
+            return self._live_on(None, context)
         folder = None if self.out is None else self.out / FEATURES
-        place = Place(self.config.strategies[0], 0, "encode")
-        with encoded(
-            found, encoder, context.group, folder, place=place, on_event=context.on_event, stop=context.stop
-        ) as source:
-            for text in source.notes:
-                context.tell(Notice(text))
-            yield source.dataset
+        with stream_encoded(found, self.learner.encoder, self.encoder_weights, folder, context) as dataset:
+            return self._live_on(dataset, context)
 
     def survey(self) -> Survey | None:
         """Return what there is to encode; None where lives see pixels.

@@ -1,7 +1,7 @@
 """One more lesson for a life, on a person's own images, and a class that it is to forget."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -28,6 +28,7 @@ from mygo.jobs.perception import (
     encoder_for,
     encoder_of,
     input_shape_of,
+    listed,
     open_encoder,
     perceived,
     sees_pixels,
@@ -49,8 +50,6 @@ from mygo.evaluate import measure_recall
 
 STRATEGY = "mygo"
 """The strategy of lives that are taught."""
-LISTED = 10
-"""Unreadable items that are listed."""
 
 
 @dataclass(frozen=True)
@@ -354,13 +353,6 @@ def teach_all(life: Learner, found: Source | Survey | None, plan: Sequence[Plan]
             context.tell(Notice(text))
         for each in plan:
             teach(life, stream_of(source.dataset, each.index, each.classes), each.name, context)
-
-
-def listed(unreadable: Sequence[str]) -> Iterator[str]:
-    """Yield in sentences what could not be read, not more than can be read by a person."""
-    yield from (f"Not read: {entry}" for entry in unreadable[:LISTED])
-    if len(unreadable) > LISTED:
-        yield f"{len(unreadable) - LISTED} more could not be read."
 
 
 def born_with(config: LifeConfig) -> set[tuple[str, object]]:

@@ -3,6 +3,8 @@
 import copy
 import operator
 import os
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -10,12 +12,14 @@ import torch
 from torch import Tensor
 
 from mygo.config.learner import LifeConfig
+from mygo.config.presets import behind_encoder
 from mygo.data.examples import ImageShape
 from mygo.errors import InputError
 from mygo.jobs.forget import forget
 from mygo.jobs.lesson import learn
+from mygo.jobs.perception import encoder_of, open_encoder, vectors_of
 from mygo.learner.learner import Learner
-from mygo.learner.predict import Images, Predictions, predict
+from mygo.learner.predict import Images, Predictions, classify, predict
 
 if TYPE_CHECKING:
     from mygo.data.readers.find import Data
@@ -90,9 +94,42 @@ class Life(Learner):
         """Forget a class for good, as `mygo.jobs.forget.forget` does."""
         forget(self, class_name, **options)
 
-    def predict(self, images: Images, lesson: str | None = None) -> Predictions:
-        """Return how probable each class is for ``images``, as `mygo.learner.predict.predict` does."""
-        return predict(self, images, lesson)
+    def predict(self, inputs: Images | Sequence[str], lesson: str | None = None) -> Predictions:
+        """Return how probable each class is for ``inputs``.
+
+        Over pixels they are images as `mygo.learner.predict.predict` takes them; behind an encoder, a sequence of
+        images, texts or vectors, whatever it takes (see `mygo.jobs.perception.vectors_of`).
+        """
+        if self.on_features:
+            return classify(self, vectors_of(inputs, encoder_of(self), self), lesson)
+        return predict(self, inputs, lesson)  # type: ignore[arg-type]  # which says what it cannot see
+
+    @classmethod
+    def behind(
+        cls: type[L],
+        encoder: str = "efficientnet-lite0",
+        folder: str | os.PathLike[str] | None = None,
+        config: LifeConfig | None = None,
+        *,
+        weights: str | os.PathLike[str] | None = None,
+    ) -> L:
+        """Return a life that has learned nothing yet and sees through ``encoder`` (see docs/encoders.md).
+
+        With a ``folder`` it is saved there as it learns; ``weights`` are those of the encoder, where it does not find
+        them itself.
+
+        Raises:
+            InputError: the folder holds a life already, or there is no such encoder.
+        """
+        if folder is not None and cls.exists(Path(folder)):
+            raise InputError(f"{folder} holds a life already: open it with Life.open, or choose another folder.")
+        eyes = open_encoder(encoder, None if weights is None else Path(weights))
+        if eyes is None:
+            raise InputError("A life behind an encoder needs one: name it, or begin a life over pixels with create.")
+        config = replace(config or behind_encoder(), encoder=encoder)
+        life = cls("mygo", config, (eyes.feature_dim,), None if folder is None else Path(folder))
+        life.encoder, life.encoder_checksum = eyes, eyes.checksum
+        return life
 
     def dream(self, class_name: str, count: int, seed: int = 0) -> Tensor:
         """Return ``count`` dreams of a class, as it sees: uint8 [count, C, H, W], or vectors float32 [count, D].

@@ -1,28 +1,36 @@
 """What a life sees its data through: which encoder, and the data as it comes out of it."""
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
 
 from mygo.config.learner import LifeConfig
 from mygo.config.presets import behind_encoder
 from mygo.config.ranges import LARGEST
-from mygo.data.examples import InputShape
+from mygo.data.examples import InputShape, LabelledDataset
+from mygo.data.readers.pairs import DatasetReader
 from mygo.data.readers.reader import PLURAL, Kind
 from mygo.data.sources import Source
 from mygo.data.survey import Survey, largest_side, survey
 from mygo.encoders.protocol import Encoder
 from mygo.encoders.registry import encoder_named
 from mygo.errors import InputError
-from mygo.events import Place
-from mygo.jobs.encoding import FEATURES, check_kind, encoded
+from mygo.events import Notice, Place
+from mygo.jobs.encoding import FEATURES, check_kind, encode_inputs, encoded
 from mygo.learner.learner import Learner
 from mygo.phase import PhaseContext
 
 EMBEDDED: dict[Kind, str] = {"image": "efficientnet-lite0", "text": "minilm", "vector": "none"}
 """The encoder that ``auto`` stands for, by what is encoded."""
+LISTED = 10
+"""Unreadable items that are listed."""
 
 
 def resolve_encoder(wanted: str, kind: Kind, side: Callable[[], int]) -> str:
@@ -125,6 +133,34 @@ def perceived(
         yield source
 
 
+@contextmanager
+def stream_encoded(
+    found: Survey, name: str, weights: Path | None, folder: Path | None, context: PhaseContext
+) -> Iterator[LabelledDataset]:
+    """Yield all data of a stream of tasks as it is seen through the encoder of that ``name``, for as long as the block.
+
+    Raises:
+        InputError, StorageError, StoppedError: as `mygo.jobs.encoding.encoded`; or there is no such encoder.
+    """
+    encoder = open_encoder(name, weights)
+    if encoder is not None:
+        encoder.to(context.group.device)
+    place = Place("stream", 0, "encode")
+    with encoded(
+        found, encoder, context.group, folder, place=place, on_event=context.on_event, stop=context.stop
+    ) as source:
+        for text in (*source.notes, *listed(source.unreadable)):
+            context.tell(Notice(text))
+        yield source.dataset
+
+
+def listed(unreadable: Sequence[str]) -> Iterator[str]:
+    """Yield in sentences what could not be read, not more than can be read by a person."""
+    yield from (f"Not read: {entry}" for entry in unreadable[:LISTED])
+    if len(unreadable) > LISTED:
+        yield f"{len(unreadable) - LISTED} more could not be read."
+
+
 def check_length(found: Survey, source: Source, life: Learner) -> None:
     """Check that the vectors of ``source`` are as long as those that ``life`` sees.
 
@@ -161,3 +197,40 @@ def encoder_of(life: Learner, weights: Path | None = None) -> Encoder | None:
         check_encoder(life, encoder)
         life.encoder = encoder
     return life.encoder
+
+
+@dataclass(frozen=True)
+class Unlabelled:
+    """Inputs as a torch data set without labels has them."""
+
+    inputs: Any
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def __getitem__(self, index: int) -> tuple[Any, str]:
+        return self.inputs[index], ""
+
+
+def vectors_of(inputs: object, encoder: Encoder | None, life: Learner) -> Tensor:
+    """Return ``inputs`` as ``life`` sees them, float32 [N, D]: images or texts through its ``encoder``, or vectors.
+
+    Images are whatever `mygo.data.images.as_picture` takes.
+
+    Raises:
+        InputError: they are of another form, or one cannot be seen.
+    """
+    if isinstance(inputs, str | bytes | Image.Image) or not hasattr(inputs, "__len__"):
+        raise InputError(
+            f"This life is asked about several inputs at once: put the {type(inputs).__name__} into a list."
+        )
+    kind = "vector" if encoder is None else encoder.input_kind
+    reader = DatasetReader(PLURAL[kind], Unlabelled(inputs), None)
+    unreadable: list[str] = []
+    parts = [part.vectors for part in encode_inputs(reader, encoder, unreadable)]
+    if unreadable:
+        raise InputError(f"{unreadable[0]}: convert it or leave it out.")
+    vectors = torch.cat(parts) if parts else torch.empty(0, *life.input_shape)
+    if vectors.shape[1:] != life.input_shape:
+        raise InputError(f"This life sees vectors of {life.input_shape[0]} values, not {vectors.shape[1]}.")
+    return vectors

@@ -61,12 +61,11 @@ class Classifier(nn.Module):
         self.cpu().eval().requires_grad_(False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return logits [N, K] over all classes learned, head after head, for ``images`` uint8 [N, C, H, W]."""
+        """Return logits [N, K] over all classes learned, head after head, for ``images``, or for vectors [N, D]."""
         logits: Tensor = self.neocortex(network_input(images))
         return logits
 
 
-@torch.no_grad()
 def predict(life: Learner, images: Images, lesson: str | None = None) -> Predictions:
     """Return how probable ``life`` finds each class for ``images``, in any of the forms that `as_seen` takes.
 
@@ -75,7 +74,16 @@ def predict(life: Learner, images: Images, lesson: str | None = None) -> Predict
     Raises:
         InputError: the images are of another form, there is no such lesson, or nothing was learned yet.
     """
-    seen = as_seen(images, life.image_shape)
+    return classify(life, as_seen(images, life.image_shape), lesson)
+
+
+@torch.no_grad()
+def classify(life: Learner, seen: Tensor, lesson: str | None = None) -> Predictions:
+    """Return how probable ``life`` finds each class for what it has ``seen``: images, or vectors [N, D] of an encoder.
+
+    Raises:
+        InputError: there is no such ``lesson``, or nothing was learned yet.
+    """
     classifier = Classifier(life)
     names, columns = tuple(life.class_names), slice(None)
     if lesson is not None:

@@ -20,6 +20,10 @@ from mygo.training.process_group import ProcessGroup
 LARGEST_BYTE = 127
 ROWS_AT_ONCE = 1024
 """Vectors that are in memory together while a class is fitted."""
+DONORS = 2
+"""Classes that lend their deviations to one vector."""
+SHRINKAGE = 0.01
+"""Share of the mean variance that is added to each dimension's before a covariance is inverted."""
 
 
 class GaussianMemory(nn.Module):
@@ -149,21 +153,22 @@ def merge_gaussians(
 def noise_dim_of(memory: GaussianMemory) -> int:
     """Return how many draws one vector takes."""
     _, rank, feature_dim = memory.directions.shape
-    return 2 * rank + feature_dim
+    return (1 + DONORS) * rank + feature_dim
 
 
 class ClassGaussians:
     """All classes of several memories side by side, from which vectors are recalled.
 
-    A vector of a class is its mean, plus a deviation along its own main directions, plus the deviation of another class
-    drawn at random, less what lies in those directions, at the size that the class's own rest has. It is then scaled to
-    the length of all vectors, √D.
+    A vector of a class is its mean, plus a deviation along its own main directions, plus the mean of the deviations of
+    two classes drawn at random, less what lies in those directions, at the size that the class's own rest has. So the
+    rest has the covariance that the classes share, and no matrix of D times D is decomposed. The vector is then scaled
+    to the length of all vectors, √D.
     """
 
     def __init__(self, memories: Sequence[GaussianMemory], device: torch.device | str = "cpu") -> None:
         self.means = torch.cat([memory.means for memory in memories]).to(device)
         self.factors = torch.cat([memory.factors for memory in memories]).to(device)
-        self.deviations = torch.cat([memory.rest for memory in memories]).sqrt().to(device)
+        self.variances = torch.cat([memory.rest for memory in memories]).to(device)
         lengths = self.factors.norm(dim=2, keepdim=True)
         self.axes = self.factors / lengths.clamp_min(1e-12)
         self.num_classes, self.rank, self.feature_dim = self.factors.shape
@@ -172,30 +177,45 @@ class ClassGaussians:
 
     def _sizes(self) -> Tensor:
         """Return by how much borrowed deviations are scaled for each class, [K]."""
-        shared = self.deviations.square().mean(0)
-        factors = self.factors.flatten(0, 1)
-        covariance = factors.T @ factors / self.num_classes + shared.diag()
+        covariance = self.shared_covariance()
         within = ((self.axes @ covariance) * self.axes).sum((1, 2))
-        own_rest = self.deviations.square().sum(1)
-        sizes: Tensor = (own_rest / (covariance.trace() - within).clamp_min(1e-12)).sqrt()
+        sizes: Tensor = (self.variances.sum(1) / (covariance.trace() - within).clamp_min(1e-12)).sqrt()
         return sizes
 
     def dream(self, classes: Tensor, key: seeding.Key) -> Tensor:
         """Return a vector for each of ``classes`` [N], float32 [N, D], with the draws that ``key`` names."""
         rng = seeding.stream(*key)
-        donors = torch.randint(self.num_classes, classes.shape, generator=rng)
+        donors = torch.randint(self.num_classes, (len(classes), DONORS), generator=rng)
         return self.recall(classes, donors, torch.randn(len(classes), self.noise_dim, generator=rng))
+
+    def shared_covariance(self) -> Tensor:
+        """Return the mean of the covariances of all classes, [D, D]."""
+        factors = self.factors.flatten(0, 1)
+        return factors.T @ factors / self.num_classes + self.variances.mean(0).diag()
+
+    @torch.no_grad()
+    def discriminant(self) -> tuple[Tensor, Tensor]:
+        """Return weights [K, D] and biases [K] of linear discriminant analysis for classes that are as frequent.
+
+        Source: Hastie, Tibshirani & Friedman 2009, The Elements of Statistical Learning, eq. 4.10. `SHRINKAGE` keeps
+        the shared covariance from being singular.
+        """
+        covariance = self.shared_covariance()
+        covariance += SHRINKAGE * covariance.diagonal().mean() * torch.eye(self.feature_dim, device=covariance.device)
+        weights = torch.linalg.solve(covariance, self.means.T).T
+        return weights, -0.5 * (weights * self.means).sum(1)
 
     @torch.no_grad()
     def recall(self, classes: Tensor, donors: Tensor, noise: Tensor) -> Tensor:
-        """Return a vector for each of ``classes`` [N], float32 [N, D], with deviations borrowed from ``donors`` [N].
+        """Return a vector for each of ``classes`` [N], float32 [N, D], with deviations borrowed from ``donors`` [N, 2].
 
-        ``noise`` [N, 2R + D] is standard normal.
+        ``noise`` [N, 3R + D] is standard normal.
         """
-        own, borrowed, left = noise.split([self.rank, self.rank, self.feature_dim], dim=1)
-        found = left * self.deviations[donors]
-        for donor, rows in grouped(donors, self.num_classes):
-            found[rows] += borrowed[rows] @ self.factors[donor]
+        own, borrowed, left = noise.split([self.rank, DONORS * self.rank, self.feature_dim], dim=1)
+        found = left * (self.variances[donors].mean(1)).sqrt()
+        borrowed = borrowed.reshape(-1, self.rank) / DONORS**0.5
+        for donor, rows in grouped(donors.flatten(), self.num_classes):
+            found.index_add_(0, rows // DONORS, borrowed[rows] @ self.factors[donor])
         for label, rows in grouped(classes, self.num_classes):
             lent = found[rows] * self.sizes[label]
             lent -= (lent @ self.axes[label].T) @ self.axes[label]

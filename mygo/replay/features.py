@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from mygo import seeding
-from mygo.memory.gaussian import ClassGaussians, GaussianMemory, grouped
+from mygo.memory.gaussian import DONORS, ClassGaussians, GaussianMemory, grouped
 from mygo.replay.schedule import Dreams, ReplaySchedule, SampleRequest
 from mygo.training.process_group import share
 
@@ -22,7 +22,7 @@ class FeatureSchedule(ReplaySchedule):
     """The schedule of a sleep that dreams vectors; of each class there are as many, as far as they go."""
 
     def request(self, block: int, rank: int = 0, size: int = 1) -> SampleRequest:
-        """Return what ``rank`` of ``size`` workers needs for the steps of ``block``; `shifts` names the donors [N, 1].
+        """Return what ``rank`` of ``size`` workers needs for the steps of ``block``; `shifts` names the donors [N, 2].
 
         The draws are those of the whole global batch, of which the rank takes its share.
         """
@@ -31,14 +31,14 @@ class FeatureSchedule(ReplaySchedule):
         count, classes = shape[0] * shape[1], sum(self.head_sizes)
         rounds = -(-count // classes)
         drawn = torch.cat([torch.randperm(classes, generator=rng) for _ in range(rounds)])[:count]
-        donors = torch.randint(classes, (count,), generator=rng)
+        donors = torch.randint(classes, (*shape, DONORS), generator=rng)
         noise = torch.randn(*shape, self.noise_dim, generator=rng)
         mine = share(self.batch_size, rank, size)
-        drawn, donors = (numbers.view(shape)[:, mine].flatten() for numbers in (drawn, donors))
+        drawn = drawn.view(shape)[:, mine].flatten()
         sizes = torch.tensor(self.head_sizes)
         tasks = torch.arange(len(sizes)).repeat_interleave(sizes)[drawn]
         labels = drawn - (sizes.cumsum(0) - sizes)[tasks]
-        return SampleRequest(tasks, labels, noise[:, mine].flatten(0, 1), donors[:, None])
+        return SampleRequest(tasks, labels, noise[:, mine].flatten(0, 1), donors[:, mine].flatten(0, 1))
 
 
 class FeatureDreamer:
@@ -57,7 +57,7 @@ class FeatureDreamer:
     def dream(self, request: SampleRequest) -> Dreams:
         """Return the dreams of ``request``, in its order, on the device on which they are dreamt."""
         classes = request.labels + self.first_class[request.tasks]
-        tensors = classes, request.shifts.squeeze(1), request.noise
+        tensors = classes, request.shifts, request.noise
         vectors = self.gaussians.recall(*(tensor.to(self.device) for tensor in tensors))
         logits = torch.zeros(len(vectors), self.largest_head, device=self.device)
         for task, rows in grouped(request.tasks, len(self.teachers)):

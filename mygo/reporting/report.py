@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from mygo.baselines.registry import STRATEGIES
 from mygo.config.settings import flat
 from mygo.files import write_atomically
-from mygo.reporting.page import Html, details, element, figure, gallery, joined, page, section, table
+from mygo.reporting.page import Picture, Table, render
 from mygo.reporting.results import KINDS, QUALITIES, RunResults, read_folder
 from mygo.reporting.terminal import printable
 
@@ -15,6 +16,31 @@ ADVICE = "make room there, or allow writing to it, and make the report again"
 MOST_COUNTED = 20
 """Classes of the largest confusion matrix that is also written as a table."""
 Pictures = Mapping[str, bytes]
+
+
+@dataclass(frozen=True)
+class Illustrated:
+    """A picture, and the numbers that it shows."""
+
+    picture: Picture
+    table: Table
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Pictures to compare, and their numbers."""
+
+    title: str
+    pictures: Sequence[Picture]
+    tables: Sequence[Table]
+
+
+@dataclass(frozen=True)
+class Dreams:
+    """What the memories of a strategy dream, a picture for each."""
+
+    strategy: str
+    pictures: Sequence[Picture]
 
 
 def write_report(folder: Path) -> Path:
@@ -37,12 +63,12 @@ def write_report(folder: Path) -> Path:
     return path
 
 
-def report_on(run: RunResults, pictures: Pictures, numbered: Mapping[str, str]) -> Html:
+def report_on(run: RunResults, pictures: Pictures, numbered: Mapping[str, str]) -> str:
     """Return the whole page; ``numbered`` are the names that the pictures show as numbers, by these."""
-    parts = {
+    sections = {
         "results": ("Results", results_of(run) if run.measured else lessons_of(run)),
-        "learning": ("Learning curves", learning_of(run, pictures) if run.measured else []),
-        "tasks": ("Accuracy matrices", tasks_of(run, pictures) if run.measured else []),
+        "learning": ("Learning curves", learning_of(run, pictures) if run.measured else None),
+        "tasks": ("Accuracy matrices", tasks_of(run, pictures) if run.measured else None),
         "confusions": ("Confusion matrices", confusions_of(run, pictures)),
         "dreams": ("Dreams", dreams_of(run, pictures)),
         "memories": ("Quality of the memories", memories_of(run, pictures)),
@@ -50,20 +76,23 @@ def report_on(run: RunResults, pictures: Pictures, numbered: Mapping[str, str]) 
         "bytes": ("Bytes", bytes_of(run, pictures)),
         "settings": ("Settings", settings_of(run)),
     }
-    shown = {anchor: (title, content) for anchor, (title, content) in parts.items() if content}
-    links = [element("li", element("a", title, href=f"#{anchor}")) for anchor, (title, _) in shown.items()]
-    title = f"{run.dataset}, {counted(len(run.tasks), 'task')}"
-    head = element(
-        "header",
-        element("h1", f"MyGO: {title}"),
-        element("p", facts_of(run), class_="facts"),
-        *(element("p", printable(notice), class_="notice") for notice in run.notices),
-        lead_of(run),
-        numbered_of(numbered),
-        element("nav", element("ul", joined(links)), aria_label="Contents"),
+    return render(
+        "report.html",
+        title=f"{run.dataset}, {counted(len(run.tasks), 'task')}",
+        measured=run.measured,
+        facts=facts_of(run),
+        notices=[printable(notice) for notice in run.notices],
+        shares=shares_of(run) if run.measured else "",
+        numbered=Table(
+            "In the pictures, numbers stand for these names", ("number", "name"), [*numbered.items()], "words"
+        ),
+        contents={anchor: title for anchor, (title, content) in sections.items() if content},
+        **{anchor: content for anchor, (_, content) in sections.items()},
+        described={name: described(name) for name in run.strategies},
+        classes_of_tasks=classes_of(run),
+        versions=Table("Versions", ("package", "version"), [*run.versions.items()], "words"),
+        version=run.versions.get("mygo"),
     )
-    sections = [section(anchor, title, *content) for anchor, (title, content) in shown.items()]
-    return page(f"MyGO: {title}", head, element("main", joined(sections)), foot_of(run))
 
 
 def facts_of(run: RunResults) -> str:
@@ -82,23 +111,12 @@ def learned(run: RunResults) -> int:
     return max(len(entry.accuracy["class_il"]) for entry in run.strategies.values())
 
 
-def lead_of(run: RunResults) -> Html:
-    """Return in a paragraph how the strategies compare."""
-    if not run.measured:
-        return Html("")
-    text = "Held-out images recognised among all classes that were learned, without being told their task: "
-    shares = [f"{name} {100 * entry.average['class_il']:.1f} %" for name, entry in run.strategies.items()]
-    return element("p", text, element("strong", listed(shares)), ".", class_="lead")
+def shares_of(run: RunResults) -> str:
+    """Return how the strategies compare, as a list of their accuracies."""
+    return listed([f"{name} {100 * entry.average['class_il']:.1f} %" for name, entry in run.strategies.items()])
 
 
-def numbered_of(numbered: Mapping[str, str]) -> Html:
-    """Return the table of the names that the pictures show as numbers, if there are any."""
-    if not numbered:
-        return Html("")
-    return table("In the pictures, numbers stand for these names", ("number", "name"), list(numbered.items()), "words")
-
-
-def lessons_of(run: RunResults) -> list[Html]:
+def lessons_of(run: RunResults) -> Table:
     """Return the table of what a life was taught by hand, and how well it knows it."""
     header = "lesson", "classes", "images", "learned, UTC", "class-IL", "task-IL", "recall"
     rows = [
@@ -112,16 +130,11 @@ def lessons_of(run: RunResults) -> list[Html]:
         for life in run.lives.values()
         for lesson in life.lessons
     ]
-    notes = (
-        "Class-IL and task-IL are the shares of a lesson's held-out images that were recognised just after it, among "
-        "all classes known then and among its own: those images are gone since. Recall is the share of a lesson's "
-        "dreams that are recognised now, among all classes."
-    )
-    return [table("Everything that it was taught", header, rows, "wide"), element("p", notes)]
+    return Table("Everything that it was taught", header, rows, "wide")
 
 
-def results_of(run: RunResults) -> list[Html]:
-    """Return the table of all strategies, and what they do."""
+def results_of(run: RunResults) -> Table:
+    """Return the table of all strategies."""
     header = "strategy", "task-IL", "class-IL", "forgetting", "BWT", "seconds", "bytes kept", "raw bytes replaced"
     rows = [
         (
@@ -136,18 +149,7 @@ def results_of(run: RunResults) -> list[Html]:
         )
         for name, entry in run.strategies.items()
     ]
-    notes = (
-        "Accuracies are means over the tasks learned, after the last one. Task-IL picks among the classes of the "
-        "given task, class-IL among all classes learned, without being told the task. Forgetting is how far class-IL "
-        "fell from its best, BWT (backward transfer) from what it was just after learning, on average over "
-        "earlier tasks."
-    )
-    terms = [joined([element("dt", name), element("dd", described(name))]) for name in run.strategies]
-    return [
-        table("All strategies, on held-out data", header, rows, "wide"),
-        element("p", notes),
-        element("dl", joined(terms)),
-    ]
+    return Table("All strategies, on held-out data", header, rows, "wide")
 
 
 def described(strategy: str) -> str:
@@ -156,7 +158,7 @@ def described(strategy: str) -> str:
     return known.description if known is not None and known.description else "a strategy of one's own"
 
 
-def learning_of(run: RunResults, pictures: Pictures) -> list[Html]:
+def learning_of(run: RunResults, pictures: Pictures) -> Illustrated:
     """Return the curves of average accuracy, and their numbers."""
     rows = [
         (f"{name}, {title}", *(f"{sum(row) / len(row):.3f}" for row in entry.accuracy[kind]))
@@ -164,22 +166,22 @@ def learning_of(run: RunResults, pictures: Pictures) -> list[Html]:
         for name, entry in run.strategies.items()
     ]
     alt = f"Average accuracy on the tasks so far, after each task, of {listed(list(run.strategies))}."
-    text = "The mean over the tasks learned so far; it falls where earlier ones are forgotten."
     header = ["strategy", *(f"after task {task + 1}" for task in range(learned(run)))]
-    numbers = details("The numbers", table("Average accuracy after each task", header, rows))
-    return [element("p", text), figure(pictures["average-accuracy"], alt, numbers)]
+    table = Table("Average accuracy after each task", header, rows)
+    return Illustrated(Picture(pictures["average-accuracy"], alt), table)
 
 
-def tasks_of(run: RunResults, pictures: Pictures) -> list[Html]:
-    """Return the accuracy matrices of all strategies."""
-    text = "Each row is the state after a task, each column a task's held-out images; the diagonal is the newest task."
-    deal = [(f"task {task.index + 1}", listed(run.names_of(task))) for task in run.tasks]
-    parts = [
-        element("p", text),
-        details("The classes of each task", table("In the order of learning", ("task", "classes"), deal, "words")),
-    ]
+def classes_of(run: RunResults) -> Table:
+    """Return the table of the classes of each task."""
+    rows = [(f"task {task.index + 1}", listed(run.names_of(task))) for task in run.tasks]
+    return Table("In the order of learning", ("task", "classes"), rows, "words")
+
+
+def tasks_of(run: RunResults, pictures: Pictures) -> list[Compared]:
+    """Return the accuracy matrices of all strategies, by kind of accuracy."""
+    parts = []
     for kind, title in KINDS.items():
-        figures, tables = [], []
+        shown, tables = [], []
         for name, entry in run.strategies.items():
             last = ", ".join(f"{value:.2f}" for value in entry.accuracy[kind][-1])
             alt = f"Accuracy matrix of {name}, {title}. After the last task: {last}."
@@ -188,30 +190,25 @@ def tasks_of(run: RunResults, pictures: Pictures) -> list[Html]:
                 for task, row in enumerate(entry.accuracy[kind])
             ]
             header = ["", *(f"on task {task.index + 1}" for task in run.tasks)]
-            tables.append(table(f"{name}, {title}", header, rows))
-            figures.append(figure(pictures[f"{title.lower()}-{name}"], alt))
-        parts += [element("h3", title), gallery(figures), details("The numbers", *tables)]
+            tables.append(Table(f"{name}, {title}", header, rows))
+            shown.append(Picture(pictures[f"{title.lower()}-{name}"], alt))
+        parts.append(Compared(title, shown, tables))
     return parts
 
 
-def confusions_of(run: RunResults, pictures: Pictures) -> list[Html]:
-    """Return the confusion matrices of the strategies that have one."""
+def confusions_of(run: RunResults, pictures: Pictures) -> Compared | None:
+    """Return the confusion matrices of the strategies that have one, as numbers too where they are small."""
     measured = {name: entry.confusion for name, entry in run.strategies.items() if entry.confusion}
     if not measured:
-        return []
-    figures, tables = [], []
+        return None
+    shown, tables = [], []
     for name, confusion in measured.items():
         classes = run.learned[: len(confusion)]
         alt = f"Confusion matrix of {name}. {mistakes(confusion, classes)}"
         rows = [(true, *(str(count) for count in row)) for true, row in zip(classes, confusion, strict=True)]
-        tables.append(table(f"{name}: true classes by row, what they were taken for by column", ["", *classes], rows))
-        figures.append(figure(pictures[f"confusion-{name}"], alt))
-    text = (
-        "Class-IL after the last evaluation: how many held-out images of each class were taken for which, in the order "
-        "in which classes were learned. Lines part the tasks; colour is the share of the row."
-    )
-    numbers = details("The numbers", *tables) if len(run.learned) <= MOST_COUNTED else Html("")
-    return [element("p", text), gallery(figures), numbers]
+        tables.append(Table(f"{name}: true classes by row, what they were taken for by column", ["", *classes], rows))
+        shown.append(Picture(pictures[f"confusion-{name}"], alt))
+    return Compared("", shown, tables if len(run.learned) <= MOST_COUNTED else [])
 
 
 def mistakes(confusion: Sequence[Sequence[int]], classes: Sequence[str]) -> str:
@@ -228,23 +225,21 @@ def mistakes(confusion: Sequence[Sequence[int]], classes: Sequence[str]) -> str:
     return f"Confused most: {listed([f'{true} taken for {taken} ({count})' for count, true, taken in most])}."
 
 
-def dreams_of(run: RunResults, pictures: Pictures) -> list[Html]:
+def dreams_of(run: RunResults, pictures: Pictures) -> list[Dreams]:
     """Return what every memory dreams."""
     parts = []
     for name, life in run.lives.items():
-        figures = []
+        shown = []
         for task, _ in zip(run.tasks, life.generators, strict=False):
-            names = listed(run.names_of(task))
-            caption = element("figcaption", f"Task {task.index + 1}")
-            alt = f"Dreams of {names}, a row for each."
-            figures.append(figure(pictures[f"dreams-{name}-task-{task.index + 1}"], alt, above=caption))
-        if figures:
-            text = f"What the memories of {name} recall of each class. No image below is real."
-            parts += [element("p", text), gallery(figures)]
+            alt = f"Dreams of {listed(run.names_of(task))}, a row for each."
+            png = pictures[f"dreams-{name}-task-{task.index + 1}"]
+            shown.append(Picture(png, alt, caption=f"Task {task.index + 1}"))
+        if shown:
+            parts.append(Dreams(name, shown))
     return parts
 
 
-def memories_of(run: RunResults, pictures: Pictures) -> list[Html]:
+def memories_of(run: RunResults, pictures: Pictures) -> list[Illustrated]:
     """Return the quality of every memory."""
     parts = []
     for name, entry in run.strategies.items():
@@ -254,17 +249,11 @@ def memories_of(run: RunResults, pictures: Pictures) -> list[Html]:
         header = ["", *(f"task {task + 1}" for task in range(len(values)))]
         least = min(entry.quality["label_fidelity"])
         alt = f"Quality of the memories of {name}, per task; the lowest label fidelity is {least:.2f}."
-        parts += [figure(pictures[f"quality-{name}"], alt, table(f"Memories of {name}", header, rows))]
-    text = (
-        "Label fidelity is the share of dreams whose label a judge trained on the real images confirms; diversity, the "
-        "variance of dreams over that of real images; the Fréchet distance lies between the two, in units of the real "
-        "variance, 0 being as good as real; a nearest-neighbour ratio clearly below 1 would mean that dreams repeat "
-        "training images."
-    )
-    return [element("p", text), *parts] if parts else []
+        parts.append(Illustrated(Picture(pictures[f"quality-{name}"], alt), Table(f"Memories of {name}", header, rows)))
+    return parts
 
 
-def time_of(run: RunResults, pictures: Pictures) -> list[Html]:
+def time_of(run: RunResults, pictures: Pictures) -> Illustrated:
     """Return how long each phase took."""
     rows = [
         (f"{name}, {phase}", f"{seconds:,.1f}")
@@ -272,33 +261,21 @@ def time_of(run: RunResults, pictures: Pictures) -> list[Html]:
         for phase, seconds in entry.phases.items()
     ]
     totals = listed([f"{name} {entry.seconds:,.0f} s" for name, entry in run.strategies.items()])
-    numbers = details("The numbers", table("Seconds per phase, over all tasks", ("phase", "seconds"), rows))
-    return [figure(pictures["seconds"], f"Seconds of each phase, stacked. In all: {totals}.", numbers)]
+    picture = Picture(pictures["seconds"], f"Seconds of each phase, stacked. In all: {totals}.")
+    return Illustrated(picture, Table("Seconds per phase, over all tasks", ("phase", "seconds"), rows))
 
 
-def bytes_of(run: RunResults, pictures: Pictures) -> list[Html]:
+def bytes_of(run: RunResults, pictures: Pictures) -> Picture:
     """Return what is kept to remember with, beside what it replaces."""
     kept = listed([f"{name} {entry.memory_bytes:,}" for name, entry in run.strategies.items()])
     alt = f"Bytes kept to remember with: {kept}; beside those of the raw training images that were seen."
-    text = "What is kept to remember with, the network itself not counted, beside the training images that were seen."
-    return [element("p", text), figure(pictures["bytes"], alt)]
+    return Picture(pictures["bytes"], alt)
 
 
-def settings_of(run: RunResults) -> list[Html]:
-    """Return the whole configuration and the versions."""
+def settings_of(run: RunResults) -> Table:
+    """Return the whole configuration."""
     rows = [(name, json.dumps(value)) for name, value in flat(run.config)]
-    parts = [details("The whole configuration", table("Settings", ("setting", "value"), rows, "words"))]
-    if run.versions:
-        versions = table("Versions", ("package", "version"), list(run.versions.items()), "words")
-        parts.append(details("Versions", versions))
-    return parts
-
-
-def foot_of(run: RunResults) -> Html:
-    """Return the page's last line."""
-    version = run.versions.get("mygo")
-    made = f"Made by MyGO{f' {version}' if version else ''}. The pictures lie beside this page, in "
-    return element("footer", made, element("code", "pictures/"), ".")
+    return Table("Settings", ("setting", "value"), rows, "words")
 
 
 def listed(items: Sequence[str]) -> str:

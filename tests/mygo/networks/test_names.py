@@ -86,8 +86,8 @@ def in_a_process(folder: Path, *argv: object, **environment: str) -> subprocess.
     """Run ``python -m mygo`` in ``folder``, without the working folder on Python's own path."""
     env = {**os.environ, "PYTHONPATH": "", "COLUMNS": "300", **environment}
     start = "from mygo.__main__ import main; sys.exit(main(sys.argv[1:]))"
-    code = f"import sys; sys.path.insert(0, {str(REPOSITORY)!r}); {start}"
-    command = [sys.executable, "-P", "-c", code, *map(str, argv)]
+    code = f"import sys; sys.path[0] = {str(REPOSITORY)!r}; {start}"  # in place of the working folder
+    command = [sys.executable, "-c", code, *map(str, argv)]
     return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=120)
 
 

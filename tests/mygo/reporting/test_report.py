@@ -24,7 +24,10 @@ from mygo.reporting.plots import draw_confusion
 from mygo.reporting.report import described, write_report
 from mygo.reporting.results import read_folder
 
-HOSTILE = ["<script>alert(1)</script>", '"><img src=http://evil/x.png>', "$\\frac{", "\ud800\x00", "&amp;", "x" * 300]
+HOSTILE = [
+    *("<script>alert(1)</script>", '"><img src=http://evil/x.png>', "&amp;", "{{ 7 * 7 }}"),
+    *("$\\frac{", "\ud800\x00", "x" * 300),
+]
 CHROMIUM = shutil.which("chromium")
 
 
