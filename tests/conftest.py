@@ -51,7 +51,7 @@ def tiny_on_vectors() -> LifeConfig:
         precision="float32",
         wake=WakeConfig(head_steps=20, adapt_steps=20, batch_size=32),
         memory=MemoryConfig(gaussian=GaussianConfig(rank=2), fidelity_floor=0.0, diversity_floor=0.0),
-        sleep=SleepConfig(steps=20, batch_size=32, steps_per_block=8, max_shift=0),
+        sleep=SleepConfig(steps=20, batch_size=32, steps_per_block=8, max_shift=0, discriminant_weight=0.3),
     )
 
 
@@ -75,9 +75,7 @@ def write_vectors() -> Callable[..., str]:
 
 
 @pytest.fixture
-def experiment_on_vectors(
-    tiny_on_vectors: LifeConfig, write_vectors: Callable[..., str], tmp_path: Path
-) -> Experiment:
+def experiment_on_vectors(tiny_on_vectors: LifeConfig, write_vectors: Callable[..., str], tmp_path: Path) -> Experiment:
     """Two tasks of two classes of vectors each, one life, in a folder of its own."""
     data = write_vectors(tmp_path / "four.npz", ("ash", "birch", "cedar", "date"))
     config = ExperimentConfig(dataset=data, num_tasks=2, strategies=("mygo",), life=tiny_on_vectors)

@@ -24,6 +24,8 @@ DONORS = 2
 """Classes that lend their deviations to one vector."""
 SHRINKAGE = 0.01
 """Share of the mean variance that is added to each dimension's before a covariance is inverted."""
+LEAST_VARIANCE = 1e-6
+"""What that mean counts as where nothing varies, beside squares of values of about 1."""
 
 
 class GaussianMemory(nn.Module):
@@ -201,7 +203,8 @@ class ClassGaussians:
         the shared covariance from being singular.
         """
         covariance = self.shared_covariance()
-        covariance += SHRINKAGE * covariance.diagonal().mean() * torch.eye(self.feature_dim, device=covariance.device)
+        added = SHRINKAGE * covariance.diagonal().mean().clamp_min(LEAST_VARIANCE)
+        covariance += added * torch.eye(self.feature_dim, device=covariance.device)
         weights = torch.linalg.solve(covariance, self.means.T).T
         return weights, -0.5 * (weights * self.means).sum(1)
 
@@ -213,7 +216,7 @@ class ClassGaussians:
         """
         own, borrowed, left = noise.split([self.rank, DONORS * self.rank, self.feature_dim], dim=1)
         found = left * (self.variances[donors].mean(1)).sqrt()
-        borrowed = borrowed.reshape(-1, self.rank) / DONORS**0.5
+        borrowed = borrowed.reshape(len(donors) * DONORS, self.rank) / DONORS**0.5
         for donor, rows in grouped(donors.flatten(), self.num_classes):
             found.index_add_(0, rows // DONORS, borrowed[rows] @ self.factors[donor])
         for label, rows in grouped(classes, self.num_classes):

@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -33,6 +34,15 @@ def taught(tiny_on_vectors: LifeConfig, write_vectors: Write, tmp_path: Path) ->
         return life
 
     return taught
+
+
+def test_classes_whose_examples_are_all_the_same_are_learned(tiny_on_vectors: LifeConfig, tmp_path: Path) -> None:
+    rows = np.eye(3, dtype=np.float32).repeat(12, 0)
+    np.savez(tmp_path / "same.npz", features=rows, labels=np.arange(3).repeat(12))
+    life = Learner("mygo", change(tiny_on_vectors, {"sleep.steps": 100, "sleep.lr": 0.01}), (3,))
+    learn(life, str(tmp_path / "same.npz"))
+    with torch.no_grad():
+        assert life.neocortex(torch.eye(3) * 3**0.5).argmax(1).tolist() == [0, 1, 2]
 
 
 def known(life: Learner) -> dict[str, Tensor]:
@@ -73,9 +83,7 @@ def test_the_seed_decides_too(taught: Callable[..., Learner], tiny_on_vectors: L
 
 
 @pytest.mark.parametrize("gone", list("abc"))
-def test_a_lesson_that_is_forgotten_leaves_no_trace(
-    taught: Callable[..., Learner], tmp_path: Path, gone: str
-) -> None:
+def test_a_lesson_that_is_forgotten_leaves_no_trace(taught: Callable[..., Learner], tmp_path: Path, gone: str) -> None:
     folder = tmp_path / "life"
     life, without = taught("abc", folder), taught([name for name in "abc" if name != gone])
     for name in LESSONS[gone]:
@@ -141,7 +149,9 @@ def test_what_is_taught_again_is_merged(taught: Callable[..., Learner], write_ve
     assert all(torch.equal(after[name], before[name]) for name in of_b)
     for part in ("directions", "scales", "rest"):
         name = f"ash memory {part}"
-        assert torch.allclose(after[name].float(), before[name].float(), rtol=0.05, atol=1.0 if part[0] == "d" else 1e-3)
+        assert torch.allclose(
+            after[name].float(), before[name].float(), rtol=0.05, atol=1.0 if part[0] == "d" else 1e-3
+        )
 
 
 def test_what_is_not_remembered_yet_lends_nothing(taught: Callable[..., Learner], tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ NIGHT = FeatureSchedule(
     key=(0, "sleep"),
     head_sizes=SIZES,
     current=1,
-    noise_dim=2 * RANK + DIM,
+    noise_dim=3 * RANK + DIM,
     steps=10,
     batch_size=12,
     steps_per_block=4,
@@ -78,8 +78,8 @@ def test_of_each_class_there_are_as_many_dreams_as_far_as_they_go(batch_size: in
 
 def test_donors_are_drawn_among_all_classes() -> None:
     donors = dataclasses.replace(NIGHT, batch_size=500).request(0).shifts
-    assert donors.shape == (2000, 1)
-    assert (donors.squeeze(1).bincount() / 2000).tolist() == pytest.approx([0.2] * 5, abs=0.03)
+    assert donors.shape == (2000, 2)
+    assert (donors.flatten().bincount() / 4000).tolist() == pytest.approx([0.2] * 5, abs=0.03)
 
 
 def test_dreams_come_from_their_own_memory_and_are_judged_by_their_own_teacher(
@@ -105,7 +105,7 @@ def test_dreams_come_from_their_own_memory_and_are_judged_by_their_own_teacher(
 def test_a_dream_does_not_depend_on_what_else_is_asked_for(memories: list[GaussianMemory]) -> None:
     """Up to the rounding of a product of another size."""
     whole, gaussians = NIGHT.request(0), ClassGaussians(memories)
-    classes, donors = classes_of(whole), whole.shifts.squeeze(1)
+    classes, donors = classes_of(whole), whole.shifts
     together = gaussians.recall(classes, donors, whole.noise)
     for row in (0, 17, 47):
         one = slice(row, row + 1)
@@ -128,4 +128,4 @@ def test_a_teacher_that_learns_on_does_not_change_what_is_dreamt(
 
 
 def test_noise_is_as_long_as_a_memory_needs(memories: list[GaussianMemory]) -> None:
-    assert noise_dim_of(memories[0]) == ClassGaussians(memories).noise_dim == 2 * RANK + DIM
+    assert noise_dim_of(memories[0]) == ClassGaussians(memories).noise_dim == 3 * RANK + DIM == NIGHT.noise_dim
