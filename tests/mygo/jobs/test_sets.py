@@ -39,7 +39,7 @@ def taught(tiny_on_vectors: LifeConfig, write_vectors: Write, tmp_path: Path) ->
 def test_classes_whose_examples_are_all_the_same_are_learned(tiny_on_vectors: LifeConfig, tmp_path: Path) -> None:
     rows = np.eye(3, dtype=np.float32).repeat(12, 0)
     np.savez(tmp_path / "same.npz", features=rows, labels=np.arange(3).repeat(12))
-    life = Learner("mygo", change(tiny_on_vectors, {"sleep.steps": 100, "sleep.lr": 0.01}), (3,))
+    life = Learner("mygo", change(tiny_on_vectors, {"wake.lr": 0.1, "sleep.steps": 100, "sleep.lr": 0.1}), (3,))
     learn(life, str(tmp_path / "same.npz"))
     with torch.no_grad():
         assert life.neocortex(torch.eye(3) * 3**0.5).argmax(1).tolist() == [0, 1, 2]
@@ -113,7 +113,7 @@ def test_to_forget_a_class_leaves_all_other_memories_and_other_teachers_as_they_
     after = known(Life.open(folder))
     assert not any(name.startswith("cedar") for name in after)
     changed = {name for name in after if not torch.equal(after[name], before[name])}
-    allowed = {name for name in after if " head " in name or name.split()[0] in LESSONS["b"] and " teacher " in name}
+    allowed = {name for name in after if " head " in name or (name.split()[0] in LESSONS["b"] and " teacher " in name)}
     assert changed <= allowed
     assert all(" head weight" not in name or name in changed for name in after), "it has slept"
     assert "cedar" not in (folder / "manifest.json").read_text()
