@@ -79,7 +79,7 @@ class SavedLife:
                 [sum(tensor.nbytes for tensor in tensors(name).values()) for name in names]
                 for names in (files["memories"], teachers)
             )
-            exemplars = [tensors(name)["images"].numel() for name in files["exemplars"]]
+            exemplars = [tensors(name)["images"].nbytes for name in files["exemplars"]]
             kept = tuple(map(sum, itertools.zip_longest(memories, heads, exemplars, fillvalue=0)))
             return replace(cls.of(folder, manifest), bytes_kept=kept)
 

@@ -2,6 +2,8 @@
 
 from typing import TypeAlias
 
+from torch import nn
+
 from mygo.config.learner import MemoryConfig
 from mygo.data.examples import InputShape
 from mygo.memory.gaussian import GaussianMemory
@@ -21,5 +23,6 @@ def blank_memory(config: MemoryConfig, num_classes: int, input_shape: InputShape
 
 
 def memory_bytes_of(config: MemoryConfig, num_classes: int, input_shape: InputShape) -> int:
-    """Return the bytes that the memory of a task of ``num_classes`` takes as it is kept."""
-    return stored_bytes(blank_memory(config, num_classes, input_shape))
+    """Return the bytes that are kept of a task of ``num_classes``: its memory and, behind an encoder, its teacher."""
+    teacher = stored_bytes(nn.Linear(input_shape[0], num_classes)) if len(input_shape) == 1 else 0
+    return stored_bytes(blank_memory(config, num_classes, input_shape)) + teacher

@@ -22,7 +22,7 @@ from mygo.files import MANIFEST, locked
 from mygo.jobs import experiment as experiment_module
 from mygo.jobs.experiment import Experiment, ExperimentConfig
 from mygo.jobs.life import Life
-from mygo.learner.saved import SCHEMA
+from mygo.learner.saved import SCHEMA, SavedLife
 from mygo.learner.storage import read_manifest, write_manifest
 from mygo.memory.quality import Quality
 from mygo.training import precision
@@ -70,6 +70,26 @@ def test_every_strategy_lives_and_reports_the_documented_results(tiny_experiment
     assert kept["finetune"] == kept["lwf"] == kept["mygo-nosleep"] == 0
     assert kept["joint"] == results["strategies"]["joint"]["replaced_data_bytes"]
     assert kept["mygo"] - 2 * 64 < kept["replay"] <= kept["mygo"]
+
+
+def test_every_strategy_lives_on_vectors_too(experiment_on_vectors: Experiment) -> None:
+    experiment = with_strategies(experiment_on_vectors, *STRATEGIES)
+    results = experiment.run()
+    assert experiment.out is not None
+    assert {path.name for path in experiment.out.iterdir()} == {"in-use.lock", "life", "results.json"}
+    assert results["class_names"] == ["ash", "birch", "cedar", "date"]
+    kept = {name: entry["memory_bytes"] for name, entry in results["strategies"].items()}
+    assert kept["finetune"] == kept["lwf"] == kept["mygo-nosleep"] == 0
+    assert kept["joint"] == 4 * 18 * 12 * 4
+    memory, teachers = 4 * (2 * 12 + 2 * 12 + 2 * 2 + 2 * 12), 2 * 4 * 13
+    assert kept["mygo"] == memory + teachers
+    assert kept["mygo"] - 2 * 12 * 4 < kept["replay"] <= kept["mygo"]
+    for name, entry in results["strategies"].items():
+        assert [len(row) for row in entry["accuracy_matrix"]["class_il"]] == [1, 2]
+        assert entry["replaced_data_bytes"] == 4 * 18 * 12 * 4
+        saved = SavedLife.open(experiment.out / "life" / name)
+        assert saved.memory_bytes == kept[name]
+    assert results["strategies"]["joint"]["average_accuracy"]["task_il"] > 0.5
 
 
 def test_waking_leaves_features_alone_from_the_second_task_on_and_sleeping_changes_them(
@@ -150,18 +170,25 @@ def test_no_real_image_can_be_reached_when_sleep_begins(
     assert asked == checked == [0, 1]
 
 
+@pytest.fixture
+def seen_as(tiny_experiment: Experiment, experiment_on_vectors: Experiment) -> dict[str, Experiment]:
+    """The same short experiment over pixels and over vectors."""
+    return {"pixels": tiny_experiment, "vectors": experiment_on_vectors}
+
+
 @pytest.mark.parametrize("strategy", ["mygo", "replay"])
+@pytest.mark.parametrize("kind", ["pixels", "vectors"])
 def test_a_life_interrupted_after_any_phase_ends_as_an_undisturbed_one(
-    tiny_experiment: Experiment, tmp_path: Path, strategy: str
+    seen_as: dict[str, Experiment], tmp_path: Path, kind: str, strategy: str
 ) -> None:
-    undisturbed = with_strategies(tiny_experiment, strategy)
+    undisturbed = with_strategies(seen_as[kind], strategy)
     expected = undisturbed.run()["strategies"][strategy]
 
     interrupted = dataclasses.replace(undisturbed, out=tmp_path / "interrupted")
     phases: list[tuple[int, str]] = []
 
     def cut(event: Event) -> None:
-        if isinstance(event, PhaseEnded):
+        if isinstance(event, PhaseEnded) and event.place.phase != "encode":  # which each run does anew
             phases.append((event.place.task, event.place.phase))
             raise PowerCutError
 
@@ -171,12 +198,13 @@ def test_a_life_interrupted_after_any_phase_ends_as_an_undisturbed_one(
             break
         except PowerCutError:
             continue
-    assert len(phases) == len(set(phases)) == 2 * (len(STRATEGIES[strategy].wake) + len(STRATEGIES[strategy].sleep) + 1)
+    assert undisturbed.out is not None
+    ends = [Life.open(out / "life" / strategy) for out in (undisturbed.out, tmp_path / "interrupted")]
+    of_one = STRATEGIES[strategy].phases_for(ends[0])
+    assert len(phases) == len(set(phases)) == 2 * (len(of_one.wake) + len(of_one.sleep) + 1)
     found = resumed["strategies"][strategy]
     for key in ("accuracy_matrix", "confusion_matrix", "label_fidelity", "memory_bytes", "replaced_data_bytes"):
         assert found[key] == expected[key]
-    assert undisturbed.out is not None
-    ends = [Life.open(out / "life" / strategy) for out in (undisturbed.out, tmp_path / "interrupted")]
     a, b = (end.neocortex.state_dict() for end in ends)
     assert all(torch.equal(a[name], b[name]) for name in a)
 
@@ -192,7 +220,7 @@ def run_with_a_cut(
     steps: list[tuple[int, str, int]] = []
 
     def listen(event: Event) -> None:
-        if isinstance(event, Progress):
+        if isinstance(event, Progress) and event.place.phase != "encode":  # which each run does anew
             steps.append((event.place.task, event.place.phase, event.step))
             if steps[-1] == cut_at and steps.count(cut_at) == occasion:
                 raise PowerCutError
@@ -207,25 +235,31 @@ def networks_of(experiment: Experiment, strategy: str) -> dict[str, Tensor]:
     assert experiment.out is not None
     life = Life.open(experiment.out / "life" / strategy)
     networks = {"neocortex": life.neocortex, **{str(task): memory for task, memory in enumerate(life.memories)}}
+    networks |= {f"teacher {task}": teacher for task, teacher in enumerate(life.teachers)}
     return {f"{name}.{key}": value for name, net in networks.items() for key, value in net.state_dict().items()}
 
 
 @pytest.mark.parametrize(
-    ("strategy", "task", "phase"),
+    ("kind", "strategy", "task", "phase"),
     [
-        ("mygo", 0, "learn"),
-        ("mygo", 1, "learn"),
-        ("mygo", 1, "adapt"),
-        ("mygo", 1, "memorise"),
-        ("mygo", 1, "consolidate"),
-        ("lwf", 1, "lwf"),
-        ("replay", 1, "replay"),
+        ("pixels", "mygo", 0, "learn"),
+        ("pixels", "mygo", 1, "learn"),
+        ("pixels", "mygo", 1, "adapt"),
+        ("pixels", "mygo", 1, "memorise"),
+        ("pixels", "mygo", 1, "consolidate"),
+        ("pixels", "lwf", 1, "lwf"),
+        ("pixels", "replay", 1, "replay"),
+        ("vectors", "mygo", 0, "teach"),
+        ("vectors", "mygo", 1, "teach"),
+        ("vectors", "mygo", 0, "consolidate"),
+        ("vectors", "mygo", 1, "consolidate"),
+        ("vectors", "replay", 1, "replay"),
     ],
 )
 def test_a_life_cut_off_within_a_phase_goes_on_at_the_step_and_ends_bitwise_the_same(
-    tiny_experiment: Experiment, tmp_path: Path, strategy: str, task: int, phase: str
+    seen_as: dict[str, Experiment], tmp_path: Path, kind: str, strategy: str, task: int, phase: str
 ) -> None:
-    undisturbed = with_strategies(tiny_experiment, strategy)
+    undisturbed = with_strategies(seen_as[kind], strategy)
     undisturbed.run()
     cut = dataclasses.replace(undisturbed, out=tmp_path / "cut", save_every=0.0)
     steps = run_with_a_cut(cut, (task, phase, 13))
