@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from mygo.data.examples import Examples, network_input
+from mygo.data.mapped import let_go
 from mygo.learner.learner import Learner
 from mygo.networks.neocortex import NeocortexNet
 from mygo.training.process_group import ProcessGroup, share
@@ -70,6 +71,7 @@ def accuracy_rows(
             predictions = logits.argmax(1)
             correct[1, task] += count_equal(predictions, labels + start)
             confusion.index_put_((labels + start, predictions), torch.ones_like(labels), accumulate=True)
+            let_go(images)
         start = stop
     sizes = torch.tensor([len(test) for test in tests])
     task_il, class_il = (group.sum(correct) / sizes).tolist()

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from mygo import seeding
 from mygo.config.learner import MemoryConfig, WakeConfig
 from mygo.data.examples import Examples, network_input
+from mygo.data.mapped import rows_of
 from mygo.data.tasks import Task
 from mygo.errors import MemoryQualityError
 from mygo.events import Dreamt, Notice
@@ -102,7 +103,7 @@ def teach_from(life: Learner, task: Task, data: Examples, context: PhaseContext)
     data = data.to(context.group.device)
 
     def losses_of(network: Network, rows: Tensor) -> Losses:
-        errors = F.cross_entropy(network(data.inputs[rows]), data.labels[rows], reduction="none")
+        errors = F.cross_entropy(network(rows_of(data.inputs, rows)), data.labels[rows], reduction="none")
         return {"cross_entropy": batch_mean(errors, config.batch_size, context.group)}
 
     train(teacher, losses_of, batches.shares_of(context.group), steps=config.head_steps, lr=config.lr, context=context)

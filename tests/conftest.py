@@ -1,11 +1,12 @@
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from mygo.config.learner import GanConfig, LifeConfig, MemoryConfig, SleepConfig, WakeConfig
+from mygo.config.learner import GanConfig, GaussianConfig, LifeConfig, MemoryConfig, SleepConfig, WakeConfig
 from mygo.data.examples import Examples, LabelledDataset
 from mygo.jobs.experiment import Experiment, ExperimentConfig
 
@@ -38,6 +39,47 @@ def tiny_life() -> LifeConfig:
         ),
         sleep=SleepConfig(steps=20, batch_size=32, steps_per_block=8),
     )
+
+
+@pytest.fixture(scope="session")
+def tiny_on_vectors() -> LifeConfig:
+    """A learner of feature vectors that goes through all the motions in a moment."""
+    return LifeConfig(
+        seed=3,
+        encoder="none",
+        backbone="linear",
+        precision="float32",
+        wake=WakeConfig(head_steps=20, adapt_steps=20, batch_size=32),
+        memory=MemoryConfig(gaussian=GaussianConfig(rank=2), fidelity_floor=0.0, diversity_floor=0.0),
+        sleep=SleepConfig(steps=20, batch_size=32, steps_per_block=8, max_shift=0),
+    )
+
+
+@pytest.fixture(scope="session")
+def write_vectors() -> Callable[..., str]:
+    """Writes vectors around a direction of each class's own, told by its name, as an .npz source."""
+
+    def write_vectors(path: Path, classes: Sequence[str], count: int = 20, seed: int = 0, dim: int = 12) -> str:
+        def drawn(name: str, *key: int) -> np.random.Generator:
+            return np.random.default_rng([*name.encode(), *key])
+
+        rows = [
+            drawn(name).normal(0, 1, dim) + drawn(name, count, seed).normal(0, 0.3, (count, dim)) for name in classes
+        ]
+        labels = np.repeat(np.arange(len(classes)), count)
+        features = np.concatenate(rows).astype(np.float32)
+        np.savez(path, features=features, labels=labels, class_names=np.array(classes))
+        return str(path)
+
+    return write_vectors
+
+
+@pytest.fixture
+def experiment_on_vectors(tiny_on_vectors: LifeConfig, write_vectors: Callable[..., str], tmp_path: Path) -> Experiment:
+    """Two tasks of two classes of vectors each, one life, in a folder of its own."""
+    data = write_vectors(tmp_path / "four.npz", ("ash", "birch", "cedar", "date"))
+    config = ExperimentConfig(dataset=data, num_tasks=2, strategies=("mygo",), life=tiny_on_vectors)
+    return Experiment(config, tmp_path / "out", log_every=1)
 
 
 @pytest.fixture

@@ -42,6 +42,12 @@ class Examples:
     def __getitem__(self, index: Tensor | slice) -> "Examples":
         return Examples(self.inputs[index], self.labels[index])
 
+    def take(self, rows: Tensor) -> "Examples":
+        """Return the examples in ``rows`` [N]. Vectors that lie one after another are not copied, images are."""
+        if self.inputs.dim() == 2 and len(rows) and bool((rows.diff() == 1).all()):
+            return self[int(rows[0]) : int(rows[-1]) + 1]
+        return self[rows]
+
     @property
     def nbytes(self) -> int:
         """Bytes of the inputs: of images one per pixel and channel, of vectors four per value."""

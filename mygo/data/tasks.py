@@ -76,6 +76,6 @@ class TaskStream:
 
 
 def _examples_of(data: Examples, task: Task) -> Examples:
-    parts = [data[data.labels == c] for c in task.classes]
-    labels = torch.cat([torch.full((len(part),), position) for position, part in enumerate(parts)])
-    return Examples(torch.cat([part.inputs for part in parts]), labels)
+    rows = [(data.labels == c).nonzero().squeeze(1) for c in task.classes]
+    labels = torch.cat([torch.full((len(own),), position) for position, own in enumerate(rows)])
+    return Examples(data.take(torch.cat(rows)).inputs, labels)

@@ -19,6 +19,7 @@ from torch import Tensor
 from mygo.data.checks import check_classes, check_readable
 from mygo.data.examples import Examples, LabelledDataset, held_out_rows
 from mygo.data.images import REMARKS
+from mygo.data.mapped import mapped
 from mygo.data.readers.reader import PLURAL, Reader
 from mygo.data.sources import Source
 from mygo.data.survey import Survey
@@ -304,10 +305,7 @@ def map_vectors(found: Survey, sizes: tuple[Tensor, Tensor, int], shared: Path) 
     train, test, feature_dim = sizes
 
     def part(name: str, labels: Tensor) -> Examples:
-        values = len(labels) * feature_dim
-        path = str(final_file(shared, name))
-        vectors = torch.from_file(path, shared=False, size=values, dtype=torch.float32)
-        return Examples(vectors.view(len(labels), feature_dim), labels)
+        return Examples(mapped(final_file(shared, name), feature_dim), labels)
 
     return LabelledDataset(found.name, part("train", train), part("test", test), found.class_names)
 

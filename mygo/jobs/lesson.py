@@ -381,7 +381,7 @@ def stream_of(dataset: LabelledDataset, index: int, classes: Sequence[str]) -> T
 
     def own(part: Examples) -> Examples:
         moved = Examples(part.inputs, places[part.labels])
-        return moved[moved.labels >= 0]
+        return moved.take((moved.labels >= 0).nonzero().squeeze(1))
 
     own_images = replace(dataset, train=own(dataset.train), test=own(dataset.test), class_names=tuple(classes))
     return TaskStream(own_images, [Task(index, tuple(range(len(classes))))])

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from mygo import seeding
 from mygo.config.learner import GaussianConfig
 from mygo.data.examples import Examples
+from mygo.data.mapped import rows_of
 from mygo.training.process_group import ProcessGroup
 
 LARGEST_BYTE = 127
@@ -20,6 +21,8 @@ DONORS = 2
 """Classes that lend their deviations to one vector."""
 SHRINKAGE = 0.01
 """Share of the mean variance that is added to each dimension's before a covariance is inverted."""
+ROWS_AT_ONCE = 1024
+"""Vectors that are in memory together while a class is fitted."""
 
 
 class GaussianMemory(nn.Module):
@@ -74,9 +77,8 @@ def fit_gaussians(
     """
     memory = GaussianMemory(num_classes, vectors.shape[1], config.rank)
     for label in range(group.rank, num_classes, group.size):
-        own = vectors[labels == label].to(group.device)
-        mean = own.mean(0)
-        factors, rest = main_directions((own - mean) / max(1, len(own) - 1) ** 0.5, config.rank)
+        rows = (labels == label).nonzero().squeeze(1)
+        mean, factors, rest = moments_of(vectors, rows, config.rank, group.device)
         memory.set_class(label, mean.cpu(), factors.cpu(), rest.cpu())
     if group.size > 1:
         for buffer in memory.buffers():
@@ -84,20 +86,42 @@ def fit_gaussians(
     return memory
 
 
+def moments_of(vectors: Tensor, rows: Tensor, rank: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the mean [D] of the ``rows`` [N] of ``vectors``, and their covariance as `main_directions` does.
+
+    Few rows are in memory at once.
+    """
+    parts = rows.split(ROWS_AT_ONCE)
+    sums = [rows_of(vectors, part).to(device).double().sum(0) for part in parts]
+    mean = (torch.stack(sums).sum(0) / len(rows)).float()
+    size = max(1, len(rows) - 1) ** 0.5
+    deviations = ((rows_of(vectors, part).to(device) - mean) / size for part in parts)
+    if len(rows) <= len(mean):
+        return mean, *main_directions(torch.cat(list(deviations)), rank)
+    covariance = torch.zeros(len(mean), len(mean), device=device)
+    for part in deviations:
+        covariance.addmm_(part.T, part)
+    values, axes = main_axes(covariance, rank)
+    factors = axes * values.clamp_min(0).sqrt()[:, None]
+    return mean, factors, (covariance.diag() - factors.square().sum(0)).clamp_min(0)
+
+
 def main_directions(deviations: Tensor, rank: int) -> tuple[Tensor, Tensor]:
     """Return a covariance in two parts: main directions [at most rank, D] and the variance [D] that they leave.
 
-    It is that of ``deviations`` [N, D], whose rows are scaled such that their squares sum up to variances.
+    It is that of ``deviations`` [N, D], whose rows are scaled such that their squares sum up to variances. N is about D
+    at most: what is decomposed is [N, N], which has the eigenvalues of the covariance.
     """
-    total = deviations.square().sum(0)
-    if len(deviations) <= deviations.shape[1]:  # the smaller of two matrices with the same eigenvalues
-        values, vectors = torch.linalg.eigh(deviations @ deviations.T)
-        factors = vectors[:, -rank:].T @ deviations
-    else:
-        values, vectors = torch.linalg.eigh(deviations.T @ deviations)
-        factors = vectors[:, -rank:].T * values[-rank:].clamp_min(0).sqrt()[:, None]
-    factors = factors.flip(0)
-    return factors, (total - factors.square().sum(0)).clamp_min(0)
+    _, axes = main_axes(deviations @ deviations.T, rank)
+    factors = axes @ deviations
+    return factors, (deviations.square().sum(0) - factors.square().sum(0)).clamp_min(0)
+
+
+def main_axes(symmetric: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+    """Return the largest eigenvalues of a matrix [N, N], at most ``rank`` of them, and their eigenvectors as rows."""
+    values, vectors = torch.linalg.eigh(symmetric)
+    first = max(0, len(values) - rank)
+    return values[first:].flip(0), vectors[:, first:].T.flip(0)
 
 
 @torch.no_grad()
@@ -171,6 +195,12 @@ class ClassGaussians:
         weights = torch.linalg.solve(covariance, self.means.T).T
         return weights, -0.5 * (weights * self.means).sum(1)
 
+    def dream(self, classes: Tensor, key: seeding.Key) -> Tensor:
+        """Return a vector for each of ``classes`` [N], float32 [N, D], with the draws that ``key`` names."""
+        rng = seeding.stream(*key)
+        donors = torch.randint(self.num_classes, (len(classes), DONORS), generator=rng)
+        return self.recall(classes, donors, torch.randn(len(classes), self.noise_dim, generator=rng))
+
     @torch.no_grad()
     def recall(self, classes: Tensor, donors: Tensor, noise: Tensor) -> Tensor:
         """Return a vector for each of ``classes`` [N], float32 [N, D], with deviations borrowed from ``donors`` [N, 2].
@@ -191,12 +221,8 @@ class ClassGaussians:
 
 def recall_vectors(memories: Sequence[GaussianMemory], counts: Sequence[int], key: seeding.Key) -> Examples:
     """Return dreams of the first of ``memories``, ``counts`` of each of its classes; the others lend deviations."""
-    gaussians = ClassGaussians(memories)
     labels = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
-    rng = seeding.stream(*key)
-    donors = torch.randint(gaussians.num_classes, (len(labels), DONORS), generator=rng)
-    noise = torch.randn(len(labels), gaussians.noise_dim, generator=rng)
-    return Examples(gaussians.recall(labels, donors, noise), labels)
+    return Examples(ClassGaussians(memories).dream(labels, key), labels)
 
 
 def grouped(numbers: Tensor, count: int) -> list[tuple[int, Tensor]]:

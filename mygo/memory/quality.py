@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from mygo import seeding
 from mygo.config.learner import MemoryConfig
 from mygo.data.examples import Examples, network_input, to_pixels, to_unit_range
-from mygo.memory.gaussian import GaussianMemory, recall_vectors
+from mygo.data.mapped import let_go
+from mygo.memory.gaussian import ClassGaussians, GaussianMemory
 from mygo.networks.generator import Generator
 from mygo.networks.neocortex import NeocortexNet
 from mygo.training.process_group import ProcessGroup
@@ -18,6 +19,8 @@ RECALLED_TOGETHER = 256
 """Dreams that one call of a generator makes."""
 QUALITY_SAMPLES = 500
 """Dreams per class that the quality of a memory is measured on."""
+COMPARED_TOGETHER = 2048
+"""Real images or vectors that dreams are compared with at once."""
 MEANS = ("label_fidelity", "diversity", "frechet_distance", "nearest_neighbour_ratio")
 """The fields of `Quality` that are numbers, over all classes of a memory."""
 
@@ -108,10 +111,11 @@ def measure_gaussians(
 
     Both are compared as vectors, so that what a memory repeats is found where it would be repeated.
     """
-    dreams = recall_vectors([memory], [QUALITY_SAMPLES] * memory.num_classes, (*key, "quality"))
+    gaussians = ClassGaussians([memory])
 
     def dreams_of(label: int) -> Tensor:
-        return dreams.inputs[dreams.labels == label].to(group.device)
+        labels = torch.full((QUALITY_SAMPLES,), label)
+        return gaussians.dream(labels, (*key, "quality", label)).to(group.device)
 
     return compared(dreams_of, nn.Identity(), teacher.to(group.device), data, memory.num_classes, group)
 
@@ -132,8 +136,8 @@ def compared(
         dreams = dreams_of(label)
         dreamt = features_of(dreams)
         confirmed.append(int((classify(dreamt).argmax(1) == label).sum()))
-        images = network_input(data.inputs[data.labels == label].to(group.device))
-        real = features_of(images[:QUALITY_SAMPLES])
+        images = data.take((data.labels == label).nonzero().squeeze(1)).inputs
+        real = features_of(network_input(images[:QUALITY_SAMPLES].to(group.device, copy=True)))
         spread = real.var(0, correction=0).sum().clamp_min(1e-12)
         spreads.append(float(dreamt.var(0, correction=0).sum() / spread))
         distances.append(nearest_neighbour_ratio(dreams, images))
@@ -178,18 +182,29 @@ def moments(features: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def nearest_neighbour_ratio(dreams: Tensor, images: Tensor) -> float:
-    """Return how far ``dreams`` [N, C, H, W] are from the nearest of ``images`` [M, C, H, W], against the images' own.
+    """Return how far ``dreams`` are from the nearest of ``images``, against the images' own distance.
 
+    Dreams [N, C, H, W] or [N, D] are as networks take them, of images [M, C, H, W] or [M, D] some are made so at once.
     What an image that was not trained on would have is estimated by leaving one out: the distance of each of the first
     N images to the nearest other one. A single image has no other; its ratio counts as 1.
     """
     if len(images) < 2:
         return 1.0
-    flat = images.flatten(1)
-    of_dreams = torch.cdist(dreams.flatten(1), flat).amin(1)
-    among_images = torch.cdist(flat[: len(dreams)], flat)
-    among_images.fill_diagonal_(torch.inf)
-    return float(of_dreams.median() / among_images.amin(1).median().clamp_min(1e-12))
+
+    def flat(some: Tensor) -> Tensor:
+        return network_input(some.to(dreams.device, copy=True)).flatten(1)
+
+    first, of_dreams, of_images = flat(images[: len(dreams)]), [], []
+    for start in range(0, len(images), COMPARED_TOGETHER):
+        others = flat(images[start : start + COMPARED_TOGETHER])
+        let_go(images)
+        of_dreams.append(torch.cdist(dreams.flatten(1), others).amin(1))
+        among_images = torch.cdist(first, others)
+        if start < len(first):
+            among_images[start:].fill_diagonal_(torch.inf)
+        of_images.append(among_images.amin(1))
+    ours, theirs = (torch.stack(nearest).amin(0).median() for nearest in (of_dreams, of_images))
+    return float(ours / theirs.clamp_min(1e-12))
 
 
 @torch.no_grad()
