@@ -18,14 +18,16 @@ from mygo.data.mapped import rows_of
 from mygo.training.process_group import ProcessGroup
 
 LARGEST_BYTE = 127
-ROWS_AT_ONCE = 1024
-"""Vectors that are in memory together while a class is fitted."""
 DONORS = 2
 """Classes that lend their deviations to one vector."""
+LENT_TOGETHER = 16
+"""Vectors, one after another, that borrow from the same classes."""
 SHRINKAGE = 0.01
 """Share of the mean variance that is added to each dimension's before a covariance is inverted."""
 LEAST_VARIANCE = 1e-6
 """What that mean counts as where nothing varies, beside squares of values of about 1."""
+ROWS_AT_ONCE = 1024
+"""Vectors that are in memory together while a class is fitted."""
 
 
 class GaussianMemory(nn.Module):
@@ -184,12 +186,6 @@ class ClassGaussians:
         sizes: Tensor = (self.variances.sum(1) / (covariance.trace() - within).clamp_min(1e-12)).sqrt()
         return sizes
 
-    def dream(self, classes: Tensor, key: seeding.Key) -> Tensor:
-        """Return a vector for each of ``classes`` [N], float32 [N, D], with the draws that ``key`` names."""
-        rng = seeding.stream(*key)
-        donors = torch.randint(self.num_classes, (len(classes), DONORS), generator=rng)
-        return self.recall(classes, donors, torch.randn(len(classes), self.noise_dim, generator=rng))
-
     def shared_covariance(self) -> Tensor:
         """Return the mean of the covariances of all classes, [D, D]."""
         factors = self.factors.flatten(0, 1)
@@ -208,22 +204,36 @@ class ClassGaussians:
         weights = torch.linalg.solve(covariance, self.means.T).T
         return weights, -0.5 * (weights * self.means).sum(1)
 
+    def dream(self, classes: Tensor, key: seeding.Key) -> Tensor:
+        """Return a vector for each of ``classes`` [N], float32 [N, D], with the draws that ``key`` names."""
+        rng = seeding.stream(*key)
+        pairs = torch.randint(self.num_classes, (-(-len(classes) // LENT_TOGETHER), DONORS), generator=rng)
+        donors = pairs.repeat_interleave(LENT_TOGETHER, 0)[: len(classes)]
+        return self.recall(classes, donors, torch.randn(len(classes), self.noise_dim, generator=rng))
+
     @torch.no_grad()
     def recall(self, classes: Tensor, donors: Tensor, noise: Tensor) -> Tensor:
         """Return a vector for each of ``classes`` [N], float32 [N, D], with deviations borrowed from ``donors`` [N, 2].
 
-        ``noise`` [N, 3R + D] is standard normal.
+        ``noise`` [N, 3R + D] is standard normal. Rows of one class with the same donors are made together: the more of
+        them there are, the faster.
         """
-        own, borrowed, left = noise.split([self.rank, DONORS * self.rank, self.feature_dim], dim=1)
-        found = left * (self.variances[donors].mean(1)).sqrt()
-        borrowed = borrowed.reshape(len(donors) * DONORS, self.rank) / DONORS**0.5
-        for donor, rows in grouped(donors.flatten(), self.num_classes):
-            found.index_add_(0, rows // DONORS, borrowed[rows] @ self.factors[donor])
-        for label, rows in grouped(classes, self.num_classes):
-            lent = found[rows] * self.sizes[label]
-            lent -= (lent @ self.axes[label].T) @ self.axes[label]
-            found[rows] = lent + self.means[label] + own[rows] @ self.factors[label]
+        numbers = torch.tensor([self.num_classes**2, self.num_classes, 1], device=classes.device)
+        lent, group_of = (torch.cat([classes[:, None], donors], 1) * numbers).sum(1).unique(return_inverse=True)
+        found = torch.empty(len(classes), self.feature_dim, device=self.means.device)
+        for group, rows in grouped(group_of, len(lent)):
+            label, pair = divmod(int(lent[group]), self.num_classes**2)
+            found[rows] = self._recall_group(label, divmod(pair, self.num_classes), noise[rows])
         return to_length(found)
+
+    def _recall_group(self, label: int, donors: tuple[int, int], noise: Tensor) -> Tensor:
+        """Return vectors of the class ``label``, not yet of the length that all have, with the same ``donors``."""
+        own, borrowed, left = noise.split([self.rank, DONORS * self.rank, self.feature_dim], dim=1)
+        lent = self.factors[list(donors)].flatten(0, 1) / DONORS**0.5
+        rest = left * self.variances[list(donors)].mean(0).sqrt() + borrowed @ lent
+        rest -= (rest @ self.axes[label].T) @ self.axes[label]
+        vectors: Tensor = self.means[label] + own @ self.factors[label] + self.sizes[label] * rest
+        return vectors
 
 
 def recall_vectors(memories: Sequence[GaussianMemory], counts: Sequence[int], key: seeding.Key) -> Examples:

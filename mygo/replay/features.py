@@ -24,6 +24,8 @@ class FeatureSchedule(ReplaySchedule):
     def request(self, block: int, rank: int = 0, size: int = 1) -> SampleRequest:
         """Return what ``rank`` of ``size`` workers needs for the steps of ``block``; `shifts` names the donors [N, 2].
 
+        Those are the same for all dreams of a class in a block.
+
         The draws are those of the whole global batch, of which the rank takes its share.
         """
         rng = seeding.stream(*self.key, "block", block)
@@ -31,14 +33,14 @@ class FeatureSchedule(ReplaySchedule):
         count, classes = shape[0] * shape[1], sum(self.head_sizes)
         rounds = -(-count // classes)
         drawn = torch.cat([torch.randperm(classes, generator=rng) for _ in range(rounds)])[:count]
-        donors = torch.randint(classes, (*shape, DONORS), generator=rng)
+        donors = torch.randint(classes, (classes, DONORS), generator=rng)
         noise = torch.randn(*shape, self.noise_dim, generator=rng)
         mine = share(self.batch_size, rank, size)
         drawn = drawn.view(shape)[:, mine].flatten()
         sizes = torch.tensor(self.head_sizes)
         tasks = torch.arange(len(sizes)).repeat_interleave(sizes)[drawn]
         labels = drawn - (sizes.cumsum(0) - sizes)[tasks]
-        return SampleRequest(tasks, labels, noise[:, mine].flatten(0, 1), donors[:, mine].flatten(0, 1))
+        return SampleRequest(tasks, labels, noise[:, mine].flatten(0, 1), donors[drawn])
 
 
 class FeatureDreamer:

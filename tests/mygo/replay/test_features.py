@@ -76,10 +76,15 @@ def test_of_each_class_there_are_as_many_dreams_as_far_as_they_go(batch_size: in
         assert (request.labels < torch.tensor(SIZES)[request.tasks]).all()
 
 
-def test_donors_are_drawn_among_all_classes() -> None:
-    donors = dataclasses.replace(NIGHT, batch_size=500).request(0).shifts
-    assert donors.shape == (2000, 2)
-    assert (donors.flatten().bincount() / 4000).tolist() == pytest.approx([0.2] * 5, abs=0.03)
+def test_a_class_borrows_from_the_same_donors_within_a_block_which_are_drawn_among_all_classes() -> None:
+    night = dataclasses.replace(NIGHT, steps=4000)
+    counts = torch.zeros(sum(SIZES))
+    for block in range(night.blocks):
+        request = night.request(block)
+        pairs = {tuple(row) for row in torch.cat([classes_of(request)[:, None], request.shifts], 1).tolist()}
+        assert len(pairs) == sum(SIZES)
+        counts += torch.tensor([donor for _, *donors in pairs for donor in donors]).bincount(minlength=sum(SIZES))
+    assert (counts / counts.sum()).tolist() == pytest.approx([0.2] * 5, abs=0.03)
 
 
 def test_dreams_come_from_their_own_memory_and_are_judged_by_their_own_teacher(
