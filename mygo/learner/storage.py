@@ -12,15 +12,24 @@ from mygo.files import MANIFEST, read_json, write_json
 PREVIOUS = "manifest.previous.json"
 """The state before, for when something of the newest is damaged."""
 
+HALF_WRITTEN = (".*.safetensors.*.tmp", ".manifest*.json.*.tmp")
+"""Files of a state while they are being written; one process at a time writes them."""
+
 
 def write_manifest(folder: Path, manifest: Mapping[str, Any], before: Mapping[str, Any] | None = None) -> None:
-    """Make ``manifest`` the folder's state, keep ``before`` as the one before it, and delete all other tensor files."""
+    """Make ``manifest`` the folder's state, keep ``before`` as the one before it, and delete all other tensor files.
+
+    With them goes what killed processes left half-written, which may be of classes that were forgotten since.
+    """
     if before is not None:
         write_json(folder / PREVIOUS, {**before, "checksum": checksum(before)})
     write_json(folder / MANIFEST, {**manifest, "checksum": checksum(manifest)})
     kept = set(_strings_in(manifest["files"])) | set(_strings_in(before["files"] if before is not None else {}))
     for path in folder.glob("*.safetensors"):
         if path.name not in kept:
+            path.unlink()
+    for pattern in HALF_WRITTEN:
+        for path in folder.glob(pattern):
             path.unlink()
 
 
