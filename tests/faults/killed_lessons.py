@@ -5,9 +5,10 @@ python tests/faults/killed_lessons.py FOLDER DATA…     teaches DATA to FOLDER/
 
 import json
 import os
+import random
 import signal
 import sys
-import time
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,52 +18,56 @@ import torch  # noqa: E402
 
 from mygo.config.presets import behind_encoder  # noqa: E402
 from mygo.config.settings import change  # noqa: E402
-from mygo.jobs.life import Life  # noqa: E402
+from mygo.events import Event  # noqa: E402
 from mygo.jobs.lesson import Lesson  # noqa: E402
+from mygo.jobs.life import Life  # noqa: E402
 
 KILLS = 20
-SETTINGS = {"wake.head_steps": 60, "sleep.steps": 60, "sleep.batch_size": 64, "memory.gaussian.rank": 4}
+SETTINGS = {"wake.head_steps": 100, "sleep.steps": 100, "sleep.batch_size": 64, "memory.gaussian.rank": 4}
+LATER = 0.005
+"""Seconds at most from a step to the kill, so that it comes while anything is done, files are written above all."""
 
 
-def teach(folder: Path, sources: Sequence[str]) -> None:
-    """Teach what is not taught yet, and save every step."""
-    for source in sources:
-        known = Life.open(folder) if Life.exists(folder) else None
-        if known is None or known.current is not None or known.lessons[-1].name != Path(source).stem:
-            Lesson(folder, source, config=change(behind_encoder(), SETTINGS), save_every=0.0).run()
+def teach(folder: Path, source: str, kill: int | None = None) -> None:
+    """Teach a lesson, of which every step is saved; it is killed soon after it told of some steps."""
+    told: list[Event] = []
+
+    def listen(event: Event) -> None:
+        told.append(event)
+        if kill is not None and len(told) == 1 + kill % 7:
+            delay = random.Random(f"{source} {kill}").uniform(0, LATER)
+            threading.Timer(delay, os.kill, (os.getpid(), signal.SIGKILL)).start()
+
+    config = change(behind_encoder(), SETTINGS)
+    Lesson(folder, source, config=config, save_every=0.0, log_every=1).run(on_event=listen)
 
 
-def begin(folder: Path, sources: Sequence[str]) -> int:
-    """Teach in a process of its own, which begins with all modules that it needs; return its id."""
+def teach_apart(folder: Path, source: str, kill: int | None = None) -> int:
+    """Teach in a process of its own, which begins with all modules that it needs; return its exit code."""
     child = os.fork()
     if child == 0:
         try:
-            teach(folder, sources)
+            teach(folder, source, kill)
         except BaseException as error:
             print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
             os._exit(1)
         os._exit(0)
-    return child
+    _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status)
 
 
 def main(folder: Path, sources: Sequence[str]) -> None:
     """Teach the same lessons undisturbed and killed, one after the other, and print what was seen, as JSON."""
     torch.set_num_threads(1)
-    teach(folder / "warm", sources[:1])  # so that no other process spends its time on importing
-    seconds, at, codes = [], [], []
+    teach(folder / "undisturbed", sources[0])  # here, so that no other process spends its time on importing
+    at, codes = [], []
     for source in sources:
-        began = time.perf_counter()
-        os.waitpid(begin(folder / "undisturbed", [source]), 0)
-        seconds.append(time.perf_counter() - began)
+        if source != sources[0]:
+            teach(folder / "undisturbed", source)
         for kill in range(KILLS // len(sources)):
-            child = begin(folder / "killed", [source])
-            time.sleep(seconds[-1] * (0.05 + 0.3 * kill / KILLS))
-            os.kill(child, signal.SIGKILL)
-            _, status = os.waitpid(child, 0)
-            codes.append(os.waitstatus_to_exitcode(status))
+            codes.append(teach_apart(folder / "killed", source, kill))
             at.append(place_of(folder / "killed"))
-        _, status = os.waitpid(begin(folder / "killed", [source]), 0)
-        codes.append(os.waitstatus_to_exitcode(status))
+        codes.append(teach_apart(folder / "killed", source))
     print(json.dumps({"codes": codes, "at": at}))
 
 

@@ -24,9 +24,8 @@ def test_lessons_that_are_killed_twenty_times_end_as_undisturbed(
     assert done.returncode == 0, done.stderr[-2000:]
     seen = json.loads(done.stdout)
     print(seen)
-    assert seen["codes"].count(-9) >= 15, "hardly any lesson was over before it was killed"
-    assert set(seen["codes"]) <= {-9, 0}, done.stderr[-2000:]
-    assert len(set(seen["at"])) >= 2
+    assert seen["codes"] == [*[-9] * 10, 0, *[-9] * 10, 0], done.stderr[-2000:]
+    assert {"encode", "teach"} <= set(seen["at"])
     undisturbed, killed = (Life.open(tmp_path / name) for name in ("undisturbed", "killed"))
     assert killed.class_names == undisturbed.class_names == ["ash", "birch", "cedar"]
     assert [lesson.images for lesson in killed.lessons] == [lesson.images for lesson in undisturbed.lessons]
