@@ -107,8 +107,8 @@ class FrozenEncoder(nn.Module):
         except Exception as error:  # whatever a network that expects other inputs raises
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
             raise InputError(
-                f"--encoder {self.name} cannot encode what its preprocessing makes, {self.preprocessing.settings()} "
-                f"({reason}): choose another size or encoder."
+                f"--encoder {self.name} cannot encode {PROBED} inputs at once as its preprocessing makes them "
+                f"({reason}): choose another size or encoder, or export it for batches of any size."
             ) from error
         return checked_dim(self.name, features, PROBED)
 

@@ -109,7 +109,13 @@ def _own(request: EncoderRequest, build: Callable[[], Any]) -> Encoder:
         raise InputError(
             f"--encoder {request.name} is one of your own: leave --encoder-weights out, and read them there."
         )
-    encoder = build()
+    try:
+        encoder = build()
+    except InputError:
+        raise
+    except Exception as error:  # whatever a person's function does
+        reason = f"{type(error).__name__}: {error}".rstrip(".:")
+        raise InputError(f"--encoder {request.name} cannot be made ({reason}): put it right.") from error
     if not isinstance(encoder, Encoder) or encoder.input_kind not in INPUT_KINDS:
         raise InputError(
             f"--encoder {request.name} must return an encoder, such as mygo.encoders.frozen.FrozenEncoder, not "

@@ -13,12 +13,13 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from mygo.encoders import registry
 from mygo.encoders import weights as pretrained
 from mygo.encoders.efficientnet_lite import EfficientNetLite
 from mygo.encoders.frozen import FrozenEncoder
 from mygo.encoders.preprocessing import ImagePreprocessing, VectorPreprocessing
 from mygo.encoders.protocol import Encoder
-from mygo.encoders.registry import ENCODERS, encoder_named, refuse_encoder_in, use_encoder
+from mygo.encoders.registry import encoder_named, refuse_encoder_in, use_encoder
 from mygo.encoders.weights import read_weights
 from mygo.errors import InputError
 
@@ -310,6 +311,19 @@ def test_minilm_answers_as_the_library_does_with_the_same_weights() -> None:
     assert library.feature_dim == 384
 
 
+def test_code_of_a_sentence_model_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("sentence_transformers")
+    monkeypatch.chdir(tmp_path)
+    Path("model").mkdir()
+    for folder in (Path("model"), tmp_path):
+        (folder / "harm.py").write_text("from pathlib import Path\nPath('harmed').touch()\nclass Harm: ...\n")
+    module = {"idx": 0, "name": "0", "path": "", "type": "harm.Harm"}
+    Path("model/modules.json").write_text(json.dumps([module]))
+    Path("model/config.json").write_text(json.dumps({"model_type": "bert"}))
+    assert "is not a model of sentence-transformers that can be opened" in refusal("sentence-transformers/./model")
+    assert not Path("harmed").exists()
+
+
 class Tiny(nn.Module):
     """Means of colours over the quarters of an image."""
 
@@ -456,12 +470,15 @@ def halves():
 
 def nothing():
     return None
+
+def broken():
+    raise KeyError("lost")
 """
 
 
 def test_an_encoder_of_one_s_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(ENCODERS, "kept", ENCODERS["minilm"])
+    monkeypatch.setattr(registry, "ENCODERS", dict(registry.ENCODERS))
     Path("own_encoder.py").write_text(OWN)
     encoder = encoder_named("own_encoder:halves")
     assert (encoder.name, encoder.input_kind, encoder.feature_dim) == ("own_encoder:halves", "vector", 2)
@@ -469,16 +486,16 @@ def test_an_encoder_of_one_s_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(ValueError, match="shape"):
         encoder.preprocess([1, 2])
     assert "must return an encoder" in refusal("own_encoder:nothing")
+    assert "cannot be made (KeyError: 'lost')" in refusal("own_encoder:broken")
     assert "leave --encoder-weights out" in refusal("own_encoder:halves", Path("weights"))
     use_encoder("mine", lambda: encoder)
     assert encoder_named("mine").name == "mine"
-    del ENCODERS["mine"], ENCODERS["own_encoder:halves"], ENCODERS["own_encoder:nothing"]
 
 
 def test_features_are_vectors() -> None:
     with pytest.raises(InputError, match=r"must return features \[N, D\]"):
         FrozenEncoder("x", nn.Unflatten(1, (2, 2)), VectorPreprocessing(size=4))
-    with pytest.raises(InputError, match="cannot encode what its preprocessing makes"):
+    with pytest.raises(InputError, match="cannot encode 2 inputs at once"):
         FrozenEncoder("x", nn.Linear(3, 2), VectorPreprocessing(size=4))
 
 
