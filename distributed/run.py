@@ -5,6 +5,7 @@ python distributed/run.py learn --life lives/birds --data photos/birds     see `
 """
 
 import argparse
+import os
 import signal
 import sys
 import time
@@ -23,10 +24,11 @@ from mygo.cli.flags import OptionalPath, OptionalText, parse_flags, peek_flag
 from mygo.config.learner import LifeConfig
 from mygo.config.presets import preset
 from mygo.config.settings import overlay
-from mygo.data.datasets import DATASETS, load_dataset
+from mygo.data.datasets import DATASETS
 from mygo.errors import InputError
 from mygo.files import read_json
-from mygo.jobs.experiment import Experiment, ExperimentConfig
+from mygo.jobs.experiment import Experiment, ExperimentConfig, is_own
+from mygo.jobs.perception import encoder_for, settings_for, survey_of
 from mygo.reporting.console import new_console, plain
 from mygo.reporting.terminal import exit_code_of
 
@@ -36,8 +38,9 @@ class Arguments(OnRay):
     """Learn a stream of tasks by wake and sleep, on the machine at hand or on the Ray cluster that is found."""
 
     dataset: str = "digits"
-    """The data set: digits, fashion-mnist, mnist, kmnist, cifar10 or cifar100. Its default settings are shown below:
-    give --dataset before --help to see another's."""
+    """The data set: digits, fashion-mnist, mnist, kmnist, cifar10 or cifar100, or examples of your own in any form that
+    --data of run.py learn takes. Its default settings are shown below: give --dataset before --help to see another's.
+    """
     num_tasks: int = 5
     """Number of tasks that the classes are dealt into."""
     class_order: OptionalText = None
@@ -52,6 +55,8 @@ class Arguments(OnRay):
     """JSON file with settings, such as the best.json of a sweep; flags beside it change them."""
     validation_share: float = 0.0
     """Share of each class's training images to evaluate on, instead of the test set: use it to choose settings."""
+    encoder_weights: OptionalPath = None
+    """File with the weights of the encoder, where it does not find them itself."""
     memory_cache: OptionalPath = None
     """Folder to keep trained memories in for other runs, visible to all nodes. Off by default: a memory dreams what its
     training images looked like, so such a folder is as private as the data was."""
@@ -76,7 +81,8 @@ def parse(argv: list[str]) -> Arguments:
     file = peek_flag(argv, "config")
     values = {} if file is None else read_json(Path(file))
     dataset = dataset_named(argv, values.get("dataset", "digits"))
-    config = overlay(ExperimentConfig(dataset=dataset, life=preset(dataset)), values | {"dataset": dataset})
+    life = default_life(argv, dataset)
+    config = overlay(ExperimentConfig(dataset=dataset, life=life), values | {"dataset": dataset})
     defaults = Arguments(
         dataset=config.dataset,
         num_tasks=config.num_tasks,
@@ -92,7 +98,26 @@ def parse(argv: list[str]) -> Arguments:
 def dataset_named(argv: list[str], default: str = "digits") -> str:
     """Return the data set that ``argv`` names; a name that is none's is left for the real parse to refuse."""
     name = peek_flag(argv, "dataset")
-    return name if name in DATASETS else default
+    return name if name is not None and (name in DATASETS or is_own(name)) else default
+
+
+def default_life(argv: list[str], dataset: str) -> LifeConfig:
+    """Return the settings of lives of ``dataset`` that ``argv`` may change.
+
+    Raises:
+        InputError: the data is one's own and cannot be used.
+    """
+    encoder = peek_flag(argv, "encoder") or "auto"
+    if dataset not in DATASETS:
+        found = survey_of(dataset)
+        return settings_for(encoder_for(encoder, found), found.kind)
+    return preset(dataset) if encoder in ("auto", "none") else settings_for(encoder, "image")
+
+
+def placed(dataset: str) -> str:
+    """Return ``dataset`` as workers find it too: a file or folder of one's own by its whole path."""
+    # Not Path.exists, which raises an error on a name that is too long.
+    return str(Path(dataset).resolve()) if dataset not in DATASETS and os.path.exists(dataset) else dataset  # noqa: PTH110
 
 
 def class_order(text: str | None) -> tuple[int, ...] | None:
@@ -121,7 +146,7 @@ def checked(arguments: Arguments) -> ExperimentConfig:
     if arguments.attach is not None and arguments.cluster is None:
         raise InputError("--attach needs --cluster with the cluster file of the job.")
     return ExperimentConfig(
-        dataset=arguments.dataset,
+        dataset=placed(arguments.dataset),
         num_tasks=arguments.num_tasks,
         class_order=class_order(arguments.class_order),
         strategies=tuple(name.strip() for name in arguments.strategies.split(",")),
@@ -135,10 +160,12 @@ def run(arguments: Arguments, config: ExperimentConfig, console: Console) -> Non
     """Make sure that data and folders can be used, run the experiment on Ray, and show what came of it."""
     from mygo.reporting.console import results_table
 
-    load_dataset(config.dataset, config.data_root)  # missing or damaged data is found before anything is started
-    out = (arguments.out or Path("runs") / time.strftime(f"{config.dataset}-%Y%m%d-%H%M%S")).resolve()
+    name = config.dataset if config.dataset in DATASETS else survey_of(config.dataset).name
+    out = (arguments.out or Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}").resolve()
     cache = arguments.memory_cache and arguments.memory_cache.resolve()
-    experiment = Experiment(config, out, memory_cache=cache, save_every=arguments.save_every)
+    weights = arguments.encoder_weights and arguments.encoder_weights.resolve()
+    experiment = Experiment(config, out, memory_cache=cache, save_every=arguments.save_every, encoder_weights=weights)
+    experiment.check_data()  # what is missing or damaged is found before anything is started
     experiment.check_out(resume=arguments.resume)
 
     console.print(plain(f"Starting Ray; results go to {out}"), style="dim")

@@ -25,6 +25,7 @@ from mygo.events import EventHandler, Notice, silent
 from mygo.files import check_writable, locked
 from mygo.jobs.experiment import LOCK_TIMEOUT_SECONDS
 from mygo.jobs.perception import (
+    check_length,
     encoder_for,
     encoder_of,
     input_shape_of,
@@ -210,7 +211,9 @@ class Lesson:
             return self.begin_life(found)
         life = Learner.open(self.folder, tell)
         if found is not None:
-            encoder_of(life, self.encoder_weights)
+            encoder = encoder_of(life, self.encoder_weights)
+            if isinstance(found, Survey):
+                check_length(found, input_shape_of(found, encoder), life)
         if life.strategy != STRATEGY:
             raise InputError(f"{self.folder} is a life of the baseline {life.strategy}, which cannot be taught.")
         if self.config is not None:
@@ -250,6 +253,8 @@ def learn(
     context = local_context(group, on_event)
     check_apart(life.folder, data)
     found = read_for(life, data, held_out, update=update)
+    if isinstance(found, Survey):
+        encoder_of(life)
     keep_freed_memory()
     with nullcontext() if life.folder is None else locked(life.folder, 0):
         life.check_newest()

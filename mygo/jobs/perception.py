@@ -129,7 +129,7 @@ def perceived(
     with encoded(
         found, encoder, context.group, folder, place=place, on_event=context.on_event, stop=context.stop
     ) as source:
-        check_length(found, source, life)
+        check_length(found, source.dataset.input_shape, life)
         yield source
 
 
@@ -161,14 +161,14 @@ def listed(unreadable: Sequence[str]) -> Iterator[str]:
         yield f"{len(unreadable) - LISTED} more could not be read."
 
 
-def check_length(found: Survey, source: Source, life: Learner) -> None:
-    """Check that the vectors of ``source`` are as long as those that ``life`` sees.
+def check_length(found: Survey, shape: InputShape, life: Learner) -> None:
+    """Check that the vectors of what was ``found``, of this ``shape`` (D,), are as long as those that ``life`` sees.
 
     Raises:
         InputError: they are not.
     """
-    if source.dataset.input_shape != life.input_shape:
-        (length,), (known,) = source.dataset.input_shape, life.input_shape
+    if shape != life.input_shape:
+        (length,), (known,) = shape, life.input_shape
         raise InputError(f"{found.source} has vectors of {length} values, but this life sees {known}: name others.")
 
 

@@ -109,6 +109,8 @@ class TensorBoardLogger:
         return self._runs[strategy]
 
     def _progress(self, event: Progress) -> None:
+        if not event.scalars:  # nothing is trained yet, and data that is refused shall leave no file behind
+            return
         place = event.place
         run = self._run(place.strategy)
         step = round(TASK * (place.task + event.step / event.steps))
