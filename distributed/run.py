@@ -32,6 +32,9 @@ from mygo.jobs.perception import encoder_for, settings_for, survey_of
 from mygo.reporting.console import new_console, plain
 from mygo.reporting.terminal import exit_code_of
 
+MOST_TASKS = 5
+"""Tasks of a stream by default, where there are as many classes."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Arguments(OnRay):
@@ -41,7 +44,7 @@ class Arguments(OnRay):
     """The data set: digits, fashion-mnist, mnist, kmnist, cifar10 or cifar100, or examples of your own in any form that
     --data of run.py learn takes. Its default settings are shown below: give --dataset before --help to see another's.
     """
-    num_tasks: int = 5
+    num_tasks: int = MOST_TASKS
     """Number of tasks that the classes are dealt into."""
     class_order: OptionalText = None
     """Order in which classes are dealt, such as 3,1,0,2,…; every class once. Label order by default."""
@@ -82,7 +85,9 @@ def parse(argv: list[str]) -> Arguments:
     values = {} if file is None else read_json(Path(file))
     dataset = dataset_named(argv, values.get("dataset", "digits"))
     life = default_life(argv, dataset)
-    config = overlay(ExperimentConfig(dataset=dataset, life=life), values | {"dataset": dataset})
+    tasks = MOST_TASKS if dataset in DATASETS else min(MOST_TASKS, len(survey_of(dataset).class_names))
+    default = ExperimentConfig(dataset=dataset, num_tasks=tasks, life=life)
+    config = overlay(default, values | {"dataset": dataset})
     defaults = Arguments(
         dataset=config.dataset,
         num_tasks=config.num_tasks,

@@ -9,6 +9,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import torch
+
 import mygo
 from mygo.baselines.registry import STRATEGIES
 from mygo.config.learner import LifeConfig
@@ -25,10 +27,11 @@ from mygo.evaluate import average_accuracy, backward_transfer, forgetting
 from mygo.events import EventHandler, Notice, silent
 from mygo.files import check_writable, locked, write_json
 from mygo.jobs.encoding import FEATURES, check_kind
-from mygo.jobs.perception import encoder_for, open_encoder, sees_pixels, stream_encoded, survey_of
+from mygo.jobs.perception import encoder_for, input_shape_of, open_encoder, sees_pixels, stream_encoded, survey_of
 from mygo.learner.learner import Learner
 from mygo.learner.state import check_networks
 from mygo.memory.cache import MemoryCache
+from mygo.networks.neocortex import NeocortexNet
 from mygo.phase import PhaseContext
 from mygo.replay.source import LocalReplay, ReplaySource
 from mygo.training.allocation import keep_freed_memory
@@ -199,11 +202,13 @@ class Experiment:
         Raises:
             InputError: it is not.
         """
-        found = self.survey()
+        found, encoder = self.survey(), open_encoder(self.config.encoder, self.encoder_weights)
         if found is None:
             self.load()
-        else:
-            check_kind(found, open_encoder(self.config.encoder, self.encoder_weights))
+            return
+        check_kind(found, encoder)
+        with torch.device("meta"):
+            NeocortexNet(input_shape_of(found, encoder), self.config.life.backbone)
 
     def load(self) -> LabelledDataset:
         """Return the data set over pixels.

@@ -190,6 +190,7 @@ class Lesson:
             InputError: it cannot be seen with these settings.
         """
         if isinstance(found, Source):
+            open_encoder("none", self.encoder_weights)
             config = replace(self.config or LifeConfig(), encoder="none")
             return Learner(STRATEGY, config, found.dataset.input_shape, self.folder)
         name = encoder_for(self.wanted_encoder, found)

@@ -1,6 +1,7 @@
 """A lesson on Ray, and the command for it."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from distributed.learn import parse
 from distributed.run import main
 from distributed.training.trainer import run_on_ray
 from mygo.config.learner import LifeConfig
+from mygo.events import Progress
 from mygo.jobs.lesson import Lesson
 from mygo.jobs.life import Life
 
@@ -43,6 +45,46 @@ def test_a_lesson_on_ray_is_the_lesson_without(ray_cluster: None, young: Path, t
     assert on_ray == alone
     ours, theirs = (Life.open(folder).neocortex.state_dict() for folder in (young, other))
     assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
+
+
+@pytest.mark.parametrize(("workers", "dreamers"), [(1, 2), (2, 1)])
+def test_lessons_of_vectors_on_ray_are_the_lessons_without(
+    ray_cluster: None,
+    tiny_on_vectors: LifeConfig,
+    write_vectors: Callable[..., str],
+    tmp_path: Path,
+    workers: int,
+    dreamers: int,
+) -> None:
+    """One worker has the same bits, and two the same losses but for rounding."""
+    sources = [write_vectors(tmp_path / f"{names[0]}.npz", names) for names in (("ash", "birch"), ("cedar",))]
+    alone, on_ray = [], []
+    for source in sources:
+        here, there = (
+            Lesson(tmp_path / name, source, config=tiny_on_vectors, log_every=1) for name in ("here", "there")
+        )
+        here.run(on_event=alone.append)
+        run_on_ray(there, place({"CPU": 2}, workers, dreamers), on_ray.append)
+    losses = [
+        {
+            (e.place.phase, e.place.task, e.step): dict(e.scalars)
+            for e in events
+            if isinstance(e, Progress) and e.scalars
+        }
+        for events in (alone, on_ray)
+    ]
+    assert {phase for phase, _, _ in losses[0]} == {"teach", "consolidate"}
+    assert losses[0].keys() == losses[1].keys()
+    for key, of_one in losses[0].items():
+        assert losses[1][key] == pytest.approx(of_one, abs=1e-4 if workers > 1 else 0), key
+    ours, theirs = (Life.open(tmp_path / name) for name in ("here", "there"))
+    for one, other in zip(ours.memories, theirs.memories, strict=True):
+        assert all(torch.equal(value, other.state_dict()[name]) for name, value in one.state_dict().items())
+    pairs = [(ours.neocortex, theirs.neocortex), *zip(ours.teachers, theirs.teachers, strict=True)]
+    for network, another in pairs:
+        for name, value in network.state_dict().items():
+            assert torch.allclose(value, another.state_dict()[name], rtol=0, atol=1e-3 if workers > 1 else 0), name
+    assert not (tmp_path / "there" / "features").exists()
 
 
 def test_settings_are_those_of_the_life_unless_they_are_given(young: Path, tiny_life: LifeConfig) -> None:

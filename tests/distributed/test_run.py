@@ -1,9 +1,12 @@
+import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import ray
+from PIL import Image
 from rich.console import Console
 
 from distributed.run import main, parse, show_report
@@ -89,6 +92,71 @@ def test_bad_values_get_one_sentence_and_2_and_nothing_is_written(
     assert complaint in message
     assert message.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def own_data(write_vectors: Callable[..., str], tmp_path: Path) -> Path:
+    """A folder with data of one's own."""
+    write_vectors(tmp_path / "four.npz", ("ash", "birch", "cedar", "date"))
+    write_vectors(tmp_path / "one.npz", ("ash",))
+    (tmp_path / "texts.csv").write_text("text,label\n" + "hello,x\nworld,y\n" * 10)
+    (tmp_path / "columns.csv").write_text("sentence,kind\nhello,x\n")
+    (tmp_path / "empty").mkdir()
+    for name in ("robin", "wren"):
+        (tmp_path / "birds" / name).mkdir(parents=True)
+        for number in range(3):
+            Image.new("RGB", (40, 40), (number, 9, 200)).save(tmp_path / "birds" / name / f"{number}.png")
+        (tmp_path / "birds" / name / "3.png").touch()
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("argv", "complaint"),
+    [
+        (["--dataset", "nowhere/four.npz"], "nowhere/four.npz is not known: choose from digits, fashion-mnist"),
+        (["--dataset", "no_module:data"], "no_module"),
+        (["--dataset", "four.npz", "--num-tasks", "5"], "--num-tasks must be from 1 to 4"),
+        (["--dataset", "one.npz", "--num-tasks", "2"], "--num-tasks must be from 1 to 1"),
+        (["--dataset", "birds", "--num-tasks", "3"], "--num-tasks must be from 1 to 2"),
+        (["--dataset", "four.npz", "--num-tasks", "2", "--class-order", "0,1,2,9"], "class 9, which the data set does"),
+        (["--dataset", "four.npz", "--num-tasks", "2", "--encoder", "minilm"], "minilm is not needed for vectors"),
+        (["--dataset", "four.npz", "--num-tasks", "2", "--backbone", "conv"], "choose linear or mlp behind an encoder"),
+        (["--dataset", "texts.csv", "--num-tasks", "2", "--encoder", "none"], "--encoder none cannot read texts"),
+        (["--dataset", "texts.csv", "--num-tasks", "2", "--encoder", "efficientnet-lite0"], "takes images"),
+        (["--dataset", "birds", "--num-tasks", "2", "--encoder", "nonsense"], "'nonsense' is not known"),
+        (["--dataset", "columns.csv"], "column"),
+        (["--dataset", "empty"], "has no class folders"),
+        (["--num-tasks", "2", "--encoder", "none", "--encoder-weights", "w"], "--encoder-weights needs an --encoder"),
+    ],
+)
+def test_mistakes_with_data_of_ones_own_get_one_sentence_and_2_and_nothing_is_written(
+    own_data: Path,
+    argv: list[str],
+    complaint: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(own_data)
+    before = sorted(own_data.rglob("*"))
+    assert main([*argv, "--out", "out"]) == 2
+    message = capsys.readouterr().err
+    assert complaint in message
+    assert message.count("\n") == 1
+    assert sorted(own_data.rglob("*")) == before
+
+
+def test_a_stream_of_ones_own_vectors_is_lived_through(own_data: Path) -> None:
+    few = ["--wake.head-steps", "20", "--wake.adapt-steps", "20", "--sleep.steps", "20", "--num-workers", "1"]
+    argv = ["--dataset", "four.npz", "--num-tasks", "2", "--strategies", "mygo,joint", "--out", "out", *few]
+    command = [sys.executable, str(REPOSITORY / "distributed" / "run.py"), *argv]
+    done = subprocess.run(command, cwd=own_data, capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stderr) == (0, "")
+    results = json.loads((own_data / "out" / "results.json").read_text())
+    assert results["class_names"] == ["ash", "birch", "cedar", "date"]
+    assert results["config"]["dataset"] == str(own_data / "four.npz")
+    assert results["config"]["life"]["backbone"] == "linear"
+    assert results["strategies"]["joint"]["average_accuracy"]["task_il"] > 0.5
+    assert not (own_data / "out" / "features").exists()
 
 
 def test_a_life_in_out_and_an_unwritable_out_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

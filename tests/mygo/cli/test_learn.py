@@ -125,7 +125,7 @@ def tree(folder: Path) -> dict[Path, bytes]:
             "new",
             "second",
             ("--encoder", "nonsense"),
-            "--encoder 'nonsense' is not known: choose from efficientnet-lite0",
+            "--encoder 'nonsense' is not known: choose from",
         ),
         ("new", "second", ("--encoder", "no_module:thing"), "no_module"),
         ("new", "second", ("--encoder", "colours", "--encoder-weights", "w"), "leave --encoder-weights out"),
