@@ -108,7 +108,7 @@ def test_a_lesson_whose_images_are_gone_is_finished_asleep(taught: Lesson, tmp_p
     folder = tmp_path / "young"
     lesson = dataclasses.replace(taught, folder=folder)
     run_until(lesson, "adapt")
-    with pytest.raises(InputError, match="'light' still needs its images"):
+    with pytest.raises(InputError, match="'light' still needs its data"):
         Lesson(folder).run()
     with pytest.raises(InputError, match="in the middle of the lesson 'light'"):
         Lesson(folder, source, update=True).run()
