@@ -56,7 +56,7 @@ class GanConfig:
 class GaussianConfig:
     """What is kept of each class behind an encoder."""
 
-    rank: int = 16
+    rank: int = 28
     """Main directions of variation; each takes a byte for every feature."""
 
     def __post_init__(self) -> None:

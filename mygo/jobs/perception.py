@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from mygo.config.learner import LifeConfig
+from mygo.config.learner import LifeConfig, Precision
 from mygo.config.presets import behind_encoder
 from mygo.config.ranges import LARGEST
 from mygo.data.examples import InputShape, LabelledDataset
@@ -19,16 +19,19 @@ from mygo.data.readers.pairs import DatasetReader
 from mygo.data.readers.reader import PLURAL, Kind
 from mygo.data.sources import Source
 from mygo.data.survey import Survey, largest_side, survey
+from mygo.encoders.frozen import FrozenEncoder
 from mygo.encoders.protocol import Encoder
-from mygo.encoders.registry import encoder_named
+from mygo.encoders.registry import encoder_named, refuse_encoder_in
 from mygo.errors import InputError
 from mygo.events import Notice, Place
 from mygo.jobs.encoding import FEATURES, check_kind, encode_inputs, encoded
 from mygo.learner.learner import Learner
 from mygo.phase import PhaseContext
+from mygo.training.precision import agreed, resolved
 
 EMBEDDED: dict[Kind, str] = {"image": "efficientnet-lite0", "text": "minilm", "vector": "none"}
 """The encoder that ``auto`` stands for, by what is encoded."""
+CPU = torch.device("cpu")
 LISTED = 10
 """Unreadable items that are listed."""
 
@@ -124,8 +127,8 @@ def perceived(
     task = life.tasks_learned if life.current is None else life.current
     place = Place(life.strategy, task, "encode")
     folder = None if life.folder is None else life.folder / FEATURES
-    if encoder is not None:
-        encoder.to(context.group.device)
+    life.encoder_precision = agreed(life.encoder_precision, context.group)
+    ready(encoder, life.encoder_precision, context.group.device)
     with encoded(
         found, encoder, context.group, folder, place=place, on_event=context.on_event, stop=context.stop
     ) as source:
@@ -143,8 +146,7 @@ def stream_encoded(
         InputError, StorageError, StoppedError: as `mygo.jobs.encoding.encoded`; or there is no such encoder.
     """
     encoder = open_encoder(name, weights)
-    if encoder is not None:
-        encoder.to(context.group.device)
+    ready(encoder, agreed("auto", context.group), context.group.device)
     place = Place("stream", 0, "encode")
     with encoded(
         found, encoder, context.group, folder, place=place, on_event=context.on_event, stop=context.stop
@@ -193,10 +195,21 @@ def encoder_of(life: Learner, weights: Path | None = None) -> Encoder | None:
         InputError: it cannot be read, or is another.
     """
     if life.encoder is None and life.config.encoder not in ("none", "auto"):
+        if life.folder is not None:
+            refuse_encoder_in(life.folder, life.config.encoder)
         encoder = open_encoder(life.config.encoder, weights)
         check_encoder(life, encoder)
         life.encoder = encoder
+        ready(encoder, resolved(life.encoder_precision, CPU), CPU)
     return life.encoder
+
+
+def ready(encoder: Encoder | None, precision: Precision, device: torch.device) -> None:
+    """Let ``encoder`` multiply in ``precision`` on ``device``; one of a person's own multiplies as it does."""
+    if encoder is not None:
+        encoder.to(device)
+    if isinstance(encoder, FrozenEncoder):
+        encoder.precision = precision
 
 
 @dataclass(frozen=True)

@@ -89,6 +89,7 @@ class Learner(LearnerState):
             "config": asdict(self.config),
             "precision": self.precision,
             "encoder_checksum": self.encoder_checksum,
+            "encoder_precision": self.encoder_precision,
             SHAPE: list(self.input_shape),
             "head_sizes": self.neocortex.head_sizes,
             "tasks_learned": self.tasks_learned,
@@ -160,7 +161,8 @@ class Learner(LearnerState):
         config, sizes, files = saved.config, saved.head_sizes, manifest["files"]
         names.refuse_code_in(folder, config.backbone, config.memory.gan.generator)
         life = cls(saved.strategy, config, saved.input_shape, folder, saved.stream)
-        life.precision, life.encoder_checksum = saved.precision, saved.encoder_checksum
+        life.precision = saved.precision
+        life.encoder_checksum, life.encoder_precision = saved.encoder_checksum, saved.encoder_precision
         life.neocortex = life._read_network(files["neocortex"], sizes)
         if files["fast_learner"]:
             life.fast_learner = life._read_network(files["fast_learner"], sizes)

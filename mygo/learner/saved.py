@@ -46,6 +46,7 @@ class SavedLife:
     current: int | None
     phases_done: list[str]
     encoder_checksum: str
+    encoder_precision: AnyPrecision
     checkpoint: Checkpoint | None
     """Without its tensors."""
     bytes_kept: tuple[int, ...] = ()
@@ -97,8 +98,10 @@ class SavedLife:
         except InputError as error:
             raise ValueError(str(error)) from error
         precision = manifest.get("precision", config.precision)
-        if precision not in get_args(AnyPrecision):
-            raise ValueError(f"it is computed in {precision!r}")
+        encoder_precision = manifest.get("encoder_precision", "auto")
+        for each in (precision, encoder_precision):
+            if each not in get_args(AnyPrecision):
+                raise ValueError(f"it is computed in {each!r}")
         sizes = [int(size) for size in manifest["head_sizes"]]
         lessons = [TaskRecord.read(entry) for entry in manifest["lessons"]]
         if [len(lesson.classes) for lesson in lessons] != sizes:
@@ -119,6 +122,7 @@ class SavedLife:
             cycles=int(manifest["cycles"]),
             current=None if current is None else range(len(sizes))[int(current)],
             encoder_checksum=str(manifest.get("encoder_checksum", "")),
+            encoder_precision=encoder_precision,
             phases_done=[str(phase) for phase in manifest["phases_done"]],
             checkpoint=None
             if point is None

@@ -63,6 +63,8 @@ class LearnerState:
         """What it sees through, once that was read; a life keeps its name and checksum, not its weights."""
         self.encoder_checksum = ""
         """Of the encoder that it was begun with."""
+        self.encoder_precision: AnyPrecision = "auto"
+        """In which the encoder multiplies: once it has begun, the one that its first workers agreed on."""
         with seeding.seeded(config.seed, "neocortex"):
             self.neocortex = NeocortexNet(input_shape, config.backbone)
         self.fast_learner: NeocortexNet | None = None

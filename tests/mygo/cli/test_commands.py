@@ -126,7 +126,7 @@ def test_commands_and_flags_that_do_not_exist_or_parse_end_with_2(
         (["show", "--life", "old"], "is not a life of schema 3: open it with the version of MyGO that wrote it"),
         (["report", "--life", "empty"], "empty holds no life"),
         (["report", "--life", MANY], "File name too long"),
-        (["predict", "--life", "OUT"], "name image files, or a folder of them"),
+        (["predict", "--life", "OUT"], "name files, or a folder of images"),
         (["predict", "--life", "OUT", "empty"], "There are no images in empty: name files, or a folder of images"),
         (["predict", "--life", "OUT", "text"], "first of 1 being text: not a picture of a format that is known: conv"),
         (["predict", "--life", "OUT", "nowhere.png", "text"], "first of 2 being nowhere.png: FileNotFoundError"),
