@@ -45,7 +45,7 @@ def consolidate(life: Learner, task: Task, context: PhaseContext) -> None:
         return losses | feature_losses(features, dreams, config, context.group)
 
     if life.on_features:
-        consolidate_features(life, losses_of, inputs_at, context)
+        consolidate_features(life, schedule.steps, losses_of, inputs_at, context)
         return
     student = Student(life.neocortex)
     train(student, losses_of, inputs_at, steps=config.steps, lr=config.lr, context=context)
@@ -54,6 +54,7 @@ def consolidate(life: Learner, task: Task, context: PhaseContext) -> None:
 
 def consolidate_features(
     life: Learner,
+    steps: int,
     losses_of: Callable[..., Losses],
     inputs_at: Callable[[int], tuple[Tensor, ...]],
     context: PhaseContext,
@@ -78,7 +79,7 @@ def consolidate_features(
         return losses_of(network, dreams - centre, *others)
 
     losses = centred_losses if is_linear else losses_of
-    train(student, losses, inputs_at, steps=config.steps, lr=config.lr, context=context)
+    train(student, losses, inputs_at, steps=steps, lr=config.lr, context=context)
     if is_linear:
         with torch.no_grad():
             student.heads.bias.sub_(student.heads.weight @ centre)

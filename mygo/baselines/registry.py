@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from mygo import sleep, wake
+from mygo.baselines import closed_forms
 from mygo.baselines import methods as baselines
 from mygo.data.examples import Examples
 from mygo.data.tasks import Task
@@ -40,6 +41,8 @@ class Strategy(Phases):
     look: Look = field(default_factory=Look)
     on_features: Phases | None = None
     """The phases behind an encoder, where they are others."""
+    backbone: str | None = None
+    """The backbone that it needs; by default the one of the settings."""
 
     def phases_for(self, life: Learner) -> Phases:
         """Return the phases for what ``life`` sees."""
@@ -87,6 +90,25 @@ STRATEGIES: dict[str, Strategy] = {
         sleep={},
         description="keeps as many bytes of real images as MyGO keeps of generators, and trains on them too",
         look=Look("#e69f00", "P", "--"),
+    ),
+    "ncm": Strategy(
+        wake={"ncm": closed_forms.nearest_class_mean},
+        sleep={},
+        description="the nearest class mean of an encoder's features, in closed form",
+        look=Look("#999999", "<", ":"),
+    ),
+    "slda": Strategy(
+        wake={"slda": closed_forms.streaming_lda},
+        sleep={},
+        description="streaming linear discriminant analysis of an encoder's features, in closed form",
+        look=Look("#f0e442", ">", "-."),
+    ),
+    "ranpac": Strategy(
+        wake={"ranpac": closed_forms.ranpac},
+        sleep={},
+        description="ridge regression on random features of an encoder's features, in closed form",
+        look=Look("#000000", "*", "-."),
+        backbone="random-features",
     ),
 }
 """Colours that the colour-blind can tell apart (Okabe & Ito 2008)."""

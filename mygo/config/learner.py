@@ -95,6 +95,8 @@ class SleepConfig:
 
     steps: int = 1200
     """Steps of each sleep."""
+    steps_per_class: int | None = None
+    """Behind an encoder, no more steps than these for each class that is known: few classes are soon learned."""
     batch_size: int = 128
     """Dreams per step, over all workers."""
     steps_per_block: int = 8
@@ -120,6 +122,7 @@ class SleepConfig:
     def __post_init__(self) -> None:
         sizes = {"steps": MOST_STEPS, "batch_size": MOST_AT_ONCE, "steps_per_block": MOST_AT_ONCE}
         check_ranges(self, "sleep", **{name: (1, most) for name, most in sizes.items()}, max_shift=(0, LARGEST))
+        check_ranges(self, "sleep", steps_per_class=(1, MOST_STEPS))
         weights = dict.fromkeys(("own_head_weight", "all_heads_weight", "feature_weight"), (0.0, LARGEST_WEIGHT))
         check_ranges(self, "sleep", **weights, lr=(SMALLEST_RATE, LARGEST_RATE))
         check_ranges(self, "sleep", current_share=(0.0, 1.0), temperature=(1e-3, 1e3), discriminant_weight=(0.0, 1.0))

@@ -10,7 +10,13 @@ def behind_encoder() -> LifeConfig:
         precision="float32",  # a layer so small is no faster in another
         wake=WakeConfig(head_steps=300, adapt_steps=600),
         sleep=SleepConfig(
-            steps=1500, batch_size=512, max_shift=0, own_head_weight=0.0, discriminant_weight=0.3, lr=2e-3
+            steps=1500,
+            steps_per_class=40,
+            batch_size=512,
+            max_shift=0,
+            own_head_weight=0.0,
+            discriminant_weight=0.3,
+            lr=2e-3,
         ),
     )
 

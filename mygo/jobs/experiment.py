@@ -191,6 +191,10 @@ class Experiment:
         """The settings that are lived with."""
         return replace(self.config.life, encoder=self.config.encoder)
 
+    def settings_of(self, strategy: str) -> LifeConfig:
+        """Return the settings of the life of ``strategy``, which may need a backbone of its own."""
+        return replace(self.learner, backbone=STRATEGIES[strategy].backbone or self.learner.backbone)
+
     @property
     def how_to_go_on(self) -> str:
         """What a person does to go on when it was interrupted."""
@@ -268,9 +272,9 @@ class Experiment:
         """
         folder = None if self.out is None else self.out / "life" / strategy
         if folder is None or not Learner.exists(folder):
-            return Learner(strategy, self.learner, input_shape, folder, self.stream)
+            return Learner(strategy, self.settings_of(strategy), input_shape, folder, self.stream)
         life = Learner.open(folder, tell)
-        wanted = self.learner
+        wanted = self.settings_of(strategy)
         if life.config.identity != wanted.identity or life.stream != self.stream:
             raise InputError(
                 f"{folder} was begun with other settings: go on with the same flags, or choose another --out."
@@ -328,6 +332,7 @@ def costs(life: Learner) -> dict[str, Any]:
         },
         "computed": record.computed,
         "memory_bytes": life.memory_bytes,
+        "statistics_bytes": sum(tensor.nbytes for tensor in life.statistics.values()),
         "replaced_data_bytes": record.replaced_data_bytes,
         "label_fidelity": record.label_fidelity,
         "diversity": record.diversity,

@@ -107,6 +107,7 @@ class Learner(LearnerState):
                 "teachers": [
                     write(f"teacher-{task}", stored_tensors(teacher)) for task, teacher in enumerate(self.teachers)
                 ],
+                "statistics": write("statistics", self.statistics) if self.statistics else None,
                 "exemplars": [
                     write(f"exemplars-{task}", {"images": kept.inputs, "labels": kept.labels})
                     for task, kept in enumerate(self.exemplars)
@@ -172,6 +173,8 @@ class Learner(LearnerState):
         for name, size in zip(files.get("teachers", ()), sizes, strict=False):
             head = functools.partial(nn.Linear, life.neocortex.feature_dim, size)
             life.teachers.append(fill(head, read_tensors(folder, name), torch.half).eval().requires_grad_(False))
+        if files.get("statistics"):
+            life.statistics = read_tensors(folder, files["statistics"])
         for name in files["exemplars"]:
             kept = read_tensors(folder, name)
             life.exemplars.append(Examples(kept["images"], kept["labels"]))

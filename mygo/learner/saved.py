@@ -72,7 +72,7 @@ class SavedLife:
 
         def read(manifest: Mapping[str, Any]) -> SavedLife:
             files, tensors = manifest["files"], functools.partial(read_tensors, folder)
-            for role in ("neocortex", "fast_learner", "checkpoint"):
+            for role in ("neocortex", "fast_learner", "statistics", "checkpoint"):
                 if files.get(role):
                     tensors(files[role])
             teachers = files.get("teachers", ())

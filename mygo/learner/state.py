@@ -5,7 +5,7 @@ from dataclasses import asdict, fields
 from datetime import datetime, timezone
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from mygo import seeding
 from mygo.config.learner import AnyPrecision, LifeConfig
@@ -73,6 +73,8 @@ class LearnerState:
         """Behind an encoder, the head that each lesson left, trained on its real features, which sleep asks."""
         self.exemplars: list[Examples] = []
         """Real data that only the baselines joint and replay keep."""
+        self.statistics: dict[str, Tensor] = {}
+        """Sums over features that only baselines in closed form keep, once for all classes."""
         self.record = Record()
         self.lessons: list[TaskRecord] = []
         """What each head was taught, in the order of heads."""

@@ -31,16 +31,18 @@ def schedule_of(learner: LearnerState) -> ReplaySchedule:
     config = learner.config.sleep
     order = learner.lessons_in_order()
     sizes = tuple(learner.neocortex.head_sizes[number] for number in order)
-    length = {"steps": config.steps, "batch_size": config.batch_size}
     if learner.on_features:
-        rows = ROWS_OF_A_CLASS * sum(sizes)
+        rows, steps = ROWS_OF_A_CLASS * sum(sizes), config.steps
+        if config.steps_per_class is not None:
+            steps = min(steps, config.steps_per_class * sum(sizes))
         return FeatureSchedule(
             key=(learner.config.seed, "sleep"),
             current=order.index(learner.current),
             head_sizes=sizes,
             noise_dim=noise_dim_of(learner.gaussians[0]),
+            steps=steps,
+            batch_size=config.batch_size,
             steps_per_block=max(config.steps_per_block, -(-rows // config.batch_size)),
-            **length,
         )
     rows = ROWS_OF_A_MEMORY * len(learner.memories)
     return ReplaySchedule(
@@ -51,7 +53,8 @@ def schedule_of(learner: LearnerState) -> ReplaySchedule:
         steps_per_block=max(config.steps_per_block, -(-rows // config.batch_size)),
         max_shift=config.max_shift,
         current_share=config.current_share,
-        **length,
+        steps=config.steps,
+        batch_size=config.batch_size,
     )
 
 

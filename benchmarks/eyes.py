@@ -1,0 +1,172 @@
+"""Accuracy behind encoders: MyGO beside joint training and the closed forms, on the same features.
+
+python benchmarks/eyes.py --clothing DIR --cifar100 DIR --clinc150 FILE
+
+The data: alexeygrigorev/clothing-dataset-small (photos, CC0) and cyizhuo/CIFAR-100-dataset (PNG), exported as folders with
+train and test of one folder per class; clinc/oos-eval's data/data_full.json (CC BY 3.0). What is left out is not measured.
+Features are encoded once and kept in --out, and so is each finished cell: a benchmark that was interrupted goes on.
+"""
+
+import csv
+import json
+import statistics
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import numpy as np
+import torch
+import tyro
+
+from mygo.config.presets import behind_encoder
+from mygo.data.survey import survey
+from mygo.events import Place
+from mygo.jobs.encoding import encoded
+from mygo.jobs.experiment import Experiment, ExperimentConfig
+from mygo.jobs.perception import open_encoder, ready
+from mygo.training.precision import resolved
+from mygo.training.process_group import SingleProcess
+
+RESULTS = Path(__file__).resolve().parent / "results" / "eyes.md"
+STRATEGIES = ("mygo", "joint", "replay", "finetune", "ncm", "slda", "ranpac")
+ORDERS = 3
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A data set, dealt into tasks, and the encoder that it is seen through."""
+
+    title: str
+    data: str
+    """Which of the flags names it."""
+    encoder: str
+    num_tasks: int
+
+
+STREAMS = (
+    Stream("clothing photos 224 px, 5 tasks of 2", "clothing", "efficientnet-lite0", 5),
+    Stream("CIFAR-100 at 96 px, 10 tasks of 10", "cifar100", "efficientnet-lite0@96", 10),
+    Stream("CIFAR-100 at 96 px, 20 tasks of 5", "cifar100", "efficientnet-lite0@96", 20),
+    Stream("CLINC150, 15 tasks of 10", "clinc150", "minilm", 15),
+)
+
+
+@dataclass(frozen=True)
+class Flags:
+    """Which data there is, and where results are kept."""
+
+    clothing: Path | None = None
+    cifar100: Path | None = None
+    clinc150: Path | None = None
+    out: Path = Path("runs/eyes")
+    threads: int = 2
+    strategies: str = ",".join(STRATEGIES)
+    """Comma list of the rows."""
+    orders: int = ORDERS
+    """Class orders; the first is by name."""
+
+
+def features_of(stream: Stream, source: Path, out: Path) -> Path:
+    """Return the file with the features of a data set, which are encoded if they were not."""
+    file = out / f"{stream.data}.npz"
+    if file.exists():
+        return file
+    if source.suffix == ".json":
+        source = table_of(source, out)
+    encoder = open_encoder(stream.encoder, None)
+    ready(encoder, resolved("auto", CPU), CPU)
+    place = Place("benchmark", 0, "encode")
+    with encoded(survey(str(source), least=2), encoder, SingleProcess(), out / "features", place=place) as found:
+        data = found.dataset
+        parts = {"": data.train, "test_": data.test}
+        arrays = {f"{part}features": each.inputs.numpy() for part, each in parts.items()}
+        labels = {f"{part}labels": each.labels.numpy() for part, each in parts.items()}
+        np.savez(file, **arrays, **labels, class_names=np.array(data.class_names))
+    return file
+
+
+def table_of(source: Path, out: Path) -> Path:
+    """Write CLINC150's JSON as a table of texts, labels and splits, and return it."""
+    table = out / "clinc150.csv"
+    with table.open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["text", "label", "split"])
+        for split, found in json.loads(source.read_text()).items():
+            if split in ("train", "test"):
+                rows.writerows([*pair, split] for pair in found)
+    return table
+
+
+def cell(stream: Stream, strategy: str, order: int, features: Path, out: Path) -> dict[str, Any]:
+    """Return the results of one strategy on one order of classes, lived now or kept from before."""
+    kept = out / f"{stream.data}-{stream.num_tasks}-{strategy}-{order}.json"
+    if kept.exists():
+        found: dict[str, Any] = json.loads(kept.read_text())
+        return found
+    names = np.load(features)["class_names"]
+    rng = torch.Generator().manual_seed(order)
+    shuffled = tuple(torch.randperm(len(names), generator=rng).tolist())
+    config = ExperimentConfig(
+        dataset=str(features),
+        num_tasks=stream.num_tasks,
+        class_order=shuffled if order else None,
+        strategies=(strategy,),
+        life=replace(behind_encoder(), seed=order),
+    )
+    results = Experiment(config).run()["strategies"][strategy]
+    matrix = results["accuracy_matrix"]
+    found = {
+        "class_il": results["average_accuracy"]["class_il"],
+        "task_il": results["average_accuracy"]["task_il"],
+        "forgetting": results["forgetting"]["class_il"],
+        "bytes_a_class": results["memory_bytes"] / len(names),
+        "bytes_once": results["statistics_bytes"],
+        "seconds": results["seconds"]["total"],
+        "tasks": len(matrix["class_il"]),
+    }
+    kept.write_text(json.dumps(found))
+    print(stream.title, strategy, order, found, flush=True)
+    return found
+
+
+def row(strategy: str, cells: list[dict[str, Any]]) -> str:
+    """Return one row of the table."""
+
+    def spread(name: str) -> str:
+        values = [each[name] for each in cells]
+        return f"{statistics.mean(values):.3f} ± {statistics.stdev(values) if len(values) > 1 else 0:.3f}"
+
+    seconds = statistics.median(each["seconds"] for each in cells)
+    kept = f"{cells[0]['bytes_a_class']:,.0f} | {cells[0]['bytes_once']:,.0f}"
+    measured = " | ".join(map(spread, ("class_il", "task_il", "forgetting")))
+    return f"| {strategy} | {measured} | {kept} | {seconds:.0f} s |"
+
+
+def main() -> None:
+    """Measure what is not measured yet, and write the tables."""
+    flags = tyro.cli(Flags)
+    torch.set_num_threads(flags.threads)
+    flags.out.mkdir(parents=True, exist_ok=True)
+    text = ["# Behind encoders", "", (__doc__ or "").split("\n\n")[1], ""]
+    for stream in STREAMS:
+        source: Path | None = getattr(flags, stream.data)
+        if source is None:
+            continue
+        features = features_of(stream, source, flags.out)
+        text += [f"## {stream.title}, {stream.encoder}", ""]
+        text += ["| strategy | class-IL | task-IL | forgetting | bytes a class | bytes once | time |", "|---" * 7 + "|"]
+        for strategy in flags.strategies.split(","):
+            cells = [cell(stream, strategy, order, features, flags.out) for order in range(flags.orders)]
+            text.append(row(strategy, cells))
+        text.append("")
+        text.append(f"Mean ± standard deviation over {flags.orders} orders of classes, each with its own seed.")
+        text.append("")
+    RESULTS.write_text("\n".join(text))
+
+
+if __name__ == "__main__":
+    main()
