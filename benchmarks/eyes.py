@@ -2,9 +2,10 @@
 
 python benchmarks/eyes.py --clothing DIR --cifar100 DIR --clinc150 FILE
 
-The data: alexeygrigorev/clothing-dataset-small (photos, CC0) and cyizhuo/CIFAR-100-dataset (PNG), exported as folders with
-train and test of one folder per class; clinc/oos-eval's data/data_full.json (CC BY 3.0). What is left out is not measured.
-Features are encoded once and kept in --out, and so is each finished cell: a benchmark that was interrupted goes on.
+The data: alexeygrigorev/clothing-dataset-small (photos, CC0) and cyizhuo/CIFAR-100-dataset (PNG), exported as folders
+with train and test of one folder per class; clinc/oos-eval's data/data_full.json (CC BY 3.0). What is left out is not
+measured now. Features are encoded once and kept in --out, and so is each finished cell: what was interrupted goes on, and
+several commands with the same --out, for different data, can run side by side.
 """
 
 import csv
@@ -143,7 +144,7 @@ def row(strategy: str, cells: list[dict[str, Any]]) -> str:
     seconds = statistics.median(each["seconds"] for each in cells)
     kept = f"{cells[0]['bytes_a_class']:,.0f} | {cells[0]['bytes_once']:,.0f}"
     measured = " | ".join(map(spread, ("class_il", "task_il", "forgetting")))
-    return f"| {strategy} | {measured} | {kept} | {seconds:.0f} s |"
+    return f"| {strategy} | {measured} | {kept} | {seconds:.0f} s | {len(cells)} |"
 
 
 def main() -> None:
@@ -151,21 +152,33 @@ def main() -> None:
     flags = tyro.cli(Flags)
     torch.set_num_threads(flags.threads)
     flags.out.mkdir(parents=True, exist_ok=True)
-    text = ["# Behind encoders", "", (__doc__ or "").split("\n\n")[1], ""]
+    strategies = flags.strategies.split(",")
     for stream in STREAMS:
         source: Path | None = getattr(flags, stream.data)
-        if source is None:
-            continue
-        features = features_of(stream, source, flags.out)
-        text += [f"## {stream.title}, {stream.encoder}", ""]
-        text += ["| strategy | class-IL | task-IL | forgetting | bytes a class | bytes once | time |", "|---" * 7 + "|"]
-        for strategy in flags.strategies.split(","):
-            cells = [cell(stream, strategy, order, features, flags.out) for order in range(flags.orders)]
-            text.append(row(strategy, cells))
-        text.append("")
-        text.append(f"Mean ± standard deviation over {flags.orders} orders of classes, each with its own seed.")
-        text.append("")
-    RESULTS.write_text("\n".join(text))
+        if source is not None:
+            features = features_of(stream, source, flags.out)
+            for order in range(flags.orders):
+                for strategy in strategies:
+                    cell(stream, strategy, order, features, flags.out)
+    RESULTS.write_text("\n".join(lines_of(flags.out)))
+
+
+def lines_of(out: Path) -> list[str]:
+    """Return the tables of all cells that are kept in ``out``."""
+    lines = ["# Behind encoders", "", (__doc__ or "").split("\n\n")[1], ""]
+    for stream in STREAMS:
+        lines += [f"## {stream.title}, {stream.encoder}", ""]
+        lines += ["| strategy | class-IL | task-IL | forgetting | bytes a class | bytes once | time | orders |"]
+        lines += ["|---" * 8 + "|"]
+        for strategy in STRATEGIES:
+            files = sorted(out.glob(f"{stream.data}-{stream.num_tasks}-{strategy}-*.json"))
+            if files:
+                lines.append(row(strategy, [json.loads(file.read_text()) for file in files]))
+        lines += [""]
+    lines += [
+        "Mean ± standard deviation over orders of classes, each with its own seed; time is the median of a life's."
+    ]
+    return [*lines, ""]
 
 
 if __name__ == "__main__":
