@@ -9,6 +9,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+ENCODE = "encode"
+"""The phase in which a lesson's examples are encoded; its steps are examples."""
+
+
 @dataclass(frozen=True)
 class Place:
     """Where in which life something happens."""

@@ -23,7 +23,7 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from mygo.events import Dreamt, Evaluated, Event, Notice, Pace, PhaseEnded, Place, Progress
+from mygo.events import ENCODE, Dreamt, Evaluated, Event, Notice, Pace, PhaseEnded, Place, Progress
 from mygo.reporting.terminal import printable, printable_lines
 
 
@@ -88,7 +88,8 @@ class ConsoleLogger:
             bar = self._bars.add_task(str(event.place), total=event.steps, rate="", losses="")
             self._bar = (event.place, bar)
         _, per_second = self._pace.follow(event)
-        rate = f"{per_second:.0f} steps/s" if per_second else ""
+        unit = "examples" if event.place.phase == ENCODE else "steps"
+        rate = f"{per_second:.0f} {unit}/s" if per_second else ""
         losses = "  ".join(f"{name} {value:.3f}" for name, value in event.scalars.items())
         self._bars.update(self._bar[1], completed=event.step + 1, rate=rate, losses=losses)
 
