@@ -135,7 +135,7 @@ class LearnerState:
         return Examples(torch.cat([data.inputs, dreams.inputs]), torch.cat([data.labels, dreams.labels]))
 
     def recall(self, task: int, counts: Sequence[int], key: seeding.Key, *, alone: bool = False) -> Examples:
-        """Return dreams of ``task``, ``counts`` of each class in turn, by ``key``; others lend unless it is ``alone``."""
+        """Return dreams of ``task``, ``counts`` of each class in turn, by ``key``; others lend unless ``alone``."""
         if not self.on_features:
             return recall(self.generators[task], counts, key)
         others = [each for each in self.lessons_in_order() if each != task and each < len(self.memories) and not alone]
