@@ -70,8 +70,8 @@ def nothing_starts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             patch.setattr(module, "run_job_on_ray", reach)
         patch.setattr(distributed.run, "run_on_cluster", reach)
         patch.setattr(distributed.cluster.session, "ray_session", reach)
-        for module in (distributed.run, tune.sweep):
-            patch.setattr(module, "load_dataset", lambda *_: None)  # or some would be downloaded
+        patch.setattr(tune.sweep, "load_dataset", lambda *_: None)  # or some would be downloaded
+        patch.setattr("mygo.jobs.experiment.Experiment.check_data", lambda _: None)  # as above
         patch.setattr("mygo.jobs.lesson.Lesson.check", reach)
         for command in COMMANDS_OF_MYGO.values():
             patch.setattr(command, "run", reach)
@@ -144,7 +144,7 @@ def test_zero_is_refused_where_something_has_to_be_done(flags: dict[str, dict[st
 def test_what_is_called_none_or_auto_or_a_number_is_called_so(flags: dict[str, dict[str, str]]) -> None:
     for word in ("None", "auto", "3", "true"):
         assert mygo.__main__.parse(["predict", "--life", word, "--task", word, word]) == Predict(
-            images=(Path(word),), life=Path(word), task=word
+            inputs=(word,), life=Path(word), task=word
         )
         dream = mygo.__main__.parse(["dream", "--life", "life", "--class", word, "a.png"])
         assert dream.class_name == word

@@ -70,8 +70,9 @@ def settings_of(argv: list[str]) -> LifeConfig:
     """Return the settings that ``argv`` changes: those of the life that it names or, of a new one, the defaults.
 
     Raises:
-        InputError: the life or the data cannot be read.
+        InputError: the life cannot be read.
     """
+    from mygo.errors import InputError
     from mygo.jobs.perception import encoder_for, settings_for
     from mygo.learner.learner import Learner
     from mygo.learner.saved import SavedLife
@@ -83,8 +84,11 @@ def settings_of(argv: list[str]) -> LifeConfig:
         return LifeConfig()
     from mygo.data.survey import survey
 
-    found = survey(data)
-    return settings_for(encoder_for(peek_flag(argv, "encoder") or "auto", found), found.kind)
+    try:
+        found = survey(data)
+        return settings_for(encoder_for(peek_flag(argv, "encoder") or "auto", found), found.kind)
+    except InputError:  # it will come up again, once nothing is wrong with the flags
+        return LifeConfig()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -84,7 +84,7 @@ class LifeFacts:
     strategy: str
     stream: str
     image_shape: tuple[int, ...]
-    """(C, H, W)."""
+    """(C, H, W), or (D,) of vectors."""
     backbone: str
     tasks: tuple[TaskFacts, ...]
     unfinished: Unfinished | None
@@ -94,15 +94,20 @@ class LifeFacts:
     """Bytes of the raw training images, which are gone."""
 
     @property
+    def sight(self) -> str:
+        """What it sees."""
+        if len(self.image_shape) == 1:
+            return f"vectors of {self.image_shape[0]:,} values"
+        channels, height, width = self.image_shape
+        return f"images of {width} × {height} pixels in {'grey' if channels == 1 else 'colour'}"
+
+    @property
     def sentences(self) -> list[str]:
         """What is not about a single task."""
-        channels, height, width = self.image_shape
-        sees = "grey" if channels == 1 else "colour"
         sentences = [
-            f"{self.folder}: a life of {self.strategy} with the backbone {self.backbone}, which sees images of "
-            f"{width} × {height} pixels in {sees}.",
+            f"{self.folder}: a life of {self.strategy} with the backbone {self.backbone}, which sees {self.sight}.",
             f"It keeps {self.memory_bytes:,} bytes to remember with, in place of {self.replaced_data_bytes:,} bytes of "
-            "training images.",
+            f"training {'images' if len(self.image_shape) == 3 else 'vectors'}.",
         ]
         if self.unfinished is not None:
             sentences.append(f"It is {self.unfinished}.")

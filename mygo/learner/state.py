@@ -137,15 +137,10 @@ class LearnerState:
         return Examples(torch.cat([data.inputs, dreams.inputs]), torch.cat([data.labels, dreams.labels]))
 
     def recall(self, task: int, counts: Sequence[int], key: seeding.Key, *, alone: bool = False) -> Examples:
-        """Return dreams of ``task``, ``counts`` of each class, class after class; the same for the same key.
-
-        Behind an encoder other memories lend how vectors vary, unless it dreams ``alone``: what a lesson's teacher
-        learns must not depend on which others there are by then.
-        """
+        """Return dreams of ``task``, ``counts`` of each class in turn, by ``key``; others lend unless ``alone``."""
         if not self.on_features:
             return recall(self.generators[task], counts, key)
-        remembered = [number for number in self.lessons_in_order() if number < len(self.memories)]
-        others = [] if alone else [other for other in remembered if other != task]
+        others = [each for each in self.lessons_in_order() if each != task and each < len(self.memories) and not alone]
         return recall_vectors([self.gaussians[index] for index in (task, *others)], counts, key)
 
     @property
