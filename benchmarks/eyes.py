@@ -4,7 +4,7 @@ python benchmarks/eyes.py --clothing DIR --cifar100 DIR --clinc150 FILE
 
 The data: alexeygrigorev/clothing-dataset-small (photos, CC0) and cyizhuo/CIFAR-100-dataset (PNG), exported as folders
 with train and test of one folder per class; clinc/oos-eval's data/data_full.json (CC BY 3.0). What is left out is not
-measured now. Features are encoded once and kept in --out, and so is each finished cell: what was interrupted goes on, and
+measured now. Features are encoded once and kept in --out, and so is each finished cell: what was interrupted goes on;
 several commands with the same --out, for different data, can run side by side.
 """
 
