@@ -81,7 +81,9 @@ def features_of(stream: Stream, source: Path, out: Path) -> Path:
     encoder = open_encoder(stream.encoder, None)
     ready(encoder, resolved("auto", CPU), CPU)
     place = Place("benchmark", 0, "encode")
-    with encoded(survey(str(source), least=2), encoder, SingleProcess(), out / "features", place=place) as found:
+    with encoded(
+        survey(str(source), least=2), encoder, SingleProcess(), out / f"features-{stream.data}", place=place
+    ) as found:
         data = found.dataset
         parts = {"": data.train, "test_": data.test}
         arrays = {f"{part}features": each.inputs.numpy() for part, each in parts.items()}

@@ -14,7 +14,6 @@ from mygo.data.examples import Examples
 from mygo.data.tasks import Task
 from mygo.errors import InputError
 from mygo.learner.learner import Learner
-from mygo.networks.neocortex import RANDOM_FEATURES
 from mygo.phase import PhaseContext
 from mygo.training.process_group import ProcessGroup, share
 
@@ -72,8 +71,8 @@ def ranpac(life: Learner, task: Task, data: Examples, context: PhaseContext) -> 
     left_out[::CHOOSING_EVERY] = True
     gram, products = (life.statistics.get(name) for name in ("gram", "products"))
     fitted, chosen = (sums(life, data[rows], classes, group) for rows in (~left_out, left_out))
-    before = torch.zeros(RANDOM_FEATURES, RANDOM_FEATURES) if gram is None else gram
-    old = torch.zeros(RANDOM_FEATURES, classes)
+    before = torch.zeros_like(fitted[0]) if gram is None else gram
+    old = torch.zeros_like(fitted[1])
     if products is not None:
         old[:, : products.shape[1]] = products
     ridge = min(RIDGES, key=lambda penalty: held_out_error(before + fitted[0], old + fitted[1], penalty, chosen))
@@ -86,7 +85,8 @@ def ranpac(life: Learner, task: Task, data: Examples, context: PhaseContext) -> 
 
 def sums(life: Learner, data: Examples, classes: int, group: ProcessGroup) -> tuple[Tensor, Tensor, Tensor]:
     """Return ΦᵀΦ [M, M], ΦᵀY [M, K] and ΣY² of random features Φ [N, M] and one-hot labels Y [N, K], over all ranks."""
-    gram, products = torch.zeros(RANDOM_FEATURES, RANDOM_FEATURES), torch.zeros(RANDOM_FEATURES, classes)
+    count = life.neocortex.feature_dim
+    gram, products = torch.zeros(count, count), torch.zeros(count, classes)
     with torch.no_grad():
         for inputs, labels in own_parts(data, group):
             features = life.neocortex.features(inputs.to(group.device)).cpu()

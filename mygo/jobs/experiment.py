@@ -208,21 +208,11 @@ class Experiment:
         """
         found, encoder = self.survey(), open_encoder(self.config.encoder, self.encoder_weights)
         if found is None:
-            self.load()
+            load_pixels(self.config)
             return
         check_kind(found, encoder)
         with torch.device("meta"):
             NeocortexNet(input_shape_of(found, encoder), self.config.life.backbone)
-
-    def load(self) -> LabelledDataset:
-        """Return the data set over pixels.
-
-        Raises:
-            InputError: it is missing or damaged.
-        """
-        if self.config.dataset in DATASETS:
-            return load_dataset(self.config.dataset, self.config.data_root)
-        return read_source(self.config.dataset, None).dataset
 
     def check_out(self, *, resume: bool) -> None:
         """Make sure that `out` can be written to and holds no life, or, to ``resume``, lives that fit; writes nothing.
@@ -255,7 +245,7 @@ class Experiment:
 
     def open_stream(self, dataset: LabelledDataset | None = None) -> TaskStream:
         """Return the stream of tasks over ``dataset`` or, over pixels, over the images that it alone holds."""
-        dataset = self.load() if dataset is None else dataset
+        dataset = load_pixels(self.config) if dataset is None else dataset
         if self.config.validation_share:
             dataset = with_validation(dataset, self.config.validation_share)
         return TaskStream(dataset, self.config.tasks())
@@ -299,6 +289,17 @@ class Experiment:
             "versions": versions(),
             "strategies": {life.strategy: summary(life) for life in lives},
         }
+
+
+def load_pixels(config: ExperimentConfig) -> LabelledDataset:
+    """Return the data set over pixels.
+
+    Raises:
+        InputError: it is missing or damaged.
+    """
+    if config.dataset in DATASETS:
+        return load_dataset(config.dataset, config.data_root)
+    return read_source(config.dataset, None).dataset
 
 
 def is_own(dataset: str) -> bool:
