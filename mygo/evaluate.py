@@ -13,6 +13,7 @@ from torch import Tensor
 from mygo.data.examples import Examples, network_input
 from mygo.data.mapped import let_go
 from mygo.learner.learner import Learner
+from mygo.memory.gaussian import ClassGaussians
 from mygo.networks.neocortex import NeocortexNet
 from mygo.training.process_group import ProcessGroup, share
 
@@ -85,13 +86,34 @@ def count_equal(predictions: Tensor, labels: Tensor) -> int:
 
 RECALLED = 200
 """Dreams of each class that recall is measured on."""
+MOST_RECALLED = 20_000
+"""Vectors that it is measured on at most; of each class it is a twentieth of `RECALLED` at the least."""
 
 
 def measure_recall(life: Learner, group: ProcessGroup) -> list[Examples]:
     """Measure which share of each memory's dreams the network gives their class, and return the dreams."""
     sizes = life.neocortex.head_sizes
-    recalled = [life.recall(task, [RECALLED] * size, (*life.key("recall"), task)) for task, size in enumerate(sizes)]
+    if life.on_features:
+        recalled = recall_all_vectors(life)
+    else:
+        keys = [(*life.key("recall"), task) for task in range(len(sizes))]
+        recalled = [life.recall(task, [RECALLED] * size, keys[task]) for task, size in enumerate(sizes)]
     _, shares, _ = accuracy_rows(life.neocortex, recalled, group)
     for lesson, recalled_share in zip(life.lessons, shares, strict=True):
         lesson.recall = recalled_share
     return recalled
+
+
+def recall_all_vectors(life: Learner) -> list[Examples]:
+    """Return dreams of all lessons of ``life``, as many of each class; all classes lend to all."""
+    sizes, order = life.neocortex.head_sizes, life.lessons_in_order()
+    gaussians = ClassGaussians([life.gaussians[number] for number in order])
+    count = max(RECALLED // 20, min(RECALLED, MOST_RECALLED // sum(sizes)))
+    found: dict[int, Examples] = {}
+    start = 0
+    for number in order:
+        labels = torch.arange(sizes[number]).repeat_interleave(count)
+        key = (life.config.seed, "recall", *life.lessons[number].classes)
+        found[number] = Examples(gaussians.dream(start + labels, key), labels)
+        start += sizes[number]
+    return [found[number] for number in range(len(sizes))]
