@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from mygo import seeding
 from mygo.data.examples import Examples, network_input
 from mygo.data.mapped import let_go
 from mygo.learner.learner import Learner
@@ -113,7 +114,7 @@ def recall_all_vectors(life: Learner) -> list[Examples]:
     start = 0
     for number in order:
         labels = torch.arange(sizes[number]).repeat_interleave(count)
-        key = (life.config.seed, "recall", *life.lessons[number].classes)
+        key: seeding.Key = (life.config.seed, "recall", *life.lessons[number].classes)
         found[number] = Examples(gaussians.dream(start + labels, key), labels)
         start += sizes[number]
     return [found[number] for number in range(len(sizes))]
