@@ -228,12 +228,16 @@ class ClassGaussians:
 
     def _recall_group(self, label: int, donors: tuple[int, int], noise: Tensor) -> Tensor:
         """Return vectors of the class ``label``, not yet of the length that all have, with the same ``donors``."""
-        own, borrowed, left = noise.split([self.rank, DONORS * self.rank, self.feature_dim], dim=1)
-        lent = self.factors[list(donors)].flatten(0, 1) / DONORS**0.5
-        rest = left * self.variances[list(donors)].mean(0).sqrt() + borrowed @ lent
+        parts = [self.rank, self.rank, self.rank, self.feature_dim]
+        own, one, other, left = noise.split(parts, dim=1)
+        first, second = donors
+        rest: Tensor = left * ((self.variances[first] + self.variances[second]) / DONORS).sqrt()
+        rest.addmm_(one, self.factors[first], alpha=DONORS**-0.5).addmm_(
+            other, self.factors[second], alpha=DONORS**-0.5
+        )
         rest -= (rest @ self.axes[label].T) @ self.axes[label]
-        vectors: Tensor = self.means[label] + own @ self.factors[label] + self.sizes[label] * rest
-        return vectors
+        rest.mul_(self.sizes[label]).add_(self.means[label]).addmm_(own, self.factors[label])
+        return rest
 
 
 def recall_vectors(memories: Sequence[GaussianMemory], counts: Sequence[int], key: seeding.Key) -> Examples:
@@ -250,5 +254,5 @@ def grouped(numbers: Tensor, count: int) -> list[tuple[int, Tensor]]:
 
 def to_length(vectors: Tensor) -> Tensor:
     """Return ``vectors`` [N, D], each scaled to the length √D, at which Gaussians are fitted best."""
-    scaled: Tensor = nn.functional.normalize(vectors) * vectors.shape[1] ** 0.5
-    return scaled
+    lengths: Tensor = vectors.norm(dim=1, keepdim=True).clamp_min(1e-12)
+    return vectors * (vectors.shape[1] ** 0.5 / lengths)
