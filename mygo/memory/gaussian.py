@@ -255,4 +255,5 @@ def grouped(numbers: Tensor, count: int) -> list[tuple[int, Tensor]]:
 def to_length(vectors: Tensor) -> Tensor:
     """Return ``vectors`` [N, D], each scaled to the length √D, at which Gaussians are fitted best."""
     lengths: Tensor = vectors.norm(dim=1, keepdim=True).clamp_min(1e-12)
-    return vectors * (vectors.shape[1] ** 0.5 / lengths)
+    scaled: Tensor = vectors * (vectors.shape[1] ** 0.5 / lengths)
+    return scaled
