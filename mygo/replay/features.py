@@ -6,10 +6,10 @@ the seed and the block alone. So what is dreamt is a function of the set of less
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from mygo import seeding
 from mygo.memory.gaussian import DONORS, ClassGaussians, GaussianMemory, grouped
@@ -17,16 +17,23 @@ from mygo.replay.schedule import Dreams, ReplaySchedule, SampleRequest
 from mygo.training.process_group import share
 
 
+@dataclass(frozen=True)
+class VectorRequest(SampleRequest):
+    """What to dream of vectors, which are not shifted: for each of N dreams also its ``donors`` [N, 2]."""
+
+    donors: Tensor = field(kw_only=True)
+    """The classes that lend their deviations, counted over all heads side by side."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class FeatureSchedule(ReplaySchedule):
     """The schedule of a sleep that dreams vectors; of each class there are as many, as far as they go."""
 
-    def request(self, block: int, rank: int = 0, size: int = 1) -> SampleRequest:
-        """Return what ``rank`` of ``size`` workers needs for the steps of ``block``; `shifts` names the donors [N, 2].
+    def request(self, block: int, rank: int = 0, size: int = 1) -> VectorRequest:
+        """Return what ``rank`` of ``size`` workers needs for the steps of ``block``.
 
-        Those are the same for all dreams of a class in a block.
-
-        The draws are those of the whole global batch, of which the rank takes its share.
+        The draws are those of the whole global batch, of which the rank takes its share. All dreams of a class in a
+        block have the same donors.
         """
         rng = seeding.stream(*self.key, "block", block)
         shape = self.steps_in(block), self.batch_size
@@ -40,7 +47,8 @@ class FeatureSchedule(ReplaySchedule):
         sizes = torch.tensor(self.head_sizes)
         tasks = torch.arange(len(sizes)).repeat_interleave(sizes)[drawn]
         labels = drawn - (sizes.cumsum(0) - sizes)[tasks]
-        return SampleRequest(tasks, labels, noise[:, mine].flatten(0, 1), donors[drawn])
+        no_shifts = torch.empty(len(tasks), 0, dtype=torch.int64)
+        return VectorRequest(tasks, labels, noise[:, mine].flatten(0, 1), no_shifts, donors=donors[drawn])
 
 
 class FeatureDreamer:
@@ -57,9 +65,15 @@ class FeatureDreamer:
 
     @torch.no_grad()
     def dream(self, request: SampleRequest) -> Dreams:
-        """Return the dreams of ``request``, in its order, on the device on which they are dreamt."""
+        """Return the dreams of ``request``, in its order, on the device on which they are dreamt.
+
+        Raises:
+            TypeError: it is not one for vectors.
+        """
+        if not isinstance(request, VectorRequest):
+            raise TypeError(f"vectors are dreamt by a VectorRequest, not by a {type(request).__name__}")
         classes = request.labels + self.first_class[request.tasks]
-        tensors = classes, request.shifts, request.noise
+        tensors = classes, request.donors, request.noise
         vectors = self.gaussians.recall(*(tensor.to(self.device) for tensor in tensors))
         logits = torch.zeros(len(vectors), self.largest_head, device=self.device)
         for task, rows in grouped(request.tasks, len(self.teachers)):

@@ -81,7 +81,7 @@ def test_a_class_borrows_from_the_same_donors_within_a_block_which_are_drawn_amo
     counts = torch.zeros(sum(SIZES))
     for block in range(night.blocks):
         request = night.request(block)
-        pairs = {tuple(row) for row in torch.cat([classes_of(request)[:, None], request.shifts], 1).tolist()}
+        pairs = {tuple(row) for row in torch.cat([classes_of(request)[:, None], request.donors], 1).tolist()}
         assert len(pairs) == sum(SIZES)
         counts += torch.tensor([donor for _, *donors in pairs for donor in donors]).bincount(minlength=sum(SIZES))
     assert (counts / counts.sum()).tolist() == pytest.approx([0.2] * 5, abs=0.03)
@@ -110,7 +110,7 @@ def test_dreams_come_from_their_own_memory_and_are_judged_by_their_own_teacher(
 def test_a_dream_does_not_depend_on_what_else_is_asked_for(memories: list[GaussianMemory]) -> None:
     """Up to the rounding of a product of another size."""
     whole, gaussians = NIGHT.request(0), ClassGaussians(memories)
-    classes, donors = classes_of(whole), whole.shifts
+    classes, donors = classes_of(whole), whole.donors
     together = gaussians.recall(classes, donors, whole.noise)
     for row in (0, 17, 47):
         one = slice(row, row + 1)
