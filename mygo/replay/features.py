@@ -24,6 +24,11 @@ class VectorRequest(SampleRequest):
     donors: Tensor = field(kw_only=True)
     """The classes that lend their deviations, counted over all heads side by side."""
 
+    @property
+    def tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What varies from dream to dream."""
+        return self.tasks, self.labels, self.noise, self.donors
+
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureSchedule(ReplaySchedule):
