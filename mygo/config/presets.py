@@ -8,15 +8,15 @@ def behind_encoder() -> LifeConfig:
     return LifeConfig(
         backbone="linear",
         precision="float32",  # a layer so small is no faster in another
-        wake=WakeConfig(head_steps=300, adapt_steps=600),
+        wake=WakeConfig(head_steps=300, adapt_steps=1200),
         sleep=SleepConfig(
-            steps=1500,
+            steps=800,
             steps_per_class=40,
-            batch_size=512,
+            batch_size=256,
             max_shift=0,
             own_head_weight=0.0,
-            discriminant_weight=0.3,
-            lr=2e-3,
+            discriminant_weight=0.2,
+            lr=3e-3,
         ),
     )
 
