@@ -12,7 +12,6 @@ from torch.nn import functional as F
 
 from mygo.data.examples import Examples
 from mygo.data.tasks import Task
-from mygo.errors import InputError
 from mygo.learner.learner import Learner
 from mygo.phase import PhaseContext
 from mygo.training.process_group import ProcessGroup, share
@@ -29,14 +28,12 @@ ROWS_AT_ONCE = 2000
 
 def nearest_class_mean(life: Learner, task: Task, data: Examples, context: PhaseContext) -> None:
     """Keep each class's mean; an input is of the class with the nearest one."""
-    check_vectors(life, "ncm")
     means, _ = class_means(data, len(task.classes), context.group)
     set_head(life, task.index, means, -0.5 * means.square().sum(1))
 
 
 def streaming_lda(life: Learner, task: Task, data: Examples, context: PhaseContext) -> None:
     """Keep each class's mean and one covariance within classes (SLDA: Hayes & Kanan 2020, arXiv:1909.01520)."""
-    check_vectors(life, "slda")
     means, counts = class_means(data, len(task.classes), context.group)
     known = life.statistics
     dim = means.shape[1]
@@ -63,7 +60,6 @@ def ranpac(life: Learner, task: Task, data: Examples, context: PhaseContext) -> 
     Source: arXiv:2307.02251. The backbone ``random-features`` draws them; the penalty is chosen anew for each task on a
     part of its examples, which takes part in the sums afterwards.
     """
-    check_vectors(life, "ranpac")
     group, sizes = context.group, life.neocortex.head_sizes
     classes = sum(sizes)
     data = Examples(data.inputs, data.labels + classes - sizes[-1])
@@ -137,13 +133,3 @@ def set_head(life: Learner, index: int, weights: Tensor, biases: Tensor) -> None
     head = life.neocortex.classifiers[index]
     head.get_parameter("weight").copy_(weights)
     head.get_parameter("bias").copy_(biases)
-
-
-def check_vectors(life: Learner, strategy: str) -> None:
-    """Check that ``life`` sees feature vectors.
-
-    Raises:
-        InputError: it sees pixels, where means say little.
-    """
-    if not life.on_features:
-        raise InputError(f"--strategies {strategy} is for lives behind an encoder: add --encoder, or leave it out.")

@@ -43,6 +43,8 @@ class Strategy(Phases):
     """The phases behind an encoder, where they are others."""
     backbone: str | None = None
     """The backbone that it needs; by default the one of the settings."""
+    needs_features: bool = False
+    """Whether it makes sense behind an encoder alone."""
 
     def phases_for(self, life: Learner) -> Phases:
         """Return the phases for what ``life`` sees."""
@@ -96,18 +98,21 @@ STRATEGIES: dict[str, Strategy] = {
         sleep={},
         description="the nearest class mean of an encoder's features, in closed form",
         look=Look("#999999", "<", ":"),
+        needs_features=True,
     ),
     "slda": Strategy(
         wake={"slda": closed_forms.streaming_lda},
         sleep={},
         description="streaming linear discriminant analysis of an encoder's features, in closed form",
         look=Look("#f0e442", ">", "-."),
+        needs_features=True,
     ),
     "ranpac": Strategy(
         wake={"ranpac": closed_forms.ranpac},
         sleep={},
         description="ridge regression on random features of an encoder's features, in closed form",
         look=Look("#000000", "*", "-."),
+        needs_features=True,
         backbone="random-features",
     ),
 }

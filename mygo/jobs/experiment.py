@@ -77,12 +77,20 @@ class ExperimentConfig:
             raise InputError(f"--validation-share must be at least 0 and below 1, not {self.validation_share}.")
         check_networks(self.life)
         self.tasks()
+        for name in self.strategies:
+            if STRATEGIES[name].needs_features and self.over_pixels:
+                raise InputError(f"--strategies {name} is for lives behind an encoder: add --encoder, or leave it out.")
 
     def tasks(self) -> list[Task]:
         """Return the stream's tasks."""
         known = DATASETS.get(self.dataset)
         num_classes = len(survey_of(self.dataset).class_names) if known is None else known.num_classes
         return deal_classes(num_classes, self.num_tasks, self.class_order)
+
+    @property
+    def over_pixels(self) -> bool:
+        """Whether lives see images as they are, not features."""
+        return sees_pixels(self.encoder, "image" if self.dataset in DATASETS else survey_of(self.dataset).kind)
 
     @property
     def encoder(self) -> str:

@@ -155,6 +155,5 @@ def test_a_life_that_was_cut_off_between_tasks_goes_on_to_the_same_end(
 
 @pytest.mark.parametrize("strategy", CLOSED)
 def test_pixels_are_refused(tiny_experiment: Experiment, strategy: str) -> None:
-    config = dataclasses.replace(tiny_experiment.config, strategies=(strategy,))
     with pytest.raises(InputError, match="is for lives behind an encoder"):
-        dataclasses.replace(tiny_experiment, config=config).run()
+        dataclasses.replace(tiny_experiment.config, strategies=("mygo", strategy))

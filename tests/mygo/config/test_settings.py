@@ -46,7 +46,10 @@ def test_any_value_in_range_is_taken(steps: int, weight: float, share: float | N
         ({"life": {"sleep": {"steps": True}}}, "life.sleep.steps must be of type int, not True"),
         ({"life": {"sleep": {"lr": "fast"}}}, "life.sleep.lr must be of type float, not 'fast'"),
         ({"life": {"sleep": {"steps": 0}}}, "--sleep.steps must be at least 1, not 0"),
-        ({"life": {"backbone": "vgg"}}, "--backbone 'vgg' is not known: choose from linear, mlp, conv, resnet18"),
+        (
+            {"life": {"backbone": "vgg"}},
+            "--backbone 'vgg' is not known: choose from linear, mlp, random-features, conv",
+        ),
         ({"class_order": "0,1"}, "class_order must be a list"),
         ({"class_order": [0, "1"]}, "class_order must be of type int, not '1'"),
     ],

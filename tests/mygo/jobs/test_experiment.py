@@ -41,14 +41,15 @@ def losses_of(events: list[Event]) -> dict[tuple[str, int, str, int], dict[str, 
 
 
 def test_every_strategy_lives_and_reports_the_documented_results(tiny_experiment: Experiment) -> None:
-    results = with_strategies(tiny_experiment, *STRATEGIES).run()
+    names = [name for name, strategy in STRATEGIES.items() if not strategy.needs_features]
+    results = with_strategies(tiny_experiment, *names).run()
     assert tiny_experiment.out is not None
     assert json.loads((tiny_experiment.out / "results.json").read_text()) == json.loads(json.dumps(results))
     assert results["schema"] == 1
     assert results["config"]["dataset"] == "digits"
     assert {"mygo", "torch", "python"} <= results["versions"].keys()
     assert results["class_names"] == [str(digit) for digit in range(10)]
-    assert list(results["strategies"]) == list(STRATEGIES)
+    assert list(results["strategies"]) == names
     test = load_dataset("digits", Path()).test
     for name, entry in results["strategies"].items():
         for kind in ("task_il", "class_il"):
