@@ -14,6 +14,8 @@ from mygo.cli.flags import parse_flags, peek_flag
 from mygo.cli.learn import LessonFlags, settings_of
 from mygo.cli.show import Show
 from mygo.data.sources import Source
+from mygo.jobs.lesson import remarks_on
+from mygo.reporting.console import plain
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +43,8 @@ def learn(argv: list[str], console: Console) -> None:
     flags.check()
     lesson = flags.lesson(flags.save_every)
     found = lesson.check()
+    for text in remarks_on(found):
+        console.print(plain(text), style="dim")
     small = False
     if isinstance(found, Source):
         small = max(found.dataset.input_shape[1:]) <= SMALL_SIDE

@@ -111,11 +111,13 @@ class Learn(LessonFlags):
         from contextlib import closing
 
         from mygo.events import tee
+        from mygo.jobs.lesson import remarks_on
         from mygo.reporting.console import ConsoleLogger
         from mygo.reporting.tensorboard import TensorBoardLogger
 
         lesson = self.lesson(self.save_every)
-        lesson.check()
+        for text in remarks_on(lesson.check()):
+            console.print(plain(text), style="dim")
         started = time.perf_counter()
         with closing(TensorBoardLogger(lesson.folder / "tensorboard")) as board, ConsoleLogger(console) as bars:
             lesson.run(on_event=tee(bars, board))

@@ -256,6 +256,8 @@ def learn(
     found = read_for(life, data, held_out, update=update)
     if isinstance(found, Survey):
         encoder_of(life)
+    for text in remarks_on(found):
+        on_event(Notice(text))
     keep_freed_memory()
     with nullcontext() if life.folder is None else locked(life.folder, 0):
         life.check_newest()
@@ -355,10 +357,16 @@ def teach_all(life: Learner, found: Source | Survey | None, plan: Sequence[Plan]
             teach(life, stream_of(nothing(life), each.index, each.classes), each.name, context)
         return
     with perceived(found, life, life.encoder, context) as source:
-        for text in (*source.notes, *listed(source.unreadable)):
-            context.tell(Notice(text))
+        if isinstance(found, Survey):  # what was read before was also told before
+            for text in (*source.notes, *listed(source.unreadable)):
+                context.tell(Notice(text))
         for each in plan:
             teach(life, stream_of(source.dataset, each.index, each.classes), each.name, context)
+
+
+def remarks_on(found: Source | Survey | None) -> list[str]:
+    """Return in sentences what a person should know of what was read; of what is yet to be encoded, nothing."""
+    return [*found.notes, *listed(found.unreadable)] if isinstance(found, Source) else []
 
 
 def born_with(config: LifeConfig) -> set[tuple[str, object]]:
