@@ -5,12 +5,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 
 from mygo.config.learner import GanConfig, GaussianConfig, LifeConfig, MemoryConfig, SleepConfig, WakeConfig
 from mygo.data.examples import Examples, LabelledDataset
 from mygo.jobs.experiment import Experiment, ExperimentConfig
 
 torch.set_num_threads(1)
+
+# Hypothesis would bound the time of each example, which says more of the machine than of the code.
+settings.register_profile("without deadlines", deadline=None)
+settings.load_profile("without deadlines")
 
 
 @pytest.fixture(scope="session")
