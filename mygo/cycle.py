@@ -11,6 +11,7 @@ from mygo.data.tasks import Task, TaskStream
 from mygo.evaluate import accuracy_rows
 from mygo.events import Evaluated, PhaseEnded, Place
 from mygo.learner.learner import Learner
+from mygo.learner.map import map_of
 from mygo.phase import PhaseContext
 from mygo.training.checkpoint import PhaseCheckpointer
 from mygo.training.precision import resolved
@@ -66,9 +67,20 @@ def evaluate(life: Learner, task: Task, tests: Sequence[Examples], context: Phas
         life.record.class_il.append(class_il)
         for lesson, within, among in zip(life.lessons, task_il, class_il, strict=True):
             lesson.task_il, lesson.class_il = within, among
+        show_map(life, task, list(enumerate(tests)), context)
         life.finish_cycle()
     record = life.record
     context.tell(Evaluated(life.strategy, task.index, record.task_il, record.class_il, record.confusion))
+
+
+def show_map(life: Learner, task: Task, held_out: Sequence[tuple[int, Examples]], context: PhaseContext) -> None:
+    """Tell where dreams lie beside real inputs, behind an encoder: now, while there are held-out examples.
+
+    Each of ``held_out`` is the number of a lesson and examples of it.
+    """
+    if life.gaussians and context.group.rank == 0:
+        start = sum(life.neocortex.head_sizes[: task.index])
+        context.tell(map_of(life, range(start, start + len(task.classes)), held_out))
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """What a life tells about itself while it runs: events, and who listens."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -74,6 +74,26 @@ class Evaluated:
     confusion: list[list[int]]
 
 
+@dataclass(frozen=True, eq=False)
+class Mapped:
+    """Where the classes lie that a life behind an encoder remembers, in the plane in which they lie apart best.
+
+    ``means`` [K, 2] are those of the classes; ``dreams`` [N, 2] and ``held_out`` [M, 2] are points of the classes
+    ``dream_labels`` [N] and ``held_out_labels`` [M], which index ``classes`` and ``class_names``.
+    """
+
+    strategy: str
+    task: int
+    classes: Sequence[int]
+    """Counted over all heads side by side."""
+    class_names: Sequence[str]
+    means: "Tensor"
+    dreams: "Tensor"
+    dream_labels: "Tensor"
+    held_out: "Tensor"
+    held_out_labels: "Tensor"
+
+
 @dataclass(frozen=True)
 class Notice:
     """A sentence that a person should see."""
@@ -88,7 +108,7 @@ class Restarted(Notice):
     who: str
 
 
-Event = Progress | PhaseEnded | Dreamt | Evaluated | Notice
+Event = Progress | PhaseEnded | Dreamt | Evaluated | Mapped | Notice
 EventHandler = Callable[[Event], None]
 
 

@@ -13,7 +13,7 @@ from mygo.baselines.registry import STRATEGIES
 from mygo.config.learner import LifeConfig
 from mygo.config.ranges import MOST_STEPS, check_ranges, check_share
 from mygo.config.settings import SAVE_EVERY
-from mygo.cycle import saved_phase, settled, sleep, wake
+from mygo.cycle import saved_phase, settled, show_map, sleep, wake
 from mygo.data.examples import Examples, LabelledDataset
 from mygo.data.sources import Source, read_source
 from mygo.data.spelling import composed
@@ -430,4 +430,5 @@ def examine(life: Learner, task: Task, held_out: Examples, context: PhaseContext
             tests = [*recalled[: task.index], held_out]
             within, among, _ = accuracy_rows(life.neocortex, tests, context.group)
             lesson.task_il, lesson.class_il = within[-1], among[-1]
+        show_map(life, task, [(task.index, held_out)], context)
         life.finish_cycle()

@@ -65,6 +65,15 @@ class GaussianMemory(nn.Module):
         self.scales[label, :count], self.scales[label, count:] = scales, 0
         self.rest[label] = rest.clamp_min(0).half().float()
 
+    @classmethod
+    def of_classes(cls, memories: "Sequence[GaussianMemory]", labels: Tensor) -> "GaussianMemory":
+        """Return a copy of the classes ``labels`` [K], counted over all of ``memories``."""
+        _, rank, feature_dim = memories[0].directions.shape
+        found = cls(len(labels), feature_dim, rank)
+        for name, _ in list(found.named_buffers()):
+            found.register_buffer(name, torch.cat([getattr(memory, name) for memory in memories])[labels])
+        return found
+
     def keep_classes(self, kept: Sequence[int]) -> None:
         """Drop all classes but those at ``kept``."""
         for name, buffer in list(self.named_buffers()):
