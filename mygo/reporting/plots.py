@@ -1,6 +1,5 @@
-"""The pictures of a report, as PNG: readable in print and for the colour-blind."""
+"""The pictures of a report."""
 
-import io
 import itertools
 from collections.abc import Mapping, Sequence
 
@@ -19,21 +18,36 @@ from mygo.evaluate import Matrix, average_accuracy
 from mygo.learner.learner import Learner
 from mygo.memory.quality import sample_grid
 from mygo.reporting.labels import labels_for
+from mygo.reporting.maps import draw_map
+from mygo.reporting.remembered import Remembered
 from mygo.reporting.results import KINDS, QUALITIES, RunResults, StrategyResults
+from mygo.reporting.style import (
+    BLUE,
+    EMPTY,
+    GREEN,
+    INK,
+    LINE,
+    ORANGE,
+    PURPLE,
+    RED,
+    SKY,
+    SOFT,
+    WIDTH,
+    bare,
+    png,
+    tidy,
+)
 from mygo.reporting.tensorboard import tile
 
 Floats = npt.NDArray[np.float64]
 
-DPI = 200
-WIDTH = 11.4
-"""Inches of a picture that is as wide as the page."""
-INK, SOFT, LINE, EMPTY = "#1f2328", "#59636e", "#d8dee4", "#f4f6f8"
-BLUE, SKY, GREEN, PURPLE, ORANGE = "#0072b2", "#56b4e9", "#009e73", "#cc79a7", "#e69f00"
-"""Colours that the colour-blind can tell apart (Okabe & Ito 2008)."""
 PHASE_LOOKS = {
+    "encode": (RED, "xx"),
     "learn": (SKY, ""),
+    "teach": (SKY, ""),
     "adapt": (BLUE, "//"),
     "memorise": (ORANGE, ""),
+    "remember": (ORANGE, ""),
     "consolidate": (GREEN, "\\\\"),
     "evaluate": (SOFT, ""),
 }
@@ -45,11 +59,16 @@ MOST_NUMBERED = 20
 DREAMS_PER_CLASS = 10
 
 
-def draw_all(run: RunResults) -> tuple[dict[str, bytes], dict[str, str]]:
-    """Return all pictures of ``run`` by name, and the names of classes that they show as numbers, by these."""
+def draw_all(run: RunResults, remembered: Mapping[str, Remembered]) -> tuple[dict[str, bytes], dict[str, str]]:
+    """Return all pictures of ``run`` by name, and the names of classes that they show as numbers, by these.
+
+    ``remembered`` is what its lives behind an encoder remember.
+    """
     labels, titles = labels_for(run.learned, "class"), labels_for(list(run.strategies), "strategy")
     with matplotlib.rc_context({"font.family": list(dict.fromkeys([*labels.families, *titles.families]))}):
         figures = _figures(run, labels.texts, dict(zip(run.strategies, titles.texts, strict=True)))
+        for name, life in remembered.items():
+            figures[f"map-{name}"] = draw_map(life.shown, [labels.texts[label] for label in life.shown.classes])
         return {name: png(figure) for name, figure in figures.items()}, labels.numbered | titles.numbered
 
 
@@ -73,13 +92,6 @@ def _figures(run: RunResults, labels: Sequence[str], titles: Mapping[str, str]) 
             own = labels[starts[task.index] : starts[task.index + 1]]
             figures[f"dreams-{name}-task-{task.index + 1}"] = draw_dreams(life, task.index, own)
     return figures
-
-
-def png(figure: Figure) -> bytes:
-    """Return ``figure`` as a PNG file, cut to what is on it."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=DPI, bbox_inches="tight", pad_inches=0.06)
-    return buffer.getvalue()
 
 
 def draw_curves(strategies: Mapping[str, StrategyResults]) -> Figure:
@@ -208,14 +220,14 @@ def draw_seconds(strategies: Mapping[str, StrategyResults]) -> Figure:
 
 
 def draw_bytes(strategies: Mapping[str, StrategyResults]) -> Figure:
-    """Draw the bytes that each strategy keeps beside those of the training images that it saw."""
+    """Draw the bytes that each strategy keeps beside those of the training data that it saw."""
     figure, axes = lying_bars(strategies, 0.6)
     rows = np.arange(len(strategies))
     kept = [entry.memory_bytes for entry in strategies.values()]
     replaced = [entry.replaced_bytes for entry in strategies.values()]
     for shift, sizes, colour, hatch, label in (
         (-0.19, kept, BLUE, "", "kept to remember with"),
-        (0.19, replaced, LINE, "//", "raw training images seen"),
+        (0.19, replaced, LINE, "//", "training data seen"),
     ):
         bars = axes.barh(rows + shift, sizes, 0.36, color=colour, hatch=hatch, edgecolor="white", label=label)
         axes.bar_label(bars, [filesize.decimal(size) for size in sizes], fontsize=9, color=INK, padding=4)
@@ -236,12 +248,6 @@ def lying_bars(strategies: Mapping[str, StrategyResults], height: float) -> tupl
     axes.spines["left"].set_visible(False)
     axes.margins(x=0.12)
     return figure, axes
-
-
-def bare(width: float, height: float | None = None) -> tuple[Figure, Axes]:
-    """Return a figure and its axes, of ``width`` × ``height`` inches (square by default) without their labels."""
-    figure = Figure(figsize=(width, height or width))
-    return figure, figure.add_axes((0, 0, 1, 1))
 
 
 def side_of(size: int) -> float:
@@ -273,12 +279,3 @@ def label_cells(axes: Axes, columns: Sequence[str], rows: Sequence[str]) -> None
     axes.set_yticks(np.arange(len(rows)) + 0.5, rows, fontsize=size)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-
-
-def tidy(axes: Axes, title: str = "") -> None:
-    """Give ``axes`` a title and take away what says nothing."""
-    axes.set_title(title, fontsize=10, color=INK, loc="left", fontweight="bold")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(LINE)
-    axes.tick_params(color=LINE, labelcolor=SOFT)
-    axes.set_axisbelow(True)

@@ -9,7 +9,8 @@ from mygo.baselines.registry import STRATEGIES
 from mygo.config.settings import flat
 from mygo.files import write_atomically
 from mygo.reporting.page import Picture, Table, render
-from mygo.reporting.results import KINDS, QUALITIES, RunResults, read_folder
+from mygo.reporting.remembered import Remembered, confused_most, remembered_in
+from mygo.reporting.results import KINDS, PER_CLASS, QUALITIES, RunResults, StrategyResults, read_folder
 from mygo.reporting.terminal import printable
 
 ADVICE = "make room there, or allow writing to it, and make the report again"
@@ -37,10 +38,12 @@ class Compared:
 
 @dataclass(frozen=True)
 class Dreams:
-    """What the memories of a strategy dream, a picture for each."""
+    """What the memories of a strategy dream: a picture for each or, of vectors, a map of all."""
 
     strategy: str
     pictures: Sequence[Picture]
+    features: str = ""
+    """What vectors are, in words; of pictures nothing."""
 
 
 def write_report(folder: Path) -> Path:
@@ -55,22 +58,26 @@ def write_report(folder: Path) -> Path:
     from mygo.reporting.plots import draw_all  # matplotlib takes a second to import
 
     run = read_folder(folder)
-    pictures, numbered = draw_all(run)
+    remembered = remembered_in(run)
+    pictures, numbered = draw_all(run, remembered)
     for name, png in pictures.items():
         write_atomically(folder / "pictures" / f"{name}.png", png, ADVICE)
     path = folder / "report.html"
-    write_atomically(path, report_on(run, pictures, numbered).encode(), ADVICE)
+    write_atomically(path, report_on(run, remembered, pictures, numbered).encode(), ADVICE)
     return path
 
 
-def report_on(run: RunResults, pictures: Pictures, numbered: Mapping[str, str]) -> str:
+def report_on(
+    run: RunResults, remembered: Mapping[str, Remembered], pictures: Pictures, numbered: Mapping[str, str]
+) -> str:
     """Return the whole page; ``numbered`` are the names that the pictures show as numbers, by these."""
     sections = {
         "results": ("Results", results_of(run) if run.measured else lessons_of(run)),
         "learning": ("Learning curves", learning_of(run, pictures) if run.measured else None),
         "tasks": ("Accuracy matrices", tasks_of(run, pictures) if run.measured else None),
         "confusions": ("Confusion matrices", confusions_of(run, pictures)),
-        "dreams": ("Dreams", dreams_of(run, pictures)),
+        "nearest": ("Nearest confusions", nearest_of(run, remembered)),
+        "dreams": ("Dreams", [*dreams_of(run, pictures), *maps_of(run, remembered, pictures)]),
         "memories": ("Quality of the memories", memories_of(run, pictures)),
         "time": ("Time", time_of(run, pictures)),
         "bytes": ("Bytes", bytes_of(run, pictures)),
@@ -213,16 +220,28 @@ def confusions_of(run: RunResults, pictures: Pictures) -> Compared | None:
 
 def mistakes(confusion: Sequence[Sequence[int]], classes: Sequence[str]) -> str:
     """Return in a sentence what is confused most."""
-    wrong = [
-        (count, classes[true], classes[taken])
-        for true, row in enumerate(confusion)
-        for taken, count in enumerate(row)
-        if count and taken != true
-    ]
-    if not wrong:
+    most = confused_most(confusion)[:3]
+    if not most:
         return "Nothing is confused."
-    most = sorted(wrong, key=lambda item: -item[0])[:3]
-    return f"Confused most: {listed([f'{true} taken for {taken} ({count})' for count, true, taken in most])}."
+    named = [f"{classes[pair.true]} taken for {classes[pair.taken]} ({pair.count})" for pair in most]
+    return f"Confused most: {listed(named)}."
+
+
+def nearest_of(run: RunResults, remembered: Mapping[str, Remembered]) -> list[Table]:
+    """Return what is confused most behind an encoder: held-out inputs or, where there are none any more, dreams."""
+    tables = []
+    for name, life in remembered.items():
+        measured = run.strategies[name].confusion
+        of = "held-out examples" if measured else "dreams"
+        pairs = confused_most(measured or life.confusion)
+        rows = [
+            (run.learned[pair.true], run.learned[pair.taken], f"{pair.count:,}", f"{100 * pair.share:.1f} %")
+            for pair in pairs
+        ]
+        header = "class", "taken for", of, "share of the class"
+        if measured or life.confusion:
+            tables.append(Table(f"{name}: {of}" if rows else f"{name}: no {of} are confused", header, rows))
+    return tables
 
 
 def dreams_of(run: RunResults, pictures: Pictures) -> list[Dreams]:
@@ -239,6 +258,21 @@ def dreams_of(run: RunResults, pictures: Pictures) -> list[Dreams]:
     return parts
 
 
+def maps_of(run: RunResults, remembered: Mapping[str, Remembered], pictures: Pictures) -> list[Dreams]:
+    """Return a map of what every life behind an encoder dreams."""
+    parts = []
+    for name, life in remembered.items():
+        names = listed([run.learned[label] for label in life.shown.classes])
+        alt = f"Map of dreams of {names}: the closer two classes lie, the more alike they are."
+        config = run.lives[name].config
+        features = f"{run.lives[name].input_shape[0]:,} numbers"
+        through = "" if config.encoder == "none" else f", features of the encoder {printable(config.encoder)}"
+        known = len(run.learned[: sum(memory.num_classes for memory in run.lives[name].gaussians)])
+        caption = "" if known == len(life.shown.classes) else f"{len(life.shown.classes)} of {known} classes"
+        parts.append(Dreams(name, [Picture(pictures[f"map-{name}"], alt, caption)], features + through))
+    return parts
+
+
 def memories_of(run: RunResults, pictures: Pictures) -> list[Illustrated]:
     """Return the quality of every memory."""
     parts = []
@@ -246,11 +280,22 @@ def memories_of(run: RunResults, pictures: Pictures) -> list[Illustrated]:
         if not (values := entry.quality["diversity"]):
             continue
         rows = [(title, *(f"{value:.3f}" for value in entry.quality[measure])) for measure, title in QUALITIES.items()]
+        per_class = {measure: found for measure in PER_CLASS if any(found := entry.quality_per_class[measure])}
+        rows += [lowest_of(run, measure, measured) for measure, measured in per_class.items()]
         header = ["", *(f"task {task + 1}" for task in range(len(values)))]
         least = min(entry.quality["label_fidelity"])
         alt = f"Quality of the memories of {name}, per task; the lowest label fidelity is {least:.2f}."
         parts.append(Illustrated(Picture(pictures[f"quality-{name}"], alt), Table(f"Memories of {name}", header, rows)))
     return parts
+
+
+def lowest_of(run: RunResults, measure: str, per_class: Sequence[Sequence[float]]) -> tuple[str, ...]:
+    """Return the row of the class with the lowest ``measure`` in each task, where it was measured."""
+    cells = []
+    for task, values in zip(run.tasks, per_class, strict=False):
+        lowest = min(zip(values, run.names_of(task), strict=True), default=None)
+        cells.append("" if lowest is None else f"{lowest[0]:.3f} ({lowest[1]})")
+    return f"lowest {QUALITIES[measure]} of a class", *cells
 
 
 def time_of(run: RunResults, pictures: Pictures) -> Illustrated:
@@ -265,11 +310,22 @@ def time_of(run: RunResults, pictures: Pictures) -> Illustrated:
     return Illustrated(picture, Table("Seconds per phase, over all tasks", ("phase", "seconds"), rows))
 
 
-def bytes_of(run: RunResults, pictures: Pictures) -> Picture:
+def bytes_of(run: RunResults, pictures: Pictures) -> Illustrated:
     """Return what is kept to remember with, beside what it replaces."""
     kept = listed([f"{name} {entry.memory_bytes:,}" for name, entry in run.strategies.items()])
-    alt = f"Bytes kept to remember with: {kept}; beside those of the raw training images that were seen."
-    return Picture(pictures["bytes"], alt)
+    alt = f"Bytes kept to remember with: {kept}; beside those of the training data that was seen."
+    rows = [
+        (name, f"{entry.memory_bytes / classes_learned(run, entry):,.0f}", f"{entry.kept_once:,}")
+        for name, entry in run.strategies.items()
+    ]
+    table = Table("What is kept to remember with", ("strategy", "bytes for each class", "bytes once"), rows)
+    return Illustrated(Picture(pictures["bytes"], alt), table)
+
+
+def classes_learned(run: RunResults, entry: StrategyResults) -> int:
+    """Return how many classes were learned when the bytes of ``entry`` were counted."""
+    tasks = len(entry.accuracy["class_il"]) if entry.accuracy else learned(run)
+    return sum(len(task.classes) for task in run.tasks[:tasks])
 
 
 def settings_of(run: RunResults) -> Table:

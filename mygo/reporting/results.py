@@ -26,6 +26,8 @@ QUALITIES = {
     "nearest_neighbour_ratio": "nearest-neighbour ratio",
 }
 """What is measured of a memory, and how it is written."""
+PER_CLASS = ("label_fidelity", "diversity")
+"""What is measured of a single class, too."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,13 @@ class StrategyResults:
     seconds: float
     memory_bytes: int
     replaced_bytes: int
+    kept_once: int
+    """Bytes of statistics that are kept once for all classes, beside those of `memory_bytes`."""
     quality: Mapping[str, Sequence[float]]
     """Per field of `mygo.memory.quality.Quality`, a number for each memory; empty without memories."""
+    quality_per_class: Mapping[str, Sequence[Sequence[float]]]
+    """Per measure that there is of a single class, and memory, a number for each of its classes; none for a memory of a
+    life that an earlier version wrote."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +134,7 @@ def _read_run(folder: Path) -> RunResults:
             continue
         lives[name] = Learner.open(folder / "life" / name, notices.append)
         _check_memories(folder / "life" / name, lives[name], results.tasks)
-    return results
+    return _checked(path, lambda: _with_fitting_measures(results))
 
 
 def _read_life(folder: Path) -> RunResults:
@@ -152,6 +159,16 @@ def _read_life(folder: Path) -> RunResults:
 
     results = _checked(path, check)
     _check_memories(folder, life, results.tasks)
+    return results
+
+
+def _with_fitting_measures(results: RunResults) -> RunResults:
+    """Return ``results`` if what was measured of single classes is of those of its tasks."""
+    sizes = [len(task.classes) for task in results.tasks]
+    for entry in results.strategies.values():
+        for rows in entry.quality_per_class.values():
+            if any(len(row) not in (0, size) for row, size in zip(rows, sizes, strict=False)):
+                raise ValueError("measures of classes that do not fit the tasks")
     return results
 
 
@@ -217,6 +234,7 @@ def _strategy(entry: Mapping[str, Any], tasks: Sequence[Task]) -> StrategyResult
     quality = {name: numbers(entry[name]) for name in QUALITIES}
     if len({len(values) for values in quality.values()}) > 1 or len(quality["diversity"]) > len(tasks):
         raise ValueError("memories that do not fit the tasks")
+    per_class = {name: [numbers(row) for row in entry.get(f"{name}_per_class", [])] for name in PER_CLASS}
     return StrategyResults(
         accuracy=accuracy,
         average={kind: number(entry["average_accuracy"][kind]) for kind in kinds},
@@ -227,7 +245,9 @@ def _strategy(entry: Mapping[str, Any], tasks: Sequence[Task]) -> StrategyResult
         seconds=number(entry["seconds"]["total"]),
         memory_bytes=int(number(entry["memory_bytes"])),
         replaced_bytes=int(number(entry["replaced_data_bytes"])),
+        kept_once=int(number(entry.get("statistics_bytes", 0))),
         quality=quality,
+        quality_per_class=per_class,
     )
 
 

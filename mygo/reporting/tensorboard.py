@@ -1,10 +1,13 @@
 """TensorBoard: one run folder per strategy, so that the strategies' curves overlay, and a row of HPARAMS for each."""
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import IMAGES, SCALARS, TENSORS, EventAccumulator
 from torch import Tensor
 from torch.nn import functional as F
@@ -14,7 +17,7 @@ from torch.utils.tensorboard.summary import hparams
 from mygo.baselines.registry import STRATEGIES
 from mygo.config.settings import flat
 from mygo.evaluate import Matrix, average_accuracy
-from mygo.events import Dreamt, Evaluated, Event, Notice, Pace, PhaseEnded, Progress
+from mygo.events import Dreamt, Evaluated, Event, Mapped, Notice, Pace, PhaseEnded, Progress
 from mygo.reporting.results import KINDS, QUALITIES
 from mygo.reporting.terminal import printable
 
@@ -40,7 +43,7 @@ LAYOUT: dict[str, dict[str, list[Any]]] = {
         **{f"{title} of each task": lines(f"accuracy_{kind}/") for kind, title in KINDS.items()},
     },
     "Losses": {
-        **{phase: lines(f"{phase}/") for phase in (*STRATEGIES["mygo"].wake, *STRATEGIES["mygo"].sleep)},
+        **{phase: lines(f"{phase}/") for phase in (*STRATEGIES["mygo"].wake, "teach", *STRATEGIES["mygo"].sleep)},
         "baselines": lines(*(f"{name}/" for name in STRATEGIES if not name.startswith("mygo"))),
     },
     "Memories": {title: lines(f"memory/{measure}$") for measure, title in QUALITIES.items()},
@@ -78,6 +81,8 @@ class TensorBoardLogger:
                 self._dreamt(event)
             case Evaluated(strategy, _, task_il, class_il, confusion):
                 self._accuracies(self._run(strategy), {"class_il": class_il, "task_il": task_il}, confusion)
+            case Mapped(strategy, task):
+                self._run(strategy).image("map", map_picture(event), task + 1)
             case Notice(text):
                 for run in self._runs.values():
                     run.writer.add_text("notices", printable(text))
@@ -213,3 +218,11 @@ def matrix_picture(matrix: Matrix) -> Tensor:
         cells[0, 0, i, : len(row)] = torch.tensor(row)
     cell = max(1, min(CELL, SIDE // size))
     return F.interpolate(cells, scale_factor=cell).mul(255).round().to(torch.uint8)[0]
+
+
+def map_picture(shown: Mapped) -> Tensor:
+    """Return a map as a picture uint8 [3, H, W]."""
+    from mygo.reporting.maps import map_png  # matplotlib takes a second to import
+
+    with Image.open(io.BytesIO(map_png(shown))) as picture:
+        return torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1)

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any, cast
@@ -15,12 +16,17 @@ from PIL import Image
 
 from mygo.baselines.registry import STRATEGIES, use_strategy
 from mygo.config.learner import LifeConfig
+from mygo.config.settings import change
+from mygo.data.tasks import Task
 from mygo.errors import InputError, StorageError
+from mygo.evaluate import RECALLED
 from mygo.events import Evaluated, Event, PhaseEnded
 from mygo.jobs.experiment import Experiment, ExperimentConfig
 from mygo.jobs.life import Life
 from mygo.learner.storage import PREVIOUS
+from mygo.memory.gaussian import GaussianMemory
 from mygo.reporting.plots import draw_confusion
+from mygo.reporting.remembered import confused_most, remembered
 from mygo.reporting.report import described, write_report
 from mygo.reporting.results import read_folder
 
@@ -172,6 +178,72 @@ def test_a_life_that_was_taught_by_hand_shows_its_lessons(tiny_life: LifeConfig,
     assert sum(alt.startswith("Dreams of") for alt in page.alts) == 2
 
 
+def test_a_run_behind_an_encoder_shows_a_map_its_confusions_and_its_bytes(experiment_on_vectors: Experiment) -> None:
+    config = replace(experiment_on_vectors.config, strategies=("mygo", "slda"))
+    experiment = replace(experiment_on_vectors, config=config)
+    experiment.run()
+    assert experiment.out is not None
+    page = Page(write_report(experiment.out))
+    assert_loads_nothing(page)
+    (shown,) = (alt for alt in page.alts if alt.startswith("Map of dreams of"))
+    assert shown.startswith("Map of dreams of ash, birch, cedar and date: the closer two classes")
+    assert "vectors of 12 numbers." in page.text
+    assert "No dot is a real example." in page.text
+    assert not any(alt.startswith("Dreams of") for alt in page.alts)
+    entries = json.loads((experiment.out / "results.json").read_text())["strategies"]
+    for name, entry in entries.items():
+        assert f"{name}{entry['memory_bytes'] / 4:,.0f}{entry['statistics_bytes']:,}" in page.text
+    assert entries["slda"]["statistics_bytes"] > 0
+    for measure, title in (("label_fidelity", "label fidelity"), ("diversity", "diversity")):
+        lowest = min(zip(entries["mygo"][f"{measure}_per_class"][0], ("ash", "birch"), strict=True))
+        assert f"lowest {title} of a class{lowest[0]:.3f} ({lowest[1]})" in page.text.replace("\n", "")
+    wrong = [
+        (count, true, taken)
+        for true, row in enumerate(entries["mygo"]["confusion_matrix"])
+        for taken, count in enumerate(row)
+        if count and true != taken
+    ]
+    heading = "mygo: held-out examples" if wrong else "mygo: no held-out examples are confused"
+    assert heading in page.text
+
+
+def test_a_life_of_vectors_that_was_taught_by_hand_confuses_dreams(
+    tiny_on_vectors: LifeConfig, write_vectors: Callable[..., str], tmp_path: Path
+) -> None:
+    config = change(tiny_on_vectors, {"sleep.steps": 1, "sleep.discriminant_weight": 0.0, "sleep.lr": 1e-6})
+    life = Life("mygo", config, (12,), tmp_path / "trees")
+    for names in (("ash", "<birch>"), ("cedar",)):
+        life.learn(write_vectors(tmp_path / "data.npz", names), names[0])
+    before = {path: path.read_bytes() for path in (tmp_path / "trees").iterdir() if path.is_file()}
+    page = Page(write_report(tmp_path / "trees"))
+    assert_loads_nothing(page)
+    found = remembered(life, [])
+    assert sum(map(sum, found.confusion)) == 3 * RECALLED
+    worst = confused_most(found.confusion)[0]
+    assert worst.count == max(found.confusion[true][taken] for true in range(3) for taken in range(3) if true != taken)
+    assert worst.share == worst.count / RECALLED
+    assert f"{life.class_names[worst.true]}{life.class_names[worst.taken]}{worst.count}" in page.text
+    assert any(alt.startswith("Map of dreams of <birch>, ash and cedar") for alt in page.alts)
+    assert all(path.read_bytes() == content for path, content in before.items())
+
+
+def test_a_map_of_many_classes_shows_those_that_are_confused(
+    tiny_on_vectors: LifeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mygo.learner.map.MOST_CLASSES", 2)
+    life = Life("mygo", tiny_on_vectors, (12,))
+    life.begin(Task(0, tuple(range(4))))
+    memory = GaussianMemory(4, 12, 2)
+    for label in range(4):
+        memory.set_class(label, torch.ones(12) * (label + 1), torch.eye(2, 12), torch.ones(12))
+    life.memories.append(memory)
+    confusion = [[9, 0, 0, 1], [0, 9, 0, 0], [0, 0, 9, 0], [2, 0, 0, 7]]
+    found = remembered(life, confusion)
+    assert found.shown.classes == [0, 3]
+    assert list(found.confusion) == [], "it was measured on real ones"
+    assert [(pair.true, pair.taken, pair.count) for pair in confused_most(confusion)] == [(3, 0, 2), (0, 3, 1)]
+
+
 def changed(out: Path, folder: Path, change: Callable[[dict[str, Any]], object]) -> Path:
     """Return ``folder`` with a copy of the run's results.json, and nothing else, after ``change``."""
     results = json.loads((out / "results.json").read_text())
@@ -219,6 +291,9 @@ def test_a_damaged_life_is_named_or_the_state_before_it_told(out: Path, tmp_path
         lambda r: r["strategies"]["mygo"]["confusion_matrix"][0].__setitem__(0, -1),
         lambda r: r["strategies"]["mygo"].update(diversity=[1.0]),
         lambda r: r["strategies"]["mygo"].update(memory_bytes="many"),
+        lambda r: r["strategies"]["mygo"].update(statistics_bytes="many"),
+        lambda r: r["strategies"]["mygo"]["diversity_per_class"][0].pop(),
+        lambda r: r["strategies"]["mygo"]["label_fidelity_per_class"][0].__setitem__(0, "good"),
         lambda r: r["class_names"].pop(),
         lambda r: r["config"].update(num_tasks=99),
         lambda r: r.update(config=[]),

@@ -1,12 +1,15 @@
+import io
 import json
 import urllib.parse
 import urllib.request
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from tensorboard import program
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
@@ -94,6 +97,18 @@ def test_pictures_follow_the_tasks_under_one_tag(lived) -> None:
     assert first.encoded_image_string != second.encoded_image_string
     assert [image.width for image in events.Images("confusion_matrix")] == [5 * CELL, 10 * CELL]
     assert [image.width for image in events.Images("accuracy_matrix/class_il")] == [CELL, 2 * CELL]
+
+
+def test_a_life_behind_an_encoder_has_a_map_of_each_task(experiment_on_vectors: Experiment, tmp_path: Path) -> None:
+    with closing(TensorBoardLogger(tmp_path)) as logger:
+        experiment_on_vectors.run(on_event=logger)
+    events = read(tmp_path / "mygo")
+    assert steps_of_images(events)["map"] == [1, 2]
+    assert "dreams" not in events.Tags()["images"]
+    with Image.open(io.BytesIO(events.Images("map")[-1].encoded_image_string)) as picture:
+        assert min(picture.size) > 300
+        assert len(picture.convert("RGB").getcolors(maxcolors=2**24) or []) > 50, "dots of several colours"
+    assert {"memory/label_fidelity", "teach/cross_entropy"} <= set(events.Tags()["scalars"])
 
 
 def test_every_strategy_is_a_row_of_hparams_with_all_its_settings(lived) -> None:
