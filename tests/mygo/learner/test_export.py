@@ -8,14 +8,20 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from torch import Tensor
+from PIL import Image
+from torch import Tensor, nn
 
 from mygo.config.learner import LifeConfig
 from mygo.data.examples import to_unit_range
 from mygo.data.tasks import Task
+from mygo.encoders.exported import OnnxModel
+from mygo.encoders.frozen import FrozenEncoder
+from mygo.encoders.preprocessing import ImagePreprocessing, VectorPreprocessing
+from mygo.encoders.registry import ENCODERS, use_encoder
 from mygo.errors import InputError, StorageError
 from mygo.jobs.life import Life
-from mygo.learner.export import export_onnx, export_program
+from mygo.learner.export import export_onnx, export_program, why_not_inside
+from mygo.memory.gaussian import to_length
 
 EXPORTS = [export_onnx, export_program]
 NAMES = ("four", "seven", "one", "two", "naïve")
@@ -143,3 +149,117 @@ def test_a_life_without_classes_is_not_exported(
 ) -> None:
     with pytest.raises(InputError, match="has learned no class"):
         run(Life("mygo", tiny_life, (1, 8, 8)), tmp_path / "life")
+
+
+# -- behind an encoder ------------------------------------------------------------------------------------------------
+
+
+def eyes(network: nn.Module | None = None) -> FrozenEncoder:
+    """Return an encoder of photos of 12 pixels that uses all that one can: fused layers and square roots."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        layers = nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    preprocessing = ImagePreprocessing(size=12, crop=0.8)
+    return FrozenEncoder(
+        "eyes", network or layers, preprocessing, fused=None if network else layers, square_roots=network is None
+    )
+
+
+@pytest.fixture
+def seeing(monkeypatch: pytest.MonkeyPatch) -> Life:
+    """A life with random weights behind `eyes`."""
+    monkeypatch.setattr("mygo.encoders.registry.ENCODERS", ENCODERS.copy())
+    use_encoder("eyes", eyes)
+    life = Life.behind("eyes")
+    life.begin(Task(0, (4, 7)))
+    life.begin(Task(1, (1, 2, 3)))
+    return life
+
+
+@pytest.fixture
+def knowing_vectors(tiny_on_vectors: LifeConfig) -> Life:
+    life = Life("mygo", tiny_on_vectors, (12,))
+    life.begin(Task(0, (4, 7)))
+    life.begin(Task(1, (1, 2, 3)))
+    return life
+
+
+def test_encoder_and_head_are_one_model_for_pixels(seeing: Life, tmp_path: Path) -> None:
+    assert seeing.encoder is not None
+    session = open_onnx(export_onnx(seeing, tmp_path / "life.onnx", NAMES, seeing.encoder))
+    program = torch.export.load(export_program(seeing, tmp_path / "life.pt2", NAMES, seeing.encoder)).module()
+    (images,) = session.get_inputs()
+    assert (images.name, images.type, images.shape) == ("images", "tensor(uint8)", ["N", 3, 12, 12])
+    for count in (1, 7):
+        seen = noise(count, (3, 12, 12))
+        pictures = [Image.fromarray(each.permute(1, 2, 0).numpy()) for each in seen]
+        expected = seeing.predict(pictures).probabilities
+        seen = torch.stack([seeing.encoder.preprocess(picture) for picture in pictures])
+        (answers,) = session.run(["logits"], {"images": seen.numpy()})
+        assert torch.allclose(torch.from_numpy(answers).softmax(1), expected, rtol=0, atol=1e-5)
+        assert torch.allclose(program(seen).softmax(1), expected, rtol=0, atol=1e-5)
+        vectors = to_length(seeing.encoder.encode(seen))
+        with torch.no_grad():
+            assert np.abs(answers - seeing.neocortex(vectors).numpy()).max() < 1e-4
+
+
+def test_a_model_with_its_encoder_says_how_images_are_prepared(seeing: Life, tmp_path: Path) -> None:
+    wanted = {"input": "image", "size": 12, "crop": 0.8, "squash": False, "interpolation": "bicubic"}
+    session = open_onnx(export_onnx(seeing, tmp_path / "life.onnx", NAMES, seeing.encoder))
+    extra = dict.fromkeys(("preprocessing", "encoder", "class_names"), "")
+    torch.export.load(export_program(seeing, tmp_path / "life.pt2", NAMES, seeing.encoder), extra_files=extra)
+    for metadata in (session.get_modelmeta().custom_metadata_map, extra):
+        assert json.loads(metadata["preprocessing"]) == wanted, "mean and deviation are inside"
+        assert json.loads(metadata["encoder"]) == {"name": "eyes", "checksum": seeing.encoder_checksum}
+        assert json.loads(metadata["class_names"]) == list(NAMES)
+
+
+def test_a_head_alone_takes_features_of_any_length(knowing_vectors: Life, seeing: Life, tmp_path: Path) -> None:
+    for life, dim in ((knowing_vectors, 12), (seeing, 6)):
+        session = open_onnx(export_onnx(life, tmp_path / "life.onnx", NAMES))
+        program = torch.export.load(export_program(life, tmp_path / "life.pt2", NAMES)).module()
+        (features,) = session.get_inputs()
+        assert (features.name, features.type, features.shape) == ("features", "tensor(float)", ["N", dim])
+        metadata = session.get_modelmeta().custom_metadata_map
+        assert ("encoder" in metadata, "preprocessing" in metadata) == (life is seeing, False)
+        for count in (1, 7):
+            vectors = torch.rand(count, dim, generator=torch.Generator().manual_seed(count)) * 9
+            with torch.no_grad():
+                expected = life.neocortex(to_length(vectors))
+            (answers,) = session.run(["logits"], {"features": vectors.numpy()})
+            assert np.abs(answers - expected.numpy()).max() < 1e-4
+            assert torch.allclose(program(vectors), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("run", EXPORTS)
+def test_what_cannot_be_a_part_of_a_model_is_refused(seeing: Life, tmp_path: Path, run: Callable[..., Path]) -> None:
+    path = tmp_path / "eyes.onnx"
+    torch.onnx.export(
+        nn.Sequential(nn.AvgPool2d(4), nn.Flatten()).eval(),
+        (torch.zeros(2, 3, 12, 12),),
+        path,
+        dynamo=True,
+        dynamic_shapes=({0: torch.export.Dim("N", min=1)},),
+        verbose=False,
+    )
+    of_vectors = FrozenEncoder("halves", nn.Linear(4, 2), VectorPreprocessing(size=4))
+    for encoder, why in ((eyes(OnnxModel(path)), "ONNX"), (of_vectors, "does not see images")):
+        assert why in why_not_inside(encoder)
+        with pytest.raises(InputError, match=rf"{why}.*: leave it out"):
+            run(seeing, tmp_path / "life", NAMES, encoder)
+    assert not (tmp_path / "life").exists()
+
+
+class Undecided(nn.Module):
+    """A network that no trace can follow, since what it does depends on what it sees."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return features [N, 3]."""
+        return images.mean((2, 3)) if float(images.mean()) > 0 else images.amax((2, 3))
+
+
+@pytest.mark.parametrize("run", EXPORTS)
+def test_an_encoder_that_cannot_be_traced_is_named(seeing: Life, tmp_path: Path, run: Callable[..., Path]) -> None:
+    with pytest.raises(InputError, match=r"encoder eyes cannot be exported \(.*: export the head alone, with --head-a"):
+        run(seeing, tmp_path / "life", NAMES, eyes(Undecided()))
+    assert not (tmp_path / "life").exists()
