@@ -197,7 +197,7 @@ def test_photos_of_known_classes_are_learned_too_and_the_life_is_exported(photog
     answers = photographer.answers()
     right = [answer["class"] == Path(answer["file"]).parent.name for answer in answers]
     assert sum(right) / len(right) >= 0.9
-    photographer.use("export", tmp_path / "life.onnx")
+    assert "with the encoder" in photographer.use("export", tmp_path / "life.onnx")
     assert (tmp_path / "life.onnx").stat().st_size > 1000
 
 

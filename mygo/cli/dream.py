@@ -1,4 +1,4 @@
-"""``dream``: a picture of what a life remembers of a class."""
+"""``dream``: what a life remembers of a class, as a picture or as vectors."""
 
 import io
 import math
@@ -17,15 +17,20 @@ from mygo.reporting.console import plain
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from mygo.jobs.life import Life
+
+PICTURES, ARRAYS = (".png",), (".npz", ".npy")
+"""Endings of the files for pixels, and for vectors."""
 MOST_DREAMS = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dream:
-    """Dream of a class, and put the dreams into one picture."""
+    """Dream of a class, and put the dreams into one file."""
 
-    out: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT.png")]
-    """The picture: a square grid of dreams."""
+    out: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT.png|OUT.npz|OUT.npy")]
+    """A picture, a square grid of dreams; of a life behind an encoder, the features that it dreams, float32 [N, D], in
+    a .npz file under `features`, or as a .npy file."""
     life: LifeFolder
     class_name: Annotated[str, tyro.conf.arg(name="class", metavar="NAME")]
     """What to dream of."""
@@ -40,13 +45,43 @@ class Dream:
         check_ranges(self, "", seed=(0, LARGEST_SEED))
 
     def run(self, console: Console) -> None:
-        """Write the picture."""
+        """Write the file."""
         from mygo.files import check_target, write_atomically
 
-        check_target(self.out, ".png")
-        dreams = open_life(self.life).dream(self.class_name, self.count, self.seed)
-        write_atomically(self.out, grid_png(dreams), "what was there is whole; make room or name another file")
-        console.print(plain(f"Dreams of {self.class_name}: {self.out}"), soft_wrap=True)
+        check_target(self.out, *PICTURES, *ARRAYS)
+        life = open_life(self.life)
+        check_kind(self.out, life)
+        dreams = life.dream(self.class_name, self.count, self.seed)
+        content = features_file(dreams, self.out.suffix.lower()) if life.on_features else grid_png(dreams)
+        write_atomically(self.out, content, "what was there is whole; make room or name another file")
+        through = "" if life.config.encoder == "none" else f" of the encoder {life.config.encoder}"
+        what = f"Dreams of {self.class_name}"
+        if life.on_features:
+            what += f", {self.count:,} vectors of {dreams.shape[1]:,} features{through}"
+        console.print(plain(f"{what}: {self.out}"), soft_wrap=True)
+
+
+def check_kind(out: Path, life: "Life") -> None:
+    """Make sure that what ``life`` dreams can be written to a file such as ``out``.
+
+    Raises:
+        InputError: it dreams pictures, and the file is for vectors, or the other way round.
+    """
+    fit, dreamt = (ARRAYS, "vectors, not pictures") if life.on_features else (PICTURES, "pictures, not vectors")
+    if out.suffix.lower() not in fit:
+        raise InputError(f"This life dreams {dreamt}: name a file in {' or '.join(fit)}, not {out.name}.")
+
+
+def features_file(features: "Tensor", suffix: str) -> bytes:
+    """Return ``features`` float32 [N, D] as the content of a file in .npz, under their name, or .npy."""
+    import numpy as np
+
+    buffer = io.BytesIO()
+    if suffix == ".npz":
+        np.savez(buffer, features=features.numpy())
+    else:
+        np.save(buffer, features.numpy(), allow_pickle=False)
+    return buffer.getvalue()
 
 
 def grid_png(images: "Tensor") -> bytes:

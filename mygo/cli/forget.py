@@ -15,7 +15,8 @@ from mygo.reporting.terminal import print_notice
 class Forget:
     """Forget a class for good: its outputs and the memory that dreams it go, and a sleep follows.
 
-    The classes that were learned together with it get a new memory, which takes as long as learning one.
+    Over pixels, the classes that were learned together with it get a new memory, which takes as long as learning one.
+    Behind an encoder each class has a memory of its own, and only the sleep takes time.
     """
 
     life: LifeFolder

@@ -83,31 +83,41 @@ class LifeFacts:
     folder: str
     strategy: str
     stream: str
-    image_shape: tuple[int, ...]
-    """(C, H, W), or (D,) of vectors."""
+    image_shape: tuple[int, ...] | None
+    """(C, H, W); None where it sees vectors."""
+    encoder: str | None
+    """What it sees through; None over pixels, and where its data are vectors as they are."""
+    input_shape: tuple[int, ...]
+    """What its network takes: (C, H, W), or (D,) of vectors."""
     backbone: str
     tasks: tuple[TaskFacts, ...]
     unfinished: Unfinished | None
     memory_bytes: int
     """Bytes kept to remember with, over all tasks."""
     replaced_data_bytes: int
-    """Bytes of the raw training images, which are gone."""
+    """Bytes of the training images or vectors that it saw, which are gone."""
+    memory_bytes_per_class: int | None
+    """Bytes kept for each class that is remembered, rounded; None where nothing is."""
 
     @property
     def sight(self) -> str:
         """What it sees."""
-        if len(self.image_shape) == 1:
-            return f"vectors of {self.image_shape[0]:,} values"
-        channels, height, width = self.image_shape
-        return f"images of {width} × {height} pixels in {'grey' if channels == 1 else 'colour'}"
+        if self.image_shape is not None:
+            channels, height, width = self.image_shape
+            return f"sees images of {width} × {height} pixels in {'grey' if channels == 1 else 'colour'}"
+        if self.encoder is None:
+            return f"sees vectors of {self.input_shape[0]:,} values"
+        return f"sees through the encoder {self.encoder}, which gives {self.input_shape[0]:,} features"
 
     @property
     def sentences(self) -> list[str]:
         """What is not about a single task."""
+        raw = "images" if self.image_shape is not None else "vectors" if self.encoder is None else "features"
+        each = "" if self.memory_bytes_per_class is None else f" ({self.memory_bytes_per_class:,} a class)"
         sentences = [
-            f"{self.folder}: a life of {self.strategy} with the backbone {self.backbone}, which sees {self.sight}.",
-            f"It keeps {self.memory_bytes:,} bytes to remember with, in place of {self.replaced_data_bytes:,} bytes of "
-            f"training {'images' if len(self.image_shape) == 3 else 'vectors'}.",
+            f"{self.folder}: a life of {self.strategy} with the backbone {self.backbone}, which {self.sight}.",
+            f"It keeps {self.memory_bytes:,} bytes to remember with{each}, in place of {self.replaced_data_bytes:,} "
+            f"bytes of training {raw}.",
         ]
         if self.unfinished is not None:
             sentences.append(f"It is {self.unfinished}.")
@@ -118,16 +128,21 @@ class LifeFacts:
 
 def facts_of(life: "SavedLife") -> LifeFacts:
     """Return what there is to show of ``life``."""
+    on_vectors = len(life.input_shape) == 1
+    remembered = sum(size for size, kept in zip(life.head_sizes, life.bytes_kept, strict=False) if kept)
     return LifeFacts(
         folder=str(life.folder),
         strategy=life.strategy,
         stream=life.stream,
-        image_shape=life.input_shape,
+        image_shape=None if on_vectors else life.input_shape,
+        encoder=life.config.encoder if on_vectors and life.config.encoder != "none" else None,
+        input_shape=life.input_shape,
         backbone=life.config.backbone,
         tasks=tuple(task_facts(life, index) for index in range(len(life.lessons))),
         unfinished=unfinished(life),
         memory_bytes=life.memory_bytes,
         replaced_data_bytes=life.record.replaced_data_bytes,
+        memory_bytes_per_class=round(life.memory_bytes / remembered) if remembered else None,
     )
 
 

@@ -143,6 +143,7 @@ def test_commands_and_flags_that_do_not_exist_or_parse_end_with_2(
         (["dream", "--life", "OUT", "--class", "3", "-n", "0", "new.png"], "-n must be from 1 to 10000 dreams, not 0"),
         (["dream", "--life", "OUT", "--class", "3", "-n", "10001", "new.png"], "not 10001"),
         (["dream", "--life", "OUT", "--class", "3", "new.jpg"], "new.jpg is of no kind .* name a file in .png"),
+        (["dream", "--life", "OUT", "--class", "3", "new.npz"], "dreams pictures, not vectors: name a file in .png"),
         (["dream", "--life", "OUT", "--class", "3", "nowhere/new.png"], "nowhere is not a folder that is there: make"),
         (["dream", "--life", "OUT", "--class", "3", "folder.png"], "folder.png is a folder: name a file"),
         (["dream", "--life", "OUT", "--class", "3", "/proc/new.png"], "/proc cannot be written to .* allow writing"),
@@ -294,6 +295,7 @@ def test_a_life_shows_what_it_learned_and_what_it_keeps(
     facts, text = shown(capsys, out)
     assert facts["folder"] == str(out / "life" / "mygo")
     assert (facts["strategy"], facts["backbone"], facts["image_shape"]) == ("mygo", "mlp", [1, 8, 8])
+    assert (facts["encoder"], facts["input_shape"]) == (None, [1, 8, 8])
     assert facts["stream"] == "digits: 0,1,2,3,4 5,6,7,8,9"
     assert facts["unfinished"] is None
     assert facts["memory_bytes"] == life.memory_bytes == sum(task["memory_bytes"] for task in facts["tasks"])
@@ -307,7 +309,9 @@ def test_a_life_shows_what_it_learned_and_what_it_keeps(
         row = next(line for line in text.splitlines() if f" {task['name']} " in line)
         for part in (", ".join(task["classes"]), f"{task['class_il']:.3f}", filesize.decimal(task["memory_bytes"])):
             assert part in row
-    assert f"keeps {life.memory_bytes:,} bytes to remember with, in place of {64 * 1433:,} bytes" in text
+    each = round(life.memory_bytes / 10)
+    assert facts["memory_bytes_per_class"] == each
+    assert f"keeps {life.memory_bytes:,} bytes to remember with ({each:,} a class), in place of {64 * 1433:,}" in text
     assert "8 × 8 pixels in grey" in text
     assert "in the middle" not in text
 
