@@ -1,13 +1,16 @@
 """Accuracy behind encoders: MyGO beside joint training and the closed forms, on the same features.
 
 python benchmarks/eyes.py --clothing DIR --cifar100 DIR --clinc150 FILE
+python benchmarks/eyes.py --clothing DIR --validation-share 0.2 --strategies slda --change closed-form.shrinkage=0.1
 
 The data: alexeygrigorev/clothing-dataset-small (photos, CC0) and cyizhuo/CIFAR-100-dataset (PNG), exported as folders
 with train and test of one folder per class; clinc/oos-eval's data/data_full.json (CC BY 3.0). What is left out is not
 measured now. Features are encoded once and kept in --out, and so is each finished cell: what was interrupted goes on;
-several commands with the same --out, for different data, can run side by side.
+several commands with the same --out, for different data, can run side by side. With a validation share, settings are
+tried on that part of the training data, and nothing is kept.
 """
 
+import ast
 import csv
 import json
 import statistics
@@ -23,6 +26,7 @@ import torch
 import tyro
 
 from mygo.config.presets import behind_encoder
+from mygo.config.settings import change
 from mygo.data.survey import survey
 from mygo.events import Place
 from mygo.jobs.encoding import encoded
@@ -46,10 +50,12 @@ class Stream:
     """Which of the flags names it."""
     encoder: str
     num_tasks: int
+    shrinkage: float = 1e-4
+    """Of slda: the best of 1e-4, 1e-3, 1e-2, 0.05, 0.1, 0.2 and 0.4 with a validation share of 0.2."""
 
 
 STREAMS = (
-    Stream("clothing photos 224 px, 5 tasks of 2", "clothing", "efficientnet-lite0", 5),
+    Stream("clothing photos 224 px, 5 tasks of 2", "clothing", "efficientnet-lite0", 5, 0.1),
     Stream("CIFAR-100 at 96 px, 10 tasks of 10", "cifar100", "efficientnet-lite0@96", 10),
     Stream("CIFAR-100 at 96 px, 20 tasks of 5", "cifar100", "efficientnet-lite0@96", 20),
     Stream("CLINC150, 15 tasks of 10", "clinc150", "minilm", 15),
@@ -69,6 +75,10 @@ class Flags:
     """Comma list of the rows."""
     orders: int = ORDERS
     """Class orders; the first is by name."""
+    validation_share: float = 0.0
+    """Share of the training data to try settings on."""
+    change: tuple[str, ...] = ()
+    """Settings to try, each as its flag and value: sleep.steps=400."""
 
 
 def features_of(stream: Stream, source: Path, out: Path) -> Path:
@@ -104,21 +114,25 @@ def table_of(source: Path, out: Path) -> Path:
     return table
 
 
-def cell(stream: Stream, strategy: str, order: int, features: Path, out: Path) -> dict[str, Any]:
-    """Return the results of one strategy on one order of classes, lived now or kept from before."""
-    kept = out / f"{stream.data}-{stream.num_tasks}-{strategy}-{order}.json"
-    if kept.exists():
-        found: dict[str, Any] = json.loads(kept.read_text())
-        return found
+def measure(stream: Stream, strategy: str, order: int, features: Path, flags: Flags) -> None:
+    """Keep the results of one strategy on one order of classes, if they are not kept yet."""
+    kept = flags.out / f"{stream.data}-{stream.num_tasks}-{strategy}-{order}.json"
+    if kept.exists() and not flags.validation_share:
+        return
     names = np.load(features)["class_names"]
     rng = torch.Generator().manual_seed(order)
+    changes: dict[str, Any] = {"closed_form.shrinkage": stream.shrinkage}
+    for setting in flags.change:
+        path, value = setting.split("=")
+        changes[path.replace("-", "_")] = ast.literal_eval(value)
     shuffled = tuple(torch.randperm(len(names), generator=rng).tolist())
     config = ExperimentConfig(
         dataset=str(features),
         num_tasks=stream.num_tasks,
         class_order=shuffled if order else None,
         strategies=(strategy,),
-        life=replace(behind_encoder(), seed=order),
+        validation_share=flags.validation_share,
+        life=replace(change(behind_encoder(), changes), seed=order),
     )
     results = Experiment(config).run()["strategies"][strategy]
     matrix = results["accuracy_matrix"]
@@ -131,9 +145,9 @@ def cell(stream: Stream, strategy: str, order: int, features: Path, out: Path) -
         "seconds": results["seconds"]["total"],
         "tasks": len(matrix["class_il"]),
     }
-    kept.write_text(json.dumps(found))
-    print(stream.title, strategy, order, found, flush=True)
-    return found
+    print(stream.title, strategy, order, *flags.change, found, flush=True)
+    if not flags.validation_share:
+        kept.write_text(json.dumps(found))
 
 
 def row(strategy: str, cells: list[dict[str, Any]]) -> str:
@@ -161,8 +175,9 @@ def main() -> None:
             features = features_of(stream, source, flags.out)
             for order in range(flags.orders):
                 for strategy in strategies:
-                    cell(stream, strategy, order, features, flags.out)
-    RESULTS.write_text("\n".join(lines_of(flags.out)))
+                    measure(stream, strategy, order, features, flags)
+    if not flags.validation_share:
+        RESULTS.write_text("\n".join(lines_of(flags.out)))
 
 
 def lines_of(out: Path) -> list[str]:

@@ -1,9 +1,12 @@
 """Sleep: distil old and new knowledge into the neocortex, from dreams alone. There is no real data here."""
 
+import math
 from collections.abc import Callable
+from dataclasses import fields
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from mygo import seeding
 from mygo.config.learner import SleepConfig
@@ -17,6 +20,8 @@ from mygo.replay.schedule import Dreams
 from mygo.replay.source import schedule_of
 from mygo.training.loop import Losses, Network, train
 from mygo.training.process_group import ProcessGroup, batch_mean
+
+PARTS_OF_DREAMS = len(fields(Dreams))
 
 
 def consolidate(life: Learner, task: Task, context: PhaseContext) -> None:
@@ -36,12 +41,14 @@ def consolidate(life: Learner, task: Task, context: PhaseContext) -> None:
 
     def inputs_at(step: int) -> tuple[Tensor, ...]:
         with context.waiting_for("dreams"):
-            return next(dreams_by_step).tensors
+            dreams, classes = next(dreams_by_step), schedule.classes_at(step)
+        return dreams.tensors if classes is None else (*dreams.tensors, classes.to(context.group.device))
 
     def losses_of(network: Network, *tensors: Tensor) -> Losses:
-        dreams = Dreams(*tensors)
-        features, logits = network(network_input(dreams.inputs))
-        losses = distillation_losses(logits, dreams, outputs, config, context.group)
+        dreams, classes = Dreams(*tensors[:PARTS_OF_DREAMS]), tensors[PARTS_OF_DREAMS:]
+        features, logits = network(network_input(dreams.inputs), *classes)
+        there = outputs.among(*classes) if classes else outputs
+        losses = distillation_losses(logits, dreams, there, config, context.group)
         return losses | feature_losses(features, dreams, config, context.group)
 
     if life.on_features:
@@ -83,9 +90,22 @@ def consolidate_features(
     if is_linear:
         with torch.no_grad():
             student.heads.bias.sub_(student.heads.weight @ centre)
-        mix_discriminant(student.heads, gaussians, config.discriminant_weight)
+        mix_discriminant(student.heads, gaussians, discriminant_weight(life))
     life.neocortex.features = student.features
     unstack_heads(student.heads, life.neocortex, order)
+
+
+def discriminant_weight(life: Learner) -> float:
+    """Return how much linear discriminant analysis weighs beside the student, from 0 to 1.
+
+    That is 1 / (1 + √(n / c)) for n examples seen for each feature dimension, where c is the setting. Generative
+    classifiers come close to their best with far fewer examples than discriminative ones (Ng & Jordan 2002).
+    """
+    equal = life.config.sleep.discriminant_examples
+    if equal == 0:
+        return 0.0
+    examples = sum(sum(lesson.images) for lesson in life.lessons)
+    return 1 / (1 + math.sqrt(examples / math.prod(life.input_shape) / equal))
 
 
 @torch.no_grad()
@@ -114,10 +134,15 @@ class Student(nn.Module):
         self.features = net.features
         self.heads = stacked_heads(net)
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return features [N, F] and the logits of all heads [N, K] for ``images`` [N, C, H, W] in [-1, 1]."""
-        features = self.features(images)
-        return features, self.heads(features)
+    def forward(self, inputs: Tensor, classes: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return features [N, F] and logits [N, K] for images [N, C, H, W] in [-1, 1] or vectors [N, D].
+
+        Logits are of all heads, or of ``classes`` [K] alone, counted over all heads side by side.
+        """
+        features = self.features(inputs)
+        if classes is None:
+            return features, self.heads(features)
+        return features, F.linear(features, self.heads.weight[classes], self.heads.bias[classes])
 
 
 def centred(values: Tensor, real: Tensor) -> Tensor:

@@ -56,7 +56,7 @@ def tiny_on_vectors() -> LifeConfig:
         precision="float32",
         wake=WakeConfig(head_steps=20, adapt_steps=20, batch_size=32),
         memory=MemoryConfig(gaussian=GaussianConfig(rank=2), fidelity_floor=0.0, diversity_floor=0.0),
-        sleep=SleepConfig(steps=20, batch_size=32, steps_per_block=8, max_shift=0, discriminant_weight=0.3),
+        sleep=SleepConfig(steps=20, batch_size=32, steps_per_block=8, max_shift=0, discriminant_examples=10.0),
     )
 
 

@@ -1,7 +1,7 @@
 """What a person would use instead behind a frozen encoder: classifiers in closed form, from sums over the features.
 
-Each sees a task's features once and keeps sums, which are added over the workers of the group. Class counts play no
-part in the answers: all classes are taken to be as frequent.
+Each sees a task's features once and keeps sums, which are added over the workers of the group. To ncm and slda all
+classes are as frequent; ranpac's regression weighs them by their examples, as in the paper.
 """
 
 import math
@@ -16,8 +16,6 @@ from mygo.learner.learner import Learner
 from mygo.phase import PhaseContext
 from mygo.training.process_group import ProcessGroup, share
 
-SHRINKAGE = 1e-4
-"""Share of the identity in SLDA's covariance (Hayes & Kanan 2020, section 3)."""
 RIDGES = tuple(10.0**exponent for exponent in range(-2, 7))
 """Ridge penalties that RanPAC chooses from."""
 CHOOSING_EVERY = 5
@@ -33,7 +31,10 @@ def nearest_class_mean(life: Learner, task: Task, data: Examples, context: Phase
 
 
 def streaming_lda(life: Learner, task: Task, data: Examples, context: PhaseContext) -> None:
-    """Keep each class's mean and one covariance within classes (SLDA: Hayes & Kanan 2020, arXiv:1909.01520)."""
+    """Keep each class's mean and one covariance within classes (SLDA: Hayes & Kanan 2020, arXiv:1909.01520).
+
+    The share of the identity in it is a setting; the paper's, section 3, is the default.
+    """
     means, counts = class_means(data, len(task.classes), context.group)
     known = life.statistics
     dim = means.shape[1]
@@ -45,7 +46,8 @@ def streaming_lda(life: Learner, task: Task, data: Examples, context: PhaseConte
     seen = counts.sum() + known.get("count", 0)
     every = torch.cat([*([known["means"]] if "means" in known else []), means])
     life.statistics = {"scatter": total, "count": seen, "means": every}
-    covariance = (1 - SHRINKAGE) * total / seen + SHRINKAGE * torch.eye(dim, dtype=torch.float64)
+    shrinkage = life.config.closed_form.shrinkage
+    covariance = (1 - shrinkage) * total / seen + shrinkage * torch.eye(dim, dtype=torch.float64)
     weights = torch.linalg.solve(covariance, every.T).T
     biases = -0.5 * (weights * every).sum(1)
     start = 0

@@ -97,6 +97,9 @@ class SleepConfig:
     """Steps of each sleep."""
     steps_per_class: int | None = None
     """Behind an encoder, no more steps than these for each class that is known: few classes are soon learned."""
+    classes_per_step: int = 128
+    """Behind an encoder, the most classes that a step dreams of and tells apart, drawn anew for each block of steps
+    (sampled softmax: Jean et al. 2015, arXiv:1412.2007)."""
     batch_size: int = 128
     """Dreams per step, over all workers."""
     steps_per_block: int = 8
@@ -111,9 +114,10 @@ class SleepConfig:
     """Weight of the cross-entropy over all heads side by side, which makes them comparable."""
     feature_weight: float = 0.0
     """Weight of the MSE between the student's and the teacher's features; at 0 they are not computed at all."""
-    discriminant_weight: float = 0.0
-    """Behind an encoder, how far a linear student's answers are moved to those of linear discriminant analysis on the
-    memories: from 0, not at all, to 1."""
+    discriminant_examples: float = 0.0
+    """Behind an encoder, how many examples for each feature make a linear student weigh as much as linear discriminant
+    analysis on the memories does, with which its answers are mixed; 0 leaves the student alone. With fewer examples
+    the analysis weighs more, since it needs fewer (Ng & Jordan 2002, On Discriminative vs. Generative Classifiers)."""
     temperature: float = 1.0
     """Temperature of the teacher's probabilities within a dream's own task, and of the student's over all heads."""
     lr: float = 1e-3
@@ -122,10 +126,11 @@ class SleepConfig:
     def __post_init__(self) -> None:
         sizes = {"steps": MOST_STEPS, "batch_size": MOST_AT_ONCE, "steps_per_block": MOST_AT_ONCE}
         check_ranges(self, "sleep", **{name: (1, most) for name, most in sizes.items()}, max_shift=(0, LARGEST))
-        check_ranges(self, "sleep", steps_per_class=(1, MOST_STEPS))
+        check_ranges(self, "sleep", steps_per_class=(1, MOST_STEPS), classes_per_step=(2, MOST_AT_ONCE))
         weights = dict.fromkeys(("own_head_weight", "all_heads_weight", "feature_weight"), (0.0, LARGEST_WEIGHT))
         check_ranges(self, "sleep", **weights, lr=(SMALLEST_RATE, LARGEST_RATE))
-        check_ranges(self, "sleep", current_share=(0.0, 1.0), temperature=(1e-3, 1e3), discriminant_weight=(0.0, 1.0))
+        check_ranges(self, "sleep", current_share=(0.0, 1.0), temperature=(1e-3, 1e3))
+        check_ranges(self, "sleep", discriminant_examples=(0.0, LARGEST_WEIGHT))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,6 +151,17 @@ class MemoryConfig:
     def __post_init__(self) -> None:
         floors = {"fidelity_floor": (0.0, 1.0), "diversity_floor": (0.0, LARGEST_WEIGHT)}
         check_ranges(self, "memory", **floors, attempts=(1, MOST_PROCESSES))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClosedFormConfig:
+    """What the strategies that are solved in closed form leave to choose."""
+
+    shrinkage: float = 1e-4
+    """Share of the identity in the covariance of slda; features have the length √D."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self, "closed-form", shrinkage=(1e-6, 1.0))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,6 +190,8 @@ class LifeConfig:
     """Remembering it."""
     sleep: SleepConfig = field(default_factory=SleepConfig)
     """Reconciling it with what was known."""
+    closed_form: ClosedFormConfig = field(default_factory=ClosedFormConfig)
+    """The strategies in closed form."""
 
     def __post_init__(self) -> None:
         check_ranges(self, "", seed=(0, LARGEST_SEED))

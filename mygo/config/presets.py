@@ -15,7 +15,7 @@ def behind_encoder() -> LifeConfig:
             batch_size=256,
             max_shift=0,
             own_head_weight=0.0,
-            discriminant_weight=0.2,
+            discriminant_examples=20.0,
             lr=3e-3,
         ),
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 from mygo.config.learner import AnyPrecision, LifeConfig
+from mygo.config.presets import behind_encoder
 from mygo.config.settings import overlay
 from mygo.data.examples import InputShape
 from mygo.errors import InputError
@@ -141,6 +142,11 @@ def migrated(config: Mapping[str, Any]) -> dict[str, Any]:
     settings = dict(config)
     if settings.pop("dream_level", "pixels") != "pixels":
         raise InputError("it dreams feature maps, which MyGO does no more: open it with version 0.1.0")
+    if "discriminant_weight" in settings.get("sleep", {}):
+        sleep = dict(settings["sleep"])
+        if sleep.pop("discriminant_weight"):
+            sleep["discriminant_examples"] = behind_encoder().sleep.discriminant_examples
+        settings["sleep"] = sleep
     return settings
 
 

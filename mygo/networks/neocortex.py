@@ -203,6 +203,13 @@ class OwnOutputs:
     positions: Tensor
     real: Tensor
 
+    def among(self, classes: Tensor) -> "OwnOutputs":
+        """Return the same where there are the outputs of ``classes`` [S] alone, in that order."""
+        places = torch.full((self.real.numel(),), -1, device=classes.device)
+        places[classes] = torch.arange(len(classes), device=classes.device)
+        found = places[self.positions]
+        return OwnOutputs(found.clamp_min(0), self.real & (found >= 0))
+
 
 def own_outputs(head_sizes: Sequence[int], device: torch.device | str = "cpu") -> OwnOutputs:
     """Return every task's own outputs for heads of ``head_sizes``."""

@@ -32,7 +32,24 @@ class VectorRequest(SampleRequest):
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureSchedule(ReplaySchedule):
-    """The schedule of a sleep that dreams vectors; of each class there are as many, as far as they go."""
+    """The schedule of a sleep that dreams vectors; of each class of a block there are as many, as far as they go."""
+
+    classes_per_block: int
+    """Classes of which a block dreams, drawn anew for each: so its time does not grow with those that are known."""
+
+    def classes_in(self, block: int) -> Tensor:
+        """Return the classes of which ``block`` dreams, int64 [S], counted over all heads side by side."""
+        known = sum(self.head_sizes)
+        if known <= self.classes_per_block:
+            return torch.arange(known)
+        rng = seeding.stream(*self.key, "classes", block)
+        return torch.randperm(known, generator=rng)[: self.classes_per_block].sort().values
+
+    def classes_at(self, step: int) -> Tensor | None:
+        """Return the classes that ``step`` tells apart, int64 [S]; None where those are all."""
+        if sum(self.head_sizes) <= self.classes_per_block:
+            return None
+        return self.classes_in(step // self.steps_per_block)
 
     def request(self, block: int, rank: int = 0, size: int = 1) -> VectorRequest:
         """Return what ``rank`` of ``size`` workers needs for the steps of ``block``.
@@ -42,9 +59,9 @@ class FeatureSchedule(ReplaySchedule):
         """
         rng = seeding.stream(*self.key, "block", block)
         shape = self.steps_in(block), self.batch_size
-        count, classes = shape[0] * shape[1], sum(self.head_sizes)
-        rounds = -(-count // classes)
-        drawn = torch.cat([torch.randperm(classes, generator=rng) for _ in range(rounds)])[:count]
+        count, classes, among = shape[0] * shape[1], sum(self.head_sizes), self.classes_in(block)
+        rounds = -(-count // len(among))
+        drawn = torch.cat([among[torch.randperm(len(among), generator=rng)] for _ in range(rounds)])[:count]
         donors = torch.randint(classes, (classes, DONORS), generator=rng)
         noise = torch.randn(*shape, self.noise_dim, generator=rng)
         mine = share(self.batch_size, rank, size)

@@ -93,6 +93,10 @@ class ReplaySchedule:
         """Return the numbers of the blocks from that of ``step`` on."""
         return range(step // self.steps_per_block, self.blocks)
 
+    def classes_at(self, step: int) -> Tensor | None:
+        """Return the classes that ``step`` tells apart, int64 [S]; None where those are all."""
+        return None
+
     def steps_of(self, blocks: Iterable[Dreams], first_step: int = 0) -> Iterator[Dreams]:
         """Return the dreams of each step from ``first_step`` on, out of those of `blocks_from` it."""
         numbered = zip(self.blocks_from(first_step), blocks, strict=True)

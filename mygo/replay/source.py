@@ -16,7 +16,7 @@ from mygo.training.process_group import ProcessGroup
 
 ROWS_OF_A_MEMORY = 100
 """Dreams that a memory makes at least of one block, on average: with fewer, calls take longer than what they do."""
-ROWS_OF_A_CLASS = 16
+ROWS_OF_A_CLASS = 64
 """The same of a class that is kept as a Gaussian."""
 
 
@@ -32,7 +32,7 @@ def schedule_of(learner: LearnerState) -> ReplaySchedule:
     order = learner.lessons_in_order()
     sizes = tuple(learner.neocortex.head_sizes[number] for number in order)
     if learner.on_features:
-        rows, steps = ROWS_OF_A_CLASS * sum(sizes), config.steps
+        classes, steps = min(sum(sizes), config.classes_per_step), config.steps
         if config.steps_per_class is not None:
             steps = min(steps, config.steps_per_class * sum(sizes))
         return FeatureSchedule(
@@ -42,7 +42,8 @@ def schedule_of(learner: LearnerState) -> ReplaySchedule:
             noise_dim=noise_dim_of(learner.gaussians[0]),
             steps=steps,
             batch_size=config.batch_size,
-            steps_per_block=max(config.steps_per_block, -(-rows // config.batch_size)),
+            steps_per_block=max(config.steps_per_block, -(-ROWS_OF_A_CLASS * classes // config.batch_size)),
+            classes_per_block=classes,
         )
     rows = ROWS_OF_A_MEMORY * len(learner.memories)
     return ReplaySchedule(

@@ -1,10 +1,15 @@
 import pytest
 import torch
+from torch import nn
 
-from mygo.config.learner import SleepConfig
-from mygo.networks.neocortex import own_outputs
+from mygo.config.learner import LifeConfig, SleepConfig
+from mygo.config.settings import change
+from mygo.learner.learner import Learner
+from mygo.learner.records import TaskRecord
+from mygo.memory.gaussian import ClassGaussians, GaussianMemory
+from mygo.networks.neocortex import NeocortexNet, own_outputs
 from mygo.replay.schedule import Dreams
-from mygo.sleep import distillation_losses, feature_losses
+from mygo.sleep import Student, discriminant_weight, distillation_losses, feature_losses, mix_discriminant
 from mygo.training.process_group import SingleProcess
 
 
@@ -61,9 +66,58 @@ def test_heads_of_different_sizes_are_distilled_as_they_would_be_alone() -> None
     assert padded == alone
 
 
+def test_a_step_among_some_classes_tells_those_apart_alone() -> None:
+    """As if the others were not known, and what is left of a head were all of it."""
+    config, classes = SleepConfig(batch_size=1, temperature=2.0, own_head_weight=0.3), torch.tensor([1, 2, 4])
+    torch.manual_seed(0)
+    net = NeocortexNet((6,), "linear")
+    for size in (2, 3):
+        net.add_task_head(size)
+    student, inputs = Student(net), torch.randn(1, 6)
+    logits = student(inputs, classes)[1]
+    assert torch.allclose(logits, student(inputs)[1][:, classes])
+    dreams = dreams_of([[2.0, 1.0, 0.5]], [1])
+    sampled = distillation_losses(logits, dreams, own_outputs([2, 3]).among(classes), config, SingleProcess())
+    alone = distillation_losses(logits, dreams_of([[2.0, 0.5]], [1]), own_outputs([1, 2]), config, SingleProcess())
+    assert {name: loss.item() for name, loss in sampled.items()} == pytest.approx(
+        {name: loss.item() for name, loss in alone.items()}
+    )
+
+
 def test_features_are_distilled_only_where_they_weigh_something() -> None:
     dreams = dreams_of([[0.0], [0.0]], [0, 0])  # whose teacher's features are 0
     features = torch.tensor([[1.0, 2.0, 0.0], [0.0, 0.0, 4.0]])
     weighed = feature_losses(features, dreams, SleepConfig(batch_size=2, feature_weight=0.5), SingleProcess())
     assert float(weighed["features"]) == pytest.approx(0.5 * (5 / 3 + 16 / 3) / 2)
     assert feature_losses(features, dreams, SleepConfig(batch_size=2), SingleProcess()) == {}
+
+
+def test_the_discriminant_weighs_less_the_more_examples_there_were(tiny_on_vectors: LifeConfig) -> None:
+    life = Learner("mygo", change(tiny_on_vectors, {"sleep.discriminant_examples": 10.0}), (12,))
+    assert discriminant_weight(life) == 1, "nothing was seen"
+    life.lessons = [TaskRecord("a", ("x", "y"), (40, 80)), TaskRecord("b", ("z",), (0,))]
+    assert discriminant_weight(life) == pytest.approx(1 / 2), "10 for each of 12 features"
+    life.lessons[1].images = (9 * 120 - 120,)
+    assert discriminant_weight(life) == pytest.approx(1 / 4)
+    life.config = change(tiny_on_vectors, {"sleep.discriminant_examples": 0.0})
+    assert discriminant_weight(life) == 0
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.4, 1.0])
+def test_answers_are_moved_to_those_of_linear_discriminant_analysis(weight: float) -> None:
+    torch.manual_seed(0)
+    memory = GaussianMemory(3, 6, 2)
+    for label in range(3):
+        memory.set_class(label, torch.randn(6), torch.randn(2, 6), torch.rand(6))
+    heads, gaussians, inputs = nn.Linear(6, 3), ClassGaussians([memory]), torch.randn(50, 6)
+
+    def answers(weights: torch.Tensor, biases: torch.Tensor) -> torch.Tensor:
+        found = inputs @ weights.T + biases
+        return found - found.mean(1, keepdim=True)
+
+    before, theirs = answers(heads.weight, heads.bias).detach(), answers(*gaussians.discriminant())
+    mix_discriminant(heads, gaussians, weight)
+    after = answers(heads.weight, heads.bias).detach()
+    moved = after - (1 - weight) * before
+    assert torch.allclose(moved, theirs * (moved.norm() / theirs.norm()), atol=1e-5)
+    assert (float(moved.norm()) > 0.1) == (weight > 0)

@@ -73,6 +73,20 @@ def test_lessons_may_come_in_any_order(taught: Callable[..., Learner], order: tu
         assert torch.equal(life.neocortex(seen), other.neocortex(seen)[:, columns])
 
 
+def test_so_may_they_where_a_step_tells_only_some_of_the_classes_apart(
+    tiny_on_vectors: LifeConfig, tmp_path: Path, taught: Callable[..., Learner]
+) -> None:
+    lives = []
+    for order in ("abc", "bca"):
+        config = change(tiny_on_vectors, {"sleep.classes_per_step": 3})
+        lives.append(Learner("mygo", config, (12,)))
+        for name in order:
+            learn(lives[-1], str(tmp_path / f"{name}.npz"))
+    assert_same(*lives)
+    mine, theirs = known(lives[0]), known(taught("abc"))
+    assert not any(torch.equal(mine[name], theirs[name]) for name in mine if "head weight" in name)
+
+
 def test_the_seed_decides_too(taught: Callable[..., Learner], tiny_on_vectors: LifeConfig, tmp_path: Path) -> None:
     life = taught("ab")
     other = Learner("mygo", change(tiny_on_vectors, {"seed": 4}), (12,))

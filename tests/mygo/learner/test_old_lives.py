@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from mygo import Life
+from mygo.config.presets import behind_encoder
 from mygo.data.spelling import composed
-from mygo.learner.saved import SavedLife
+from mygo.learner.saved import SavedLife, migrated
 
 LIVES = Path(__file__).resolve().parent / "lives"
 
@@ -42,3 +43,10 @@ def test_a_life_of_0_1_0_is_shown_and_learns_on_in_the_precision_that_it_was_beg
     again = Life.open(old)
     assert again.class_names == ["robin", "wren", "bee", "caf\u00e9", "0", "1"]
     assert again.precision == "bfloat16"
+
+
+def test_a_sleep_that_was_mixed_by_a_fixed_weight_is_mixed_by_the_examples() -> None:
+    assert "sleep" not in migrated({})
+    assert migrated({"sleep": {"steps": 9, "discriminant_weight": 0.0}})["sleep"] == {"steps": 9}
+    default = behind_encoder().sleep.discriminant_examples
+    assert migrated({"sleep": {"discriminant_weight": 0.2}})["sleep"] == {"discriminant_examples": default}

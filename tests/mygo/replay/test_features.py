@@ -23,6 +23,7 @@ NIGHT = FeatureSchedule(
     steps=10,
     batch_size=12,
     steps_per_block=4,
+    classes_per_block=sum(SIZES),
 )
 
 
@@ -85,6 +86,23 @@ def test_a_class_borrows_from_the_same_donors_within_a_block_which_are_drawn_amo
         assert len(pairs) == sum(SIZES)
         counts += torch.tensor([donor for _, *donors in pairs for donor in donors]).bincount(minlength=sum(SIZES))
     assert (counts / counts.sum()).tolist() == pytest.approx([0.2] * 5, abs=0.03)
+
+
+def test_a_block_dreams_of_some_of_many_classes_and_of_all_of_them_as_often() -> None:
+    night = dataclasses.replace(NIGHT, steps=4000, classes_per_block=3)
+    counts = torch.zeros(sum(SIZES))
+    for block in range(night.blocks):
+        among = night.classes_in(block)
+        assert classes_of(night.request(block)).unique().tolist() == among.tolist()
+        assert len(among) == 3
+        first = block * night.steps_per_block
+        for step in range(first, first + night.steps_in(block)):
+            told_apart = night.classes_at(step)
+            assert told_apart is not None
+            assert torch.equal(told_apart, among)
+        counts[among] += 1
+    assert (counts / counts.sum()).tolist() == pytest.approx([0.2] * 5, abs=0.02)
+    assert NIGHT.classes_at(0) is None
 
 
 def test_dreams_come_from_their_own_memory_and_are_judged_by_their_own_teacher(

@@ -210,7 +210,7 @@ def test_a_run_behind_an_encoder_shows_a_map_its_confusions_and_its_bytes(experi
 def test_a_life_of_vectors_that_was_taught_by_hand_confuses_dreams(
     tiny_on_vectors: LifeConfig, write_vectors: Callable[..., str], tmp_path: Path
 ) -> None:
-    config = change(tiny_on_vectors, {"sleep.steps": 1, "sleep.discriminant_weight": 0.0, "sleep.lr": 1e-6})
+    config = change(tiny_on_vectors, {"sleep.steps": 1, "sleep.discriminant_examples": 0.0, "sleep.lr": 1e-6})
     life = Life("mygo", config, (12,), tmp_path / "trees")
     for names in (("ash", "<birch>"), ("cedar",)):
         life.learn(write_vectors(tmp_path / "data.npz", names), names[0])
