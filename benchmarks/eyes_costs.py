@@ -51,7 +51,7 @@ from mygo.jobs.perception import ready  # noqa: E402
 from mygo.learner.learner import Learner  # noqa: E402
 from mygo.memory.gaussian import GaussianMemory, to_length  # noqa: E402
 from mygo.memory.quality import Quality  # noqa: E402
-from mygo.replay.source import dreamer_of, schedule_of  # noqa: E402
+from mygo.replay.spec import replay_of  # noqa: E402
 from mygo.training.process_group import SingleProcess, TorchProcessGroup  # noqa: E402
 
 ENCODER = "efficientnet-lite0"
@@ -172,7 +172,8 @@ def tasks(setting: Setting) -> Found:
     def dreams(number: int) -> float:
         life = life_of(None, config, dim, number, A_TASK)
         life.current = number - 1
-        schedule, dreamer = schedule_of(life), dreamer_of(life, torch.device("cpu"))
+        spec = replay_of(life)
+        schedule, dreamer = spec.schedule, spec.dreamer(torch.device("cpu"))
         blocks = range(min(schedule.blocks, 4))
         seconds = timed(lambda: [dreamer.dream(schedule.request(block)) for block in blocks])
         return 1e6 * seconds / sum(schedule.steps_in(block) for block in blocks) / schedule.batch_size

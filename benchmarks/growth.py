@@ -46,7 +46,7 @@ from mygo.data.tasks import Task  # noqa: E402
 from mygo.evaluate import accuracy_rows  # noqa: E402
 from mygo.jobs.life import Life  # noqa: E402
 from mygo.phase import PhaseContext  # noqa: E402
-from mygo.replay.source import dreamer_of, schedule_of  # noqa: E402
+from mygo.replay.spec import replay_of  # noqa: E402
 from mygo.sleep import consolidate  # noqa: E402
 from mygo.training.process_group import SingleProcess  # noqa: E402
 
@@ -87,7 +87,8 @@ def seconds_of_parts(saved: Saved) -> dict[str, Callable[[], float]]:
     """Return what measures each part of a sleep, by its name with its unit."""
     life, task = saved.make(), saved.task
     context = settled(life, PhaseContext(SingleProcess()))
-    dreamer, schedule = dreamer_of(life, torch.device("cpu")), schedule_of(life)
+    spec = replay_of(life)
+    dreamer, schedule = spec.dreamer(torch.device("cpu")), spec.schedule
     dreams = SameDreams(dreams_of_a_step(life))
     tests = [data_of(TEST_IMAGES, CLASSES, saved.shape)] * saved.memories
 
@@ -142,7 +143,7 @@ def bytes_of_parts(saved: Saved) -> dict[str, Callable[[], float]]:
     dreams = dreams_of_a_step(life)
 
     def held() -> float:
-        dreamer = dreamer_of(life, torch.device("cpu"))
+        dreamer = replay_of(life).dreamer(torch.device("cpu"))
         modules = [module for value in vars(dreamer).values() for module in modules_in(value)]
         return sum(tensor.nbytes for module in modules for tensor in module.state_dict().values()) / 1e6
 

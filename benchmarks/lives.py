@@ -25,7 +25,8 @@ from mygo.memory.quality import Quality
 from mygo.networks.generator import build_generator
 from mygo.phase import PhaseContext
 from mygo.replay.schedule import Dreams, ReplaySchedule
-from mygo.replay.source import LocalReplay, schedule_of
+from mygo.replay.source import LocalReplay
+from mygo.replay.spec import replay_of
 from mygo.training.allocation import keep_freed_memory
 from mygo.training.checkpoint import Parts
 from mygo.training.graphs import WARM_UP
@@ -196,8 +197,9 @@ def with_batch(config: LifeConfig, batch: int, steps: int) -> LifeConfig:
 
 def dreams_of_a_step(life: Life) -> Dreams:
     """Return what one step of the newest task's sleep learns from."""
-    schedule = replace(schedule_of(life), steps_per_block=1)
-    return next(LocalReplay().dreams(life, schedule, SingleProcess()))
+    spec = replay_of(life)
+    one_at_a_time = replace(spec, schedule=replace(spec.schedule, steps_per_block=1))
+    return next(LocalReplay().dreams(one_at_a_time, SingleProcess()))
 
 
 def run_phase(name: str, config: LifeConfig, shape: SHAPE, context: PhaseContext | None = None) -> None:

@@ -45,7 +45,7 @@ from benchmarks.report import table, write_report  # noqa: E402
 from mygo.config.learner import LifeConfig, Precision  # noqa: E402
 from mygo.config.presets import preset  # noqa: E402
 from mygo.config.settings import change  # noqa: E402
-from mygo.replay.source import dreamer_of, schedule_of  # noqa: E402
+from mygo.replay.spec import replay_of  # noqa: E402
 from mygo.training.graphs import recordable  # noqa: E402
 from mygo.training.precision import resolved  # noqa: E402
 from mygo.training.process_group import SingleProcess  # noqa: E402
@@ -140,7 +140,8 @@ def parts_of(config: LifeConfig, shape: SHAPE, device: torch.device) -> list[Par
 def dreaming(config: LifeConfig, shape: SHAPE, device: torch.device) -> Callable[[int, Around], float]:
     """Return what dreams block after block, as a sleep does, and returns the seconds for each step's share."""
     life = life_of(config, MEMORIES, 2, shape)
-    dreamer, schedule = dreamer_of(life, device), schedule_of(life)
+    spec = replay_of(life)
+    dreamer, schedule = spec.dreamer(device), spec.schedule
 
     def run(steps: int, around: Around) -> float:
         blocks = max(1, steps // schedule.steps_per_block)

@@ -51,7 +51,7 @@ from distributed.replay.dreamers import start_dreamers  # noqa: E402
 from mygo.config.learner import LifeConfig  # noqa: E402
 from mygo.config.presets import preset  # noqa: E402
 from mygo.config.settings import change  # noqa: E402
-from mygo.replay.source import schedule_of  # noqa: E402
+from mygo.replay.spec import ReplaySpec, replay_of  # noqa: E402
 from mygo.training.loop import WAITS  # noqa: E402
 from mygo.training.precision import resolved  # noqa: E402
 from mygo.training.process_group import SingleProcess, TorchProcessGroup  # noqa: E402
@@ -113,17 +113,18 @@ def measure_phase(phase: str, way: Way, config: LifeConfig, shape: SHAPE) -> Mea
     return sum(found, NOTHING).times(1 / workers)
 
 
-def dreams_per_second(dreamers: Sequence[object], folder: Path, blocks: int, cycles: int, dreams: int) -> float:
+def dreams_per_second(dreamers: Sequence[object], spec: ReplaySpec, blocks: int, dreams: int) -> float:
     """Return how many dreams a second all of ``dreamers`` make together, asked for ``blocks`` blocks in turn."""
+    stored = ray.put(spec.on_cpu())
 
     def ask() -> None:
         requests = [
-            dreamers[block % len(dreamers)].dream.remote(BlockRequest(folder, cycles, block, 0, 1))  # type: ignore[attr-defined]
+            dreamers[block % len(dreamers)].dream.remote(BlockRequest(spec.sleep, block, 0, 1), [stored])  # type: ignore[attr-defined]
             for block in range(blocks)
         ]
         ray.get(requests)
 
-    ask()  # they read the life first
+    ask()  # they fetch the memories first
     began = time.perf_counter()
     ask()
     return dreams / (time.perf_counter() - began)
@@ -133,16 +134,12 @@ def measure_dreamers(config: LifeConfig, shape: SHAPE, repeats: int, blocks: int
     """Return dreams per second with one and with two dreamers, which take turns."""
     with tempfile.TemporaryDirectory() as folder, ray_session(num_cpus=2):
         life = life_of(config, 5, 2, shape, Path(folder) / "life")
-        life.save()
-        schedule = schedule_of(life)
+        spec = replay_of(life)
+        schedule = spec.schedule
         dreams = sum(schedule.steps_in(block) for block in range(blocks)) * schedule.batch_size
         assert blocks <= schedule.blocks
-        assert life.folder is not None
         two = start_dreamers(Reservation(place({"CPU": 3}, 1, 2)))
-        measures = {
-            count: lambda count=count: dreams_per_second(two[:count], life.folder, blocks, life.cycles, dreams)
-            for count in (1, 2)
-        }
+        measures = {count: lambda count=count: dreams_per_second(two[:count], spec, blocks, dreams) for count in (1, 2)}
         return interleaved(measures, repeats)
 
 

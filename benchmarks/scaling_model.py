@@ -40,7 +40,7 @@ from mygo.networks.generator import build_generator  # noqa: E402
 from mygo.networks.neocortex import NeocortexNet  # noqa: E402
 from mygo.replay.dreamer import Dreamer  # noqa: E402
 from mygo.replay.schedule import Dreams  # noqa: E402
-from mygo.replay.source import schedule_of  # noqa: E402
+from mygo.replay.spec import schedule_of  # noqa: E402
 from mygo.training.process_group import SingleProcess, TorchProcessGroup  # noqa: E402
 
 PARTS_OF_A_LIFE = (
@@ -296,7 +296,7 @@ def measure_parts(config: LifeConfig, shape: SHAPE, start: float, start_worker: 
     dreamer = dreamer_of(life)
 
     def dream(count: int) -> float:
-        order = replace(schedule_of(life), steps=1, batch_size=count).request(0)
+        order = replace(schedule_of(life, len(life.memories) - 1), steps=1, batch_size=count).request(0)
         order = replace(order, tasks=torch.zeros_like(order.tasks))
         return seconds_of(lambda: dreamer.dream(order))
 
@@ -311,7 +311,7 @@ def measure_parts(config: LifeConfig, shape: SHAPE, start: float, start_worker: 
             each.save()
         read = [seconds_of(lambda folder=each.folder: Life.open(folder)) for each in lives]
         saved = [seconds_of(each.save) for each in lives]
-    one = dreamer.dream(replace(schedule_of(life), batch_size=1, steps_per_block=1).request(0))
+    one = dreamer.dream(replace(schedule_of(life, len(life.memories) - 1), batch_size=1, steps_per_block=1).request(0))
     return Parts(
         steps={name: measure_step(name, config, shape) for name in PHASES},
         latency=latency,
@@ -345,7 +345,7 @@ def dreamer_of(life: Life) -> Dreamer:
 
 def count_dream(life: Life) -> float:
     """Return the operations of one dream."""
-    order = replace(schedule_of(life), steps=1, batch_size=32).request(0)
+    order = replace(schedule_of(life, len(life.memories) - 1), steps=1, batch_size=32).request(0)
     with FlopCounterMode(display=False) as counter:
         dreamer_of(life).dream(order)
     return counter.get_total_flops() / 32

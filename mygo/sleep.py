@@ -17,7 +17,7 @@ from mygo.memory.gaussian import ClassGaussians
 from mygo.networks.neocortex import NeocortexNet, OwnOutputs, own_outputs, stacked_heads, unstack_heads
 from mygo.phase import PhaseContext
 from mygo.replay.schedule import Dreams
-from mygo.replay.source import schedule_of
+from mygo.replay.spec import replay_of
 from mygo.training.loop import Losses, Network, train
 from mygo.training.process_group import ProcessGroup, batch_mean
 
@@ -33,11 +33,10 @@ def consolidate(life: Learner, task: Task, context: PhaseContext) -> None:
     if len(life.lessons) == 1 and not life.on_features:
         return
     config = life.config.sleep
-    schedule = schedule_of(life)
+    spec = replay_of(life)
+    schedule = spec.schedule
     outputs = own_outputs(schedule.head_sizes, context.group.device)
-    dreams_by_step = context.dreams.dreams(
-        life, schedule, context.group, context.checkpointer.steps_done(context.attempt)
-    )
+    dreams_by_step = context.dreams.dreams(spec, context.group, context.checkpointer.steps_done(context.attempt))
 
     def inputs_at(step: int) -> tuple[Tensor, ...]:
         with context.waiting_for("dreams"):

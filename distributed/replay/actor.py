@@ -1,5 +1,6 @@
 """The actor of a dreamer. It imports little, so that its process takes no time from those that training begins with."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import ray
@@ -7,6 +8,7 @@ from ray import cloudpickle
 
 if TYPE_CHECKING:
     from distributed.replay.block import Arrays, BlockDreamer, BlockRequest
+    from mygo.replay.spec import ReplaySpec
 
 
 class DreamerActor:
@@ -38,8 +40,11 @@ class DreamerActor:
             unpack_registries(self._registries)
         self._dreamer = self._dreamer or BlockDreamer(*self._arguments)
 
-    def dream(self, request: "BlockRequest") -> "Arrays":
-        """Return the dreams of ``request``, as `BlockDreamer.dream` does."""
+    def dream(self, request: "BlockRequest", spec: "Sequence[ray.ObjectRef[ReplaySpec]]") -> "Arrays":
+        """Return the dreams of ``request``, as `BlockDreamer.dream` does; the one ``spec`` is fetched if it must be.
+
+        It comes in a list: an argument that is a reference would be fetched for every request.
+        """
         self.prepare()
         assert self._dreamer is not None
-        return self._dreamer.dream(request)
+        return self._dreamer.dream(request, lambda: ray.get(spec[0]))

@@ -1,15 +1,14 @@
-"""One block of dreams, made from a saved life without Ray."""
+"""One block of dreams, made from what a sleep dreams with, without Ray."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
 import torch
 
-from mygo.learner.learner import Learner
 from mygo.replay.schedule import Dreams, ReplaySchedule
-from mygo.replay.source import BlockOfDreams, dreamer_of, schedule_of
+from mygo.replay.spec import BlockOfDreams, ReplaySpec
 from mygo.training.allocation import keep_freed_memory
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -17,40 +16,39 @@ Arrays = dict[str, npt.NDArray[Any]]
 
 @dataclass(frozen=True)
 class BlockRequest:
-    """One rank's share of one block of the sleep of the life's cycle after ``cycles``."""
+    """One rank's share of one block of a sleep."""
 
-    folder: Path
-    cycles: int
+    sleep: tuple[object, ...]
+    """Which one: that of its `mygo.replay.spec.ReplaySpec`."""
     block: int
     rank: int
     size: int
 
 
 class BlockDreamer:
-    """Answers requests from saved lives, without Ray."""
+    """Answers requests, without Ray."""
 
     def __init__(self, threads: int, device: str = "cpu") -> None:
         """Dream with ``threads`` on ``device``."""
         torch.set_num_threads(threads)
         keep_freed_memory()
         self._device = torch.device(device)
-        self._loaded: tuple[Path, int] | None = None
+        self._sleep: tuple[object, ...] | None = None
         self._dreamer: BlockOfDreams
         self._schedule: ReplaySchedule
 
-    def dream(self, request: BlockRequest) -> Arrays:
+    def dream(self, request: BlockRequest, fetch: Callable[[], ReplaySpec]) -> Arrays:
         """Return the dreams of ``request`` as arrays, named as the fields of `Dreams`.
 
+        What a sleep dreams with is fetched at the first request of it.
+
         Raises:
-            RuntimeError: the saved life is at another task than the request.
+            RuntimeError: what was fetched is another sleep's.
         """
-        wanted = (request.folder, request.cycles)
-        if self._loaded != wanted:
-            life = Learner.open(request.folder)
-            if life.cycles != request.cycles:
-                raise RuntimeError(f"{request.folder} has had {life.cycles} cycles, not {request.cycles}")
-            self._dreamer = dreamer_of(life, self._device)
-            self._schedule = schedule_of(life)
-            self._loaded = wanted
+        if self._sleep != request.sleep:
+            spec = fetch()
+            if spec.sleep != request.sleep:
+                raise RuntimeError(f"what was fetched is for the sleep {spec.sleep}, not for {request.sleep}")
+            self._dreamer, self._schedule, self._sleep = spec.dreamer(self._device), spec.schedule, spec.sleep
         dreams = self._dreamer.dream(self._schedule.request(request.block, request.rank, request.size))
         return {field.name: getattr(dreams, field.name).cpu().numpy() for field in fields(Dreams)}

@@ -1,13 +1,12 @@
 """The replay pool: Ray actors that hold all stored generators and sample dreams in parallel, ahead of the trainers.
 
-A request names the saved life, the block of the sleep and the rank that asks; what it returns depends on nothing else.
-So any dreamer may answer it, an actor that died and came back answers as before, and the number of dreamers changes
-no bit.
+A request names the sleep, the block and the rank that asks; what it returns depends on nothing else but the memories
+and teachers of that sleep, which lie in Ray's object store. So any dreamer may answer it, an actor that died and came
+back answers as before, and the number of dreamers changes no bit.
 """
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -18,8 +17,8 @@ from distributed.cluster.capacity import Reservation
 from distributed.job import pack_registries
 from distributed.replay.actor import DreamerActor
 from distributed.replay.block import Arrays, BlockRequest
-from mygo.learner.learner import Learner
-from mygo.replay.schedule import Dreams, ReplaySchedule
+from mygo.replay.schedule import Dreams
+from mygo.replay.spec import ReplaySpec
 from mygo.training.process_group import ProcessGroup
 
 BLOCKS_AHEAD = 4
@@ -54,30 +53,23 @@ class ReplayPool:
     def __init__(self, dreamers: Sequence[Any]) -> None:
         self.dreamers = dreamers
 
-    def dreams(
-        self, life: Learner, schedule: ReplaySchedule, group: ProcessGroup, first_step: int = 0
-    ) -> Iterator[Dreams]:
-        """Return this rank's share of each step's dreams, in order, with a bounded number of blocks in flight.
-
-        Raises:
-            RuntimeError: the life has no folder that dreamers could read it from.
-        """
-        if life.folder is None:
-            raise RuntimeError("dreamers read the life from its folder, and this one has none")
-        return schedule.steps_of(self._blocks(life.folder, life.cycles, schedule, group, first_step), first_step)
+    def dreams(self, spec: ReplaySpec, group: ProcessGroup, first_step: int = 0) -> Iterator[Dreams]:
+        """Return this rank's share of each step's dreams, in order, with a bounded number of blocks in flight."""
+        stored = ray.put(spec.on_cpu())  # now, not at the first dream, when the student may have learned
+        return spec.schedule.steps_of(self._blocks(spec, stored, group, first_step), first_step)
 
     def _blocks(
-        self, folder: Path, cycles: int, schedule: ReplaySchedule, group: ProcessGroup, first_step: int
+        self, spec: ReplaySpec, stored: "ray.ObjectRef[ReplaySpec]", group: ProcessGroup, first_step: int
     ) -> Iterator[Dreams]:
-        blocks = schedule.blocks_from(first_step)
+        blocks = spec.schedule.blocks_from(first_step)
         waiting: deque[ray.ObjectRef[Arrays]] = deque()
         limit = BLOCKS_AHEAD * len(self.dreamers)
         for block in blocks:
             for ahead in range(block + len(waiting), min(block + limit, blocks.stop)):
                 # Ranks start at different dreamers, so that all are busy from the first block on.
                 dreamer = self.dreamers[(ahead + group.rank) % len(self.dreamers)]
-                request = BlockRequest(folder, cycles, ahead, group.rank, group.size)
-                waiting.append(dreamer.dream.remote(request))
+                request = BlockRequest(spec.sleep, ahead, group.rank, group.size)
+                waiting.append(dreamer.dream.remote(request, [stored]))
             arrays: Arrays = ray.get(waiting.popleft())
             # Arrays from the object store are read-only: copy.
             yield Dreams(**{name: torch.tensor(array) for name, array in arrays.items()})

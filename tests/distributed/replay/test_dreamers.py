@@ -19,7 +19,8 @@ from mygo.jobs.life import Life
 from mygo.memory.quality import Quality
 from mygo.networks.generator import build_generator
 from mygo.replay.schedule import Dreams
-from mygo.replay.source import LocalReplay, schedule_of
+from mygo.replay.source import LocalReplay
+from mygo.replay.spec import ReplaySpec, replay_of
 from mygo.training.process_group import SingleProcess
 
 
@@ -66,19 +67,19 @@ def pools(ray_cluster: None) -> Iterator[dict[int, ReplayPool]]:
 def test_one_two_and_four_dreamers_dream_the_same_bits_as_the_process_itself(
     asleep: Life, pools: dict[int, ReplayPool]
 ) -> None:
-    schedule = schedule_of(asleep)
-    own = list(LocalReplay().dreams(asleep, schedule, SingleProcess()))
-    assert len(own) == schedule.steps
+    spec = replay_of(asleep)
+    own = list(LocalReplay().dreams(spec, SingleProcess()))
+    assert len(own) == spec.schedule.steps
     for pool in pools.values():
-        assert_equal(list(pool.dreams(asleep, schedule, SingleProcess())), own)
+        assert_equal(list(pool.dreams(spec, SingleProcess())), own)
 
 
 def test_a_dreamer_that_dies_comes_back_and_dreams_the_same(asleep: Life, ray_cluster: None) -> None:
     actor = ray.remote(PidDreamer).options(num_cpus=0, max_restarts=-1, max_task_retries=3)
     dreamers = [actor.remote(1) for _ in range(2)]
-    schedule = schedule_of(asleep)
-    own = list(LocalReplay().dreams(asleep, schedule, SingleProcess()))
-    dreams = ReplayPool(dreamers).dreams(asleep, schedule, SingleProcess())
+    spec = replay_of(asleep)
+    own = list(LocalReplay().dreams(spec, SingleProcess()))
+    dreams = ReplayPool(dreamers).dreams(spec, SingleProcess())
     found = [next(dreams)]
     killed = ray.get(dreamers[0].pid.remote())
     os.kill(killed, signal.SIGKILL)
@@ -96,33 +97,57 @@ class CountingDreamer:
         self.asked = 0
         self.dream = self
 
-    def remote(self, request: BlockRequest) -> ray.ObjectRef:
+    def remote(self, request: BlockRequest, spec: list[ray.ObjectRef]) -> ray.ObjectRef:
         self.asked += 1
-        return ray.put(BlockDreamer(1).dream(request))
+        return ray.put(BlockDreamer(1).dream(request, lambda: ray.get(spec[0])))
 
 
 def test_a_bounded_number_of_blocks_is_in_flight(asleep: Life, ray_cluster: None) -> None:
     dreamer = CountingDreamer()
     asleep.config = change(asleep.config, {"sleep.steps": 56})
-    asleep.save()
-    schedule = schedule_of(asleep)
-    assert schedule.blocks == 7
-    dreams = ReplayPool([dreamer]).dreams(asleep, schedule, SingleProcess())
+    spec = replay_of(asleep)
+    assert spec.schedule.blocks == 7
+    dreams = ReplayPool([dreamer]).dreams(spec, SingleProcess())
     assert dreamer.asked == 0
     next(dreams)
     assert dreamer.asked == 4
-    for _ in range(schedule.steps_per_block):
+    for _ in range(spec.schedule.steps_per_block):
         next(dreams)
     assert dreamer.asked == 5
 
 
-def test_a_request_for_another_task_than_the_saved_one_is_refused(asleep: Life) -> None:
-    assert asleep.folder is not None
-    with pytest.raises(RuntimeError, match="has had 1 cycles, not 0"):
-        BlockDreamer(1).dream(BlockRequest(asleep.folder, cycles=0, block=0, rank=0, size=1))
+def test_what_a_sleep_dreams_with_is_fetched_once_and_is_its_own(asleep: Life) -> None:
+    spec, fetched = replay_of(asleep), 0
+
+    def fetch() -> ReplaySpec:
+        nonlocal fetched
+        fetched += 1
+        return spec
+
+    dreamer = BlockDreamer(1)
+    for block in range(2):
+        dreamer.dream(BlockRequest(spec.sleep, block, 0, 1), fetch)
+    assert fetched == 1
+    asleep.cycles += 1
+    with pytest.raises(RuntimeError, match="is for the sleep"):
+        dreamer.dream(BlockRequest(replay_of(asleep).sleep, 0, 0, 1), fetch)
 
 
-def test_a_life_without_a_folder_cannot_use_a_pool(asleep: Life) -> None:
-    asleep.folder = None
-    with pytest.raises(RuntimeError, match="has none"):
-        next(ReplayPool([None]).dreams(asleep, schedule_of(asleep), SingleProcess()))
+def test_the_teachers_are_those_of_the_moment_when_dreams_are_asked_for(asleep: Life, ray_cluster: None) -> None:
+    own = list(LocalReplay().dreams(replay_of(asleep), SingleProcess()))
+    dreams = ReplayPool([CountingDreamer()]).dreams(replay_of(asleep), SingleProcess())
+    with torch.no_grad():
+        for parameter in asleep.neocortex.parameters():
+            parameter.zero_()
+    assert_equal(list(dreams), own)
+
+
+def test_what_others_dream_with_is_a_copy(asleep: Life) -> None:
+    spec = replay_of(asleep)
+    sent = spec.on_cpu()
+    assert spec.teachers[0] is asleep.neocortex
+    assert sent.schedule == spec.schedule
+    for mine, theirs in zip((*spec.memories, *spec.teachers), (*sent.memories, *sent.teachers), strict=True):
+        kept = theirs.state_dict()
+        assert all(torch.equal(value, kept[name]) for name, value in mine.state_dict().items())
+        assert not any(value.data_ptr() == kept[name].data_ptr() for name, value in mine.state_dict().items())

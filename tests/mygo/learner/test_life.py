@@ -55,9 +55,9 @@ def test_what_is_saved_is_what_is_opened(life: Life) -> None:
 
 
 def test_neither_opening_a_life_nor_dreaming_imports_the_compiler(life: Life) -> None:
-    open_it = "import sys, torch, mygo; from mygo.replay.source import dreamer_of, schedule_of; "
+    open_it = "import sys, torch, mygo; from mygo.replay.spec import replay_of; "
     open_it += f"life = mygo.Life.open({str(life.folder)!r})"
-    dream = "dreamer_of(life, torch.device('cpu')).dream(schedule_of(life).request(0))"
+    dream = "spec = replay_of(life); spec.dreamer(torch.device('cpu')).dream(spec.schedule.request(0))"
     code = f"{open_it}; {dream}; sys.exit('torch._dynamo' in sys.modules or 'sympy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=120).returncode == 0
 
