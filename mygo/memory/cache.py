@@ -42,7 +42,6 @@ CODE = (
     "mygo.networks.discriminator",
     "mygo.networks.generator",
     "mygo.networks.layers",
-    "mygo.networks.spectral",
     "mygo.seeding",
     "mygo.training.batches",
     "mygo.training.checkpoint",

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from mygo import seeding
 from mygo.config.learner import GanConfig
 from mygo.data.examples import Examples, ImageShape, to_unit_range
-from mygo.networks.discriminator import Discriminator
+from mygo.networks.discriminator import Discriminator, constant
 from mygo.networks.generator import Generator, build_generator
 from mygo.training.batches import EpochBatches
 from mygo.training.checkpoint import Parts
@@ -73,8 +73,8 @@ def train_gan(
             loss_d = mean(F.softplus(-real_scores) + F.softplus(fake_scores))
             losses = dict(context.minimise({"discriminator": loss_d}, optimise_d))
 
-            with context.multiplying():
-                scores = discriminator(fake, labels, fixed=True)
+            with context.multiplying(), constant(discriminator):
+                scores = discriminator(fake, labels)
             loss_g = mean(F.softplus(-scores.float()))
             losses |= context.minimise({"generator": loss_g}, optimise_g)
 

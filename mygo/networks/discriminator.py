@@ -1,15 +1,15 @@
 """The discriminator that tells dreams from real images."""
 
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils import parametrize
 from torch.nn.utils.parametrizations import spectral_norm
 
 from mygo.data.examples import ImageShape
-from mygo.networks.layers import convolved
-from mygo.networks.spectral import normalised
 
 
 class Discriminator(nn.Module):
@@ -41,20 +41,31 @@ class Discriminator(nn.Module):
         # In this layout the convolutions take two thirds of the time.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def forward(self, images: Tensor, labels: Tensor, *, fixed: bool = False) -> Tensor:
+    def forward(self, images: Tensor, labels: Tensor) -> Tensor:
         """Return scores [N] for ``images`` [N, C, H, W] in [-1, 1] and ``labels`` [N] (integers).
 
-        Spectral normalisation makes an iteration, unless all parameters are ``fixed``, as for the generator's update.
+        In training mode spectral normalisation makes an iteration first.
         """
-        blocks: list[Any] = list(self.features)  # each a convolution and its activation
-        layers = [*(layer for layer, _ in blocks), self.score]
-        *weights, score, embed = normalised([*layers, self.embed], fixed=fixed)
-        biases: list[Tensor] = [layer.get_parameter("bias") for layer in layers]
-        if fixed:
-            biases = [bias.detach() for bias in biases]
         halved = F.pixel_unshuffle(F.pad(images, self.padding), 2)
-        h = halved.contiguous(memory_format=torch.channels_last)
-        for (layer, activation), weight, bias in zip(blocks, weights, biases[:-1], strict=True):
-            h = activation(convolved(h, layer, weight, bias))
-        h = h.sum(dim=(2, 3))
-        return F.linear(h, score, biases[-1]).squeeze(1) + (F.embedding(labels, embed) * h).sum(dim=1)
+        with parametrize.cached():
+            self._normalise(images.device.type)
+            h = self.features(halved.contiguous(memory_format=torch.channels_last)).sum(dim=(2, 3))
+            scores: Tensor = self.score(h).squeeze(1) + (self.embed(labels) * h).sum(dim=1)
+            return scores
+
+    def _normalise(self, device: str) -> None:
+        """Let all layers divide their weights by their spectral norms, in float32 also under autocast."""
+        with torch.autocast(device, enabled=False):
+            for layer in self.modules():
+                if parametrize.is_parametrized(layer):
+                    _ = layer.weight
+
+
+@contextmanager
+def constant(discriminator: Discriminator) -> Iterator[Discriminator]:
+    """Let ``discriminator`` score without learning from it: its parameters get no gradients, its norms no iteration."""
+    discriminator.eval().requires_grad_(False)
+    try:
+        yield discriminator
+    finally:
+        discriminator.train().requires_grad_(True)
