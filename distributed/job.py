@@ -8,6 +8,8 @@ from ray import cloudpickle
 
 from mygo.baselines.registry import STRATEGIES
 from mygo.config.learner import LifeConfig
+from mygo.data.datasets import DATASETS
+from mygo.encoders.registry import ENCODERS
 from mygo.errors import InputError
 from mygo.events import EventHandler
 from mygo.networks.generator import GENERATORS
@@ -15,8 +17,8 @@ from mygo.networks.neocortex import BACKBONES
 from mygo.replay.source import ReplaySource
 from mygo.training.process_group import ProcessGroup
 
-REGISTRIES: tuple[dict[str, Any], ...] = (BACKBONES, GENERATORS, STRATEGIES)
-"""What a person's own networks and strategies are made known in."""
+REGISTRIES: tuple[dict[str, Any], ...] = (DATASETS, ENCODERS, BACKBONES, GENERATORS, STRATEGIES)
+"""What a person's own data sets, encoders, networks and strategies are made known in."""
 
 
 class Job(Protocol):
@@ -52,7 +54,7 @@ class Job(Protocol):
 
 
 def pack_registries() -> bytes:
-    """Return the networks and strategies that this process knows by name, for `unpack_registries` in others.
+    """Return what this process knows by name, for `unpack_registries` in others.
 
     A person's own are pickled by reference to the modules that define them, or by value where that is the script which
     was started.
@@ -71,7 +73,7 @@ def unpack_registries(pickled: bytes) -> None:
         known = cloudpickle.loads(pickled)
     except ImportError as error:
         raise InputError(
-            f"A worker cannot import a network or strategy of your own ({error}): put its folder on PYTHONPATH, where "
+            f"A worker cannot import something of your own ({error}): put its folder on PYTHONPATH, where "
             "every machine sees it."
         ) from error
     for registry, entries in zip(REGISTRIES, known, strict=True):

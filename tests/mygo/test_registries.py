@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mygo import Experiment, ExperimentConfig, Life, LifeConfig, change
@@ -10,6 +11,7 @@ from mygo.__main__ import main
 from mygo.baselines.registry import STRATEGIES
 from mygo.cli.registry import COMMANDS
 from mygo.data.datasets import DATASETS
+from mygo.encoders.registry import ENCODERS
 from mygo.errors import InputError
 from mygo.networks.generator import GENERATORS
 from mygo.networks.neocortex import BACKBONES
@@ -70,6 +72,50 @@ def test_a_data_set_a_backbone_a_generator_and_a_strategy_are_added_by_one_call_
     results = Experiment(config, tmp_path / "out").run()
     assert results["class_names"] == ["a", "b", "c", "d"]
     assert list(results["strategies"]) == ["mygo", "idle"]
+
+
+OWN_ENCODER = """
+import torch
+
+import mygo
+
+
+class Reversed:
+    name, input_kind, feature_dim, checksum, at_least = "reversed", "vector", 6, "1", None
+
+    def preprocess(self, vector):
+        return vector.flip(0)
+
+    def collate(self, items):
+        return torch.stack(items)
+
+    def encode(self, batch):
+        return batch
+
+    def to(self, device):
+        return self
+
+
+mygo.use_encoder("reversed", Reversed)
+"""
+
+
+def test_an_encoder_is_added_by_one_call(
+    tiny_on_vectors: LifeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(ENCODERS, "reversed", None)  # so that it is taken out again
+    monkeypatch.delitem(ENCODERS, "reversed")
+    with pytest.raises(InputError, match=r"--encoder .reversed. is not known"):
+        Life.behind("reversed")
+    (tmp_path / "own_encoder.py").write_text(OWN_ENCODER)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "own_encoder", raising=False)
+    __import__("own_encoder")
+    life = Life.behind("reversed", config=tiny_on_vectors)
+    rows = np.eye(6, dtype=np.float32)[[0, 1]].repeat(12, 0)
+    np.savez(tmp_path / "two.npz", features=rows, labels=np.repeat([0, 1], 12))
+    life.learn(tmp_path / "two.npz")
+    assert [int(mean.argmax()) for mean in life.gaussians[0].means] == [5, 4]
 
 
 OWN_COMMAND = """
