@@ -42,11 +42,16 @@ def joint(life: Learner, task: Task, data: Examples, context: PhaseContext) -> N
 
 
 def replay(life: Learner, task: Task, data: Examples, context: PhaseContext) -> None:
-    """Train on the new task and on real images kept of earlier ones, as many bytes a task as a memory takes."""
+    """Train on the new task and on real data kept of earlier ones, as many bytes a task as a memory takes."""
     fit_all_heads(life, task, [*life.exemplars, data], context, "replay", balanced=True)
-    keep = max(1, memory_bytes_of(life.config.memory, len(task.classes), data.input_shape) // data[:1].nbytes)
+    room = memory_bytes_of(life.config.memory, len(task.classes), data.input_shape)
     order = torch.randperm(len(data), generator=seeding.stream(life.config.seed, "exemplars", task.index))
-    life.exemplars.append(data[order[:keep]])
+    life.exemplars.append(as_kept(data[order[: max(1, room // as_kept(data[:1]).nbytes)]]))
+
+
+def as_kept(data: Examples) -> Examples:
+    """Return ``data`` as it is kept in the fewest bytes: images as they are, vectors in half precision."""
+    return data if data.inputs.dtype == torch.uint8 else Examples(data.inputs.half(), data.labels)
 
 
 def learning_without_forgetting(life: Learner, task: Task, data: Examples, context: PhaseContext) -> None:

@@ -19,14 +19,17 @@ InputShape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Examples:
-    """Inputs, images uint8 [N, C, H, W] or vectors float32 [N, D], and their integer labels [N]."""
+    """Inputs, images uint8 [N, C, H, W] or vectors float32 [N, D], and their integer labels [N].
+
+    Vectors that are kept can be float16.
+    """
 
     inputs: Tensor
     labels: Tensor
 
     def __post_init__(self) -> None:
         form = self.inputs.dtype, self.inputs.dim()
-        if form not in ((torch.uint8, 4), (torch.float32, 2)):
+        if form not in ((torch.uint8, 4), (torch.float32, 2), (torch.float16, 2)):
             raise ValueError(
                 f"inputs must be images uint8 [N, C, H, W] or vectors float32 [N, D], not {self.inputs.dtype} "
                 f"{list(self.inputs.shape)}"
@@ -50,7 +53,7 @@ class Examples:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the inputs: of images one per pixel and channel, of vectors four per value."""
+        """Bytes of the inputs: of images one per pixel and channel, of vectors four or, float16, two per value."""
         return self.inputs.nbytes
 
     @property
