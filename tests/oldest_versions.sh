@@ -23,7 +23,7 @@ import tomli
 
 project = tomli.loads(Path("pyproject.toml").read_text())["project"]
 for requirement in (*project["dependencies"], *project["optional-dependencies"]["export"]):
-    name, bound = re.match(r"([\w-]+)>=([\d.]+)", requirement).groups()
+    name, bound = re.match(r"([\w-]+)[>=]=([\d.]+)", requirement).groups()
     print(f"{name}=={bound}")
 END
 cat "$folder/constraints.txt"

@@ -151,7 +151,8 @@ def export_onnx(life: Learner, path: Path, class_names: Sequence[str] = (), enco
     names: dict[str, Any] = {"input_names": [model.input_name], "output_names": ["logits"]}
     with warnings.catch_warnings(), naming_the_encoder(model):
         warnings.simplefilter("ignore", FutureWarning)  # torch's, about torch
-        graph = model.traced()
+        # Before 2.10, torch writes it as SpaceToDepth, which has the channels in another order.
+        graph = model.traced().run_decompositions({torch.ops.aten.pixel_unshuffle.default: _unshuffled})
         program: Any = torch.onnx.export(graph, **names, dynamic_shapes=SHAPES, dynamo=True, verbose=False)
     program.model.metadata_props.update(model.metadata)
     write_atomically(path, program.model_proto.SerializeToString(), ADVICE)
@@ -174,6 +175,13 @@ def export_program(life: Learner, path: Path, class_names: Sequence[str] = (), e
         torch.export.save(model.traced(), buffer, extra_files=model.metadata)
     write_atomically(path, buffer.getvalue(), ADVICE)
     return path
+
+
+def _unshuffled(maps: Tensor, factor: int) -> Tensor:
+    """Return what `torch.nn.functional.pixel_unshuffle` makes of ``maps`` [N, C, H, W], by its definition."""
+    count, channels, height, width = maps.shape
+    blocks = maps.reshape(count, channels, height // factor, factor, width // factor, factor)
+    return blocks.permute(0, 1, 3, 5, 2, 4).reshape(count, -1, height // factor, width // factor)
 
 
 def _model(life: Learner, class_names: Sequence[str], encoder: Encoder | None) -> Model:

@@ -26,6 +26,8 @@ SHRINKAGE = 0.01
 """Share of the mean variance that is added to each dimension's before a covariance is inverted."""
 LEAST_VARIANCE = 1e-6
 """What that mean counts as where nothing varies, beside squares of values of about 1."""
+LEAST_LEFT = 1e-5
+"""Share of the shared variance that must lie outside a class's own directions for anything to be borrowed."""
 ROWS_AT_ONCE = 1024
 """Vectors that are in memory together while a class is fitted."""
 
@@ -191,9 +193,11 @@ class ClassGaussians:
     def _sizes(self) -> Tensor:
         """Return by how much borrowed deviations are scaled for each class, [K]."""
         covariance = self.shared_covariance()
-        within = ((self.axes @ covariance) * self.axes).sum((1, 2))
-        sizes: Tensor = (self.variances.sum(1) / (covariance.trace() - within).clamp_min(1e-12)).sqrt()
-        return sizes
+        total = covariance.trace()
+        left = total - ((self.axes @ covariance) * self.axes).sum((1, 2))
+        # Where a class's own directions span all that is shared, nothing is left to borrow but rounding errors.
+        is_there = left > LEAST_LEFT * total
+        return torch.where(is_there, self.variances.sum(1) / left.where(is_there, total), 0).sqrt()
 
     def shared_covariance(self) -> Tensor:
         """Return the mean of the covariances of all classes, [D, D]."""

@@ -86,6 +86,24 @@ def test_what_is_recalled_varies_as_the_data_did(monkeypatch: pytest.MonkeyPatch
         assert float(recalled.T.cov().trace() / own.T.cov().trace()) == pytest.approx(1, abs=0.03)
 
 
+@pytest.mark.parametrize(
+    ("dim", "count", "num_classes"), [(4, 200, 3), (8, 200, 3), (28, 200, 3), (64, 20, 1), (64, 29, 1)]
+)
+def test_nothing_is_borrowed_where_own_directions_span_all_that_is_shared(
+    dim: int, count: int, num_classes: int
+) -> None:
+    real = drawn(count, num_classes, dim=dim)
+    vectors = to_length(real.inputs)
+    memory = fit_gaussians(vectors, real.labels, num_classes, GaussianConfig(), SingleProcess())
+    dreams = recall_vectors([memory], [400] * num_classes, (0,))
+    for label in range(num_classes):
+        spread = [
+            part[labels == label].var(0).sum()
+            for part, labels in ((vectors, real.labels), (dreams.inputs, dreams.labels))
+        ]
+        assert 0.7 < float(spread[1] / spread[0]) < 1.3
+
+
 def test_vectors_are_recalled_at_the_length_of_all() -> None:
     dreams = recall_vectors([fitted(drawn(30))], [5, 3], (0,))
     assert dreams.labels.tolist() == [0] * 5 + [1] * 3
