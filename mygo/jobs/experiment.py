@@ -43,22 +43,21 @@ LOCK_TIMEOUT_SECONDS = 30.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExperimentConfig:
-    """Which strategies live through which stream of tasks."""
+class StreamConfig:
+    """Which stream of tasks is lived through, by which learner."""
 
     dataset: str = "digits"
-    """The data set: a name, or a person's own data in any form that a lesson takes."""
+    """The data set: digits, fashion-mnist, mnist, kmnist, cifar10 or cifar100, or examples of your own in any form that
+    a lesson takes. The settings below have its defaults: give --dataset before --help to see another's."""
     num_tasks: int = 5
     """Number of tasks that the classes are dealt into."""
     class_order: tuple[int, ...] | None = None
-    """Order in which classes are dealt; label order by default."""
-    strategies: tuple[str, ...] = ("mygo", "finetune", "joint")
-    """Names of the strategies, which run one after another."""
+    """Order in which classes are dealt, such as 3,1,0,2,…; every class once. Label order by default."""
     data_root: Path = Path("data")
-    """Folder of the data sets."""
+    """Folder in which torchvision's data sets lie, or are downloaded to."""
     validation_share: float = 0.0
-    """Share of each class's training images to evaluate on, instead of the test set. To choose settings, never look at
-    the test set; to report what they are worth, leave this 0."""
+    """Share of each class's training examples to evaluate on, instead of the test set. To choose settings, never look
+    at the test set; to report what they are worth, leave this 0."""
     life: LifeConfig = field(default_factory=LifeConfig)
     """The learner."""
 
@@ -68,18 +67,13 @@ class ExperimentConfig:
                 f"--dataset {self.dataset} is not known: choose from {', '.join(DATASETS)}, or name data of your own, "
                 f"{FORMS}."
             )
-        for name in self.strategies:
-            if name not in STRATEGIES:
-                raise InputError(f"--strategies names {name!r}, which is not one of {', '.join(STRATEGIES)}.")
-        if not self.strategies or len(set(self.strategies)) != len(self.strategies):
-            raise InputError("--strategies must name at least one strategy, and each once.")
         if not 0 <= self.validation_share < 1:
             raise InputError(f"--validation-share must be at least 0 and below 1, not {self.validation_share}.")
+        if not all(isinstance(number, int) for number in self.class_order or ()):
+            order = ",".join(map(str, self.class_order or ()))
+            raise InputError(f"--class-order {order} is not a comma list of class numbers such as 3,1,0,2.")
         check_networks(self.life)
         self.tasks()
-        for name in self.strategies:
-            if STRATEGIES[name].needs_features and self.over_pixels:
-                raise InputError(f"--strategies {name} is for lives behind an encoder: add --encoder, or leave it out.")
 
     def tasks(self) -> list[Task]:
         """Return the stream's tasks."""
@@ -102,6 +96,26 @@ class ExperimentConfig:
         if self.dataset in DATASETS:
             return "none" if self.life.encoder == "auto" else self.life.encoder
         return encoder_for(self.life.encoder, survey_of(self.dataset))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExperimentConfig(StreamConfig):
+    """Which strategies live through which stream of tasks."""
+
+    strategies: tuple[str, ...] = ("mygo", "finetune", "joint")
+    """Comma list of mygo, mygo-nosleep, finetune, joint, lwf, replay and, behind an encoder, ncm, slda, ranpac; they
+    run one after another."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in self.strategies:
+            if name not in STRATEGIES:
+                raise InputError(f"--strategies names {name!r}, which is not one of {', '.join(STRATEGIES)}.")
+        if not self.strategies or len(set(self.strategies)) != len(self.strategies):
+            raise InputError("--strategies must name at least one strategy, and each once.")
+        for name in self.strategies:
+            if STRATEGIES[name].needs_features and self.over_pixels:
+                raise InputError(f"--strategies {name} is for lives behind an encoder: add --encoder, or leave it out.")
 
 
 @dataclass(frozen=True)

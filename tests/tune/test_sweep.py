@@ -80,7 +80,7 @@ def test_the_winner_is_what_the_main_command_takes(swept) -> None:
     out, _ = swept
     best = json.loads((out / "best.json").read_text())
     winner = json.loads((out / "results.json").read_text())["winner"]
-    arguments = parse_run(["--config", str(out / "best.json"), "--sleep.lr", "0.5"])
+    arguments = parse_run(["--config", str(out / "best.json"), "--sleep.lr", "0.5"]).experiment
     assert arguments.num_tasks == 3
     assert arguments.life.sleep.lr == 0.5
     assert arguments.life.sleep.steps == winner["sleep.steps"] == best["life"]["sleep"]["steps"]
@@ -140,7 +140,7 @@ def test_a_sweep_that_was_killed_goes_on_without_repeating_what_was_finished(
 
 
 def test_a_failed_trial_is_reported_and_the_sweep_goes_on(tmp_path: Path) -> None:
-    life = parse(TINY).life
+    life = parse(TINY).stream.life
     defaults = Point(settings_of(life, search_space("sleep", life)), life.seed, 0.2)
     damaged = tmp_path / "out" / "trials" / defaults.name / "life" / "mygo" / "manifest.json"
     damaged.parent.mkdir(parents=True)
