@@ -131,8 +131,7 @@ def run(arguments: Arguments, config: ExperimentConfig, console: Console) -> Non
     """Make sure that data and folders can be used, run the experiment on Ray, and show what came of it."""
     from mygo.reporting.console import results_table
 
-    name = config.dataset if config.dataset in DATASETS else survey_of(config.dataset).name
-    out = (arguments.out or Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}").resolve()
+    out = (arguments.out or Path("runs") / f"{config.name}-{time.strftime('%Y%m%d-%H%M%S')}").resolve()
     cache = arguments.memory_cache and arguments.memory_cache.resolve()
     weights = arguments.encoder_weights and arguments.encoder_weights.resolve()
     experiment = Experiment(config, out, memory_cache=cache, save_every=arguments.save_every, encoder_weights=weights)

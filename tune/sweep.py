@@ -1,19 +1,22 @@
 """Search how much to replay and how to weigh what is distilled; ends with a best.json for distributed/run.py.
 
 python tune/sweep.py --dataset digits --num-samples 16 --out runs/sweep
+python tune/sweep.py --dataset photos/birds --num-tasks 5
 """
 
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 if __name__ == "__main__":  # started as a script: import from the repository instead of from this folder
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
+import torch
 import tyro
 from rich.console import Console
 
@@ -21,13 +24,27 @@ from distributed.run import default_stream, known_dataset, placed
 from mygo.cli.flags import OptionalPath, first_look, parse_flags
 from mygo.config.ranges import LARGEST_SEED, MOST_PROCESSES, MOST_STEPS, check_ranges, check_share
 from mygo.config.settings import change
-from mygo.data.datasets import load_dataset
+from mygo.data.examples import check_validation
 from mygo.errors import InputError
-from mygo.files import check_writable, read_json, write_json
-from mygo.jobs.experiment import Experiment, ExperimentConfig, StreamConfig, versions
+from mygo.files import check_writable, locked, read_json, write_json
+from mygo.jobs.encoding import FEATURES
+from mygo.jobs.experiment import (
+    LOCK_TIMEOUT_SECONDS,
+    Experiment,
+    ExperimentConfig,
+    StreamConfig,
+    features_in,
+    versions,
+)
+from mygo.jobs.shared_features import shared_features
+from mygo.phase import PhaseContext
 from mygo.reporting.console import new_console, plain
 from mygo.reporting.terminal import exit_code_of
+from mygo.training.process_group import SingleProcess
 from tune.space import Space, search_space
+
+if TYPE_CHECKING:
+    from tune.trial import Plan
 
 RESULTS_SCHEMA = 1
 VALIDATION_SHARE = 0.2
@@ -46,7 +63,8 @@ class Arguments:
 
     stream: Annotated[StreamConfig, tyro.conf.arg(name="")]
     space: Literal["sleep", "all"] = "sleep"
-    """What is searched: sleep alone, for which memories are trained once, or waking and the GAN too."""
+    """What is searched: sleep alone, for which memories are trained once, or waking and the memory too and, behind an
+    encoder, the backbone. The encoder is not searched: choose it with --encoder."""
     only: tuple[str, ...] = ()
     """Comma list of parameters, to search these alone. A grid needs it, or becomes too large."""
     search: Literal["optuna", "random", "grid"] = "optuna"
@@ -72,6 +90,8 @@ class Arguments:
     """Let every trial train its own memories, to see what sharing them saves."""
     memory_cache: OptionalPath = None
     """Folder of memories to share with other sweeps and runs; by default OUT/memories."""
+    encoder_weights: OptionalPath = None
+    """File with the weights of the encoder, where it does not find them itself."""
     out: OptionalPath = None
     """Folder for all that the sweep leaves, visible to all nodes. By default a new one under runs/."""
     resume: bool = False
@@ -137,14 +157,36 @@ def check_out(out: Path, arguments: Arguments) -> None:
     check_writable(out)
 
 
-def run_stages(
-    arguments: Arguments, base: ExperimentConfig, space: Space, out: Path, console: Console
-) -> dict[str, Any]:
-    """Run all stages on the Ray that this process is connected to, write what came of them, and return it.
+@contextmanager
+def features_for_all(
+    base: ExperimentConfig, weights: Path | None, out: Path, console: Console
+) -> Iterator[Path | None]:
+    """Encode the data once for all trials, and yield the index of the vectors inside the block; None over pixels.
+
+    Raises:
+        InputError, StorageError: as `mygo.jobs.shared_features.shared_features`.
+    """
+    found = Experiment(base).survey()
+    if found is None:
+        yield None
+        return
+    from mygo.reporting.console import ConsoleLogger
+
+    group = SingleProcess("cuda" if torch.cuda.is_available() else "cpu")
+    with ExitStack() as stack:
+        with ConsoleLogger(console) as bars:
+            context = PhaseContext(group, bars)
+            shared = shared_features(found, base.dataset, base.encoder, weights, out / FEATURES, context)
+            index = stack.enter_context(shared)
+        yield index
+
+
+@contextmanager
+def planned(arguments: Arguments, base: ExperimentConfig, out: Path, console: Console) -> Iterator["Plan"]:
+    """Yield what all trials share, on the Ray that this process is connected to, once it is known that they can run.
 
     Raises:
         InputError: the cluster cannot hold a trial, or a node of it cannot run one.
-        MygoError: trials that must not fail did.
     """
     import ray
 
@@ -152,16 +194,37 @@ def run_stages(
     from distributed.cluster.placement import place
     from distributed.cluster.preflight import check_nodes
     from distributed.job import pack_registries
-    from tune.pictures import draw
-    from tune.stages import Stages, ranked
     from tune.trial import Plan
 
-    resources = ray.cluster_resources()
-    placement = place(resources, arguments.num_workers, arguments.num_dreamers, nodes=cpus_of_nodes(), most_threads=1)
+    resources, workers = ray.cluster_resources(), arguments.num_workers
+    placement = place(resources, workers, arguments.num_dreamers, nodes=cpus_of_nodes(), most_threads=1)
     cache = None if arguments.own_memories else (arguments.memory_cache or out / "memories").resolve()
     plan = Plan(base, out, cache, placement, pack_registries())
-    check_nodes(Experiment(base, out, memory_cache=cache), placement)
-    stages = Stages(plan, space, plan.concurrent_trials(resources), console)
+    plan.concurrent_trials(resources)
+    patience = LOCK_TIMEOUT_SECONDS if arguments.resume else 0  # for one that was killed
+    with (
+        locked(out, patience),  # another sweep there would delete the vectors of this one
+        features_for_all(base, arguments.encoder_weights, out, console) as features,
+    ):
+        if features is not None:
+            check_validation(features_in(features, base), base.validation_share)
+        check_nodes(Experiment(base, out, memory_cache=cache, features=features), placement)
+        yield replace(plan, features=features)
+
+
+def run_stages(arguments: Arguments, plan: "Plan", space: Space, console: Console) -> dict[str, Any]:
+    """Run all stages of ``plan``, write what came of them, and return it.
+
+    Raises:
+        MygoError: trials that must not fail did.
+    """
+    import ray
+
+    from tune.pictures import draw
+    from tune.stages import Stages, ranked
+
+    base, out = plan.base, plan.out
+    stages = Stages(plan, space, plan.concurrent_trials(ray.cluster_resources()), console)
     console.print(f"[dim]Trials at a time: {stages.concurrent}")
     write_json(out / "sweep.json", settings_of_sweep(arguments))
 
@@ -211,28 +274,30 @@ def best(base: ExperimentConfig, winner: Mapping[str, Any]) -> dict[str, Any]:
 
 def run(arguments: Arguments, console: Console) -> None:
     """Check the arguments, run the sweep on Ray, and show what came of it."""
-    stream = placed(arguments.stream)
-    base = ExperimentConfig(**{each.name: getattr(stream, each.name) for each in fields(stream)})
-    load_dataset(base.dataset, base.data_root)  # missing or damaged data is found before anything is started
     if arguments.resume and arguments.out is None:
         raise InputError("--resume needs --out with the folder of the sweep to go on with.")
-    out = (arguments.out or Path("runs") / time.strftime(f"sweep-{base.dataset}-%Y%m%d-%H%M%S")).resolve()
-    space = search_space(arguments.space, base.life, arguments.only)
+    stream, weights = placed(arguments.stream), arguments.encoder_weights and arguments.encoder_weights.resolve()
+    arguments = replace(arguments, stream=stream, encoder_weights=weights)
+    base = ExperimentConfig(**{each.name: getattr(stream, each.name) for each in fields(stream)})
+    Experiment(base, encoder_weights=weights).check_data()  # what is missing is found before anything is started
+    out = (arguments.out or Path("runs") / f"sweep-{base.name}-{time.strftime('%Y%m%d-%H%M%S')}").resolve()
+    space = search_space(arguments.space, base.life, arguments.only, over_pixels=base.over_pixels)
     check_out(out, arguments)
     console.print(plain(f"Starting Ray; results go to {out}"), style="dim")
     from distributed.cluster.session import ray_session
 
     for name, value in TUNE_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    with ray_session(verbose=arguments.verbose):
-        results = run_stages(arguments, base, space, out, console)
+    with ray_session(verbose=arguments.verbose), planned(arguments, base, out, console) as plan:
+        results = run_stages(arguments, plan, space, console)
     winner = results["winner"] if results["winner"] != results["defaults"] else "the defaults"
     console.print(f"Winner: {winner}", markup=False)
     for name in ("defaults", "winner") if results["test"] else ():
         found = results["test"][name]
         scores = "  ".join(f"{score:.3f}" for score in found["class_il"])
         console.print(f"Test class-IL of the {name}: [bold]{found['mean']:.3f}[/bold]  ({scores})", highlight=False)
-    console.print(plain(f"Live with it: python distributed/run.py --config {out / 'best.json'}"))
+    needs = f" --encoder-weights {weights}" if weights is not None else ""
+    console.print(plain(f"Live with it: python distributed/run.py --config {out / 'best.json'}{needs}"))
     console.print(plain(f"Results: {out / 'results.json'}. Trials: tensorboard --logdir {out / 'tensorboard'}"))
 
 

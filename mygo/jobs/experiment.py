@@ -28,6 +28,7 @@ from mygo.events import EventHandler, Notice, silent
 from mygo.files import check_writable, locked, write_json
 from mygo.jobs.encoding import FEATURES, check_kind
 from mygo.jobs.perception import encoder_for, input_shape_of, open_encoder, sees_pixels, stream_encoded, survey_of
+from mygo.jobs.shared_features import read_features
 from mygo.learner.learner import Learner
 from mygo.learner.state import check_networks
 from mygo.memory.cache import MemoryCache
@@ -77,9 +78,18 @@ class StreamConfig:
 
     def tasks(self) -> list[Task]:
         """Return the stream's tasks."""
+        return deal_classes(self.num_classes, self.num_tasks, self.class_order)
+
+    @property
+    def name(self) -> str:
+        """What the data is called."""
+        return self.dataset if self.dataset in DATASETS else survey_of(self.dataset).name
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes of the data."""
         known = DATASETS.get(self.dataset)
-        num_classes = len(survey_of(self.dataset).class_names) if known is None else known.num_classes
-        return deal_classes(num_classes, self.num_tasks, self.class_order)
+        return len(survey_of(self.dataset).class_names) if known is None else known.num_classes
 
     @property
     def over_pixels(self) -> bool:
@@ -132,6 +142,8 @@ class Experiment:
     """Seconds between two points within a phase from which an interrupted life goes on."""
     encoder_weights: Path | None = None
     """File with the weights of the encoder, where it does not find them itself."""
+    features: Path | None = None
+    """Index of vectors that `mygo.jobs.shared_features` encoded for several experiments; by default each encodes."""
 
     def run(
         self,
@@ -165,12 +177,14 @@ class Experiment:
             return self._live(context)
 
     def _live(self, context: PhaseContext) -> dict[str, Any]:
+        if self.features is not None:
+            return self._live_on(features_in(self.features, self.config), context)
         found = self.survey()
         if found is None:
             return self._live_on(None, context)
         folder = None if self.out is None else self.out / FEATURES
-        with stream_encoded(found, self.learner.encoder, self.encoder_weights, folder, context) as dataset:
-            return self._live_on(dataset, context)
+        with stream_encoded(found, self.learner.encoder, self.encoder_weights, folder, context) as source:
+            return self._live_on(source.dataset, context)
 
     def survey(self) -> Survey | None:
         """Return what there is to encode; None where lives see pixels.
@@ -228,13 +242,17 @@ class Experiment:
         Raises:
             InputError: it is not.
         """
-        found, encoder = self.survey(), open_encoder(self.config.encoder, self.encoder_weights)
-        if found is None:
-            load_pixels(self.config)
-            return
-        check_kind(found, encoder)
+        if self.features is not None:
+            shape = features_in(self.features, self.config).input_shape
+        else:
+            found, encoder = self.survey(), open_encoder(self.config.encoder, self.encoder_weights)
+            if found is None:
+                load_pixels(self.config)
+                return
+            check_kind(found, encoder)
+            shape = input_shape_of(found, encoder)
         with torch.device("meta"):
-            NeocortexNet(input_shape_of(found, encoder), self.config.life.backbone)
+            NeocortexNet(shape, self.config.life.backbone)
 
     def check_out(self, *, resume: bool) -> None:
         """Make sure that `out` can be written to and holds no life, or, to ``resume``, lives that fit; writes nothing.
@@ -322,6 +340,15 @@ def load_pixels(config: ExperimentConfig) -> LabelledDataset:
     if config.dataset in DATASETS:
         return load_dataset(config.dataset, config.data_root)
     return read_source(config.dataset, None).dataset
+
+
+def features_in(index: Path, config: StreamConfig) -> LabelledDataset:
+    """Return the data set as vectors that were encoded before.
+
+    Raises:
+        InputError: as `mygo.jobs.shared_features.read_features`.
+    """
+    return read_features(index, config.dataset, config.encoder, config.num_classes)
 
 
 def is_own(dataset: str) -> bool:
