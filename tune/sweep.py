@@ -44,7 +44,7 @@ from mygo.training.process_group import SingleProcess
 from tune.space import Space, search_space
 
 if TYPE_CHECKING:
-    from tune.trial import Plan
+    import tune.trial
 
 RESULTS_SCHEMA = 1
 VALIDATION_SHARE = 0.2
@@ -182,7 +182,7 @@ def features_for_all(
 
 
 @contextmanager
-def planned(arguments: Arguments, base: ExperimentConfig, out: Path, console: Console) -> Iterator["Plan"]:
+def planned(arguments: Arguments, base: ExperimentConfig, out: Path, console: Console) -> Iterator["tune.trial.Plan"]:
     """Yield what all trials share, on the Ray that this process is connected to, once it is known that they can run.
 
     Raises:
@@ -212,7 +212,7 @@ def planned(arguments: Arguments, base: ExperimentConfig, out: Path, console: Co
         yield replace(plan, features=features)
 
 
-def run_stages(arguments: Arguments, plan: "Plan", space: Space, console: Console) -> dict[str, Any]:
+def run_stages(arguments: Arguments, plan: "tune.trial.Plan", space: Space, console: Console) -> dict[str, Any]:
     """Run all stages of ``plan``, write what came of them, and return it.
 
     Raises:
