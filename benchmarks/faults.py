@@ -132,7 +132,9 @@ def main() -> None:
         folder = Path(name)
         start(folder / "undisturbed", "").communicate()
         expected = lived(folder / "undisturbed")
-        alone = Experiment(ExperimentConfig(num_tasks=NUM_TASKS, strategies=("mygo",), life=parse(FLAGS).life))
+        alone = Experiment(
+            ExperimentConfig(num_tasks=NUM_TASKS, strategies=("mygo",), life=parse(FLAGS).experiment.life)
+        )
         results = alone.run()["strategies"]["mygo"]
         assert expected == {key: results[key] for key in WHAT_COUNTS}, "the same life without Ray differs"
         seconds = Life.open(folder / "undisturbed" / "life" / "mygo").record.seconds

@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
@@ -79,14 +79,14 @@ def live_here(how: str, argv: list[str]) -> None:
 
     from distributed.run import parse
     from mygo.events import silent
-    from mygo.jobs.experiment import Experiment, ExperimentConfig
+    from mygo.jobs.experiment import Experiment
     from mygo.reporting.tensorboard import TensorBoardLogger
     from mygo.training.process_group import SingleProcess, TorchProcessGroup
 
     torch.set_num_threads(1)
     flags = parse(argv)
     assert flags.out is not None
-    config = ExperimentConfig(dataset=flags.dataset, num_tasks=flags.num_tasks, strategies=("mygo",), life=flags.life)
+    config = replace(flags.experiment, strategies=("mygo",))
     if how == "ranks":
         dist.init_process_group("gloo")
     group = TorchProcessGroup() if how == "ranks" else SingleProcess()

@@ -5,13 +5,12 @@ python distributed/run.py learn --life lives/birds --data photos/birds
 
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 from rich.console import Console
 
 from distributed.command import SMALL_SIDE, OnRay, run_job_on_ray
-from mygo.cli.flags import parse_flags, peek_flag
-from mygo.cli.learn import LessonFlags, settings_of
+from mygo.cli.flags import parse_flags
+from mygo.cli.learn import LessonFlags, folder_and_settings
 from mygo.cli.show import Show
 from mygo.data.sources import Source
 from mygo.jobs.lesson import remarks_on
@@ -31,10 +30,10 @@ def parse(argv: list[str]) -> LearnArguments:
     Raises:
         InputError: the life or the data cannot be read.
     """
-    folder = peek_flag(argv, "life")
-    # Without a folder, tyro will say that it is missing.
-    defaults = None if folder is None else LearnArguments(folder=Path(folder), learner=settings_of(argv))
-    return parse_flags(LearnArguments, argv, "run.py learn", defaults)
+    found = folder_and_settings(argv)
+    return parse_flags(
+        LearnArguments, argv, "run.py learn", found and LearnArguments(folder=found[0], learner=found[1])
+    )
 
 
 def learn(argv: list[str], console: Console) -> None:

@@ -9,9 +9,9 @@ import os
 import signal
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 if __name__ == "__main__":  # started as a script: import from the repository instead of from this folder
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
@@ -20,17 +20,19 @@ import tyro
 from rich.console import Console
 
 from distributed.command import OnRay, run_job_on_ray
-from mygo.cli.flags import OptionalPath, OptionalText, parse_flags, peek_flag
+from mygo.cli.flags import OptionalPath, OptionalText, first_look, parse_flags
 from mygo.config.learner import LifeConfig
 from mygo.config.presets import preset
 from mygo.config.settings import overlay
 from mygo.data.datasets import DATASETS
 from mygo.errors import InputError
 from mygo.files import read_json
-from mygo.jobs.experiment import Experiment, ExperimentConfig, is_own
+from mygo.jobs.experiment import Experiment, ExperimentConfig, StreamConfig, is_own
 from mygo.jobs.perception import encoder_for, settings_for, survey_of
 from mygo.reporting.console import new_console, plain
 from mygo.reporting.terminal import exit_code_of
+
+Stream = TypeVar("Stream", bound=StreamConfig)
 
 MOST_TASKS = 5
 """Tasks of a stream by default, where there are as many classes."""
@@ -40,24 +42,11 @@ MOST_TASKS = 5
 class Arguments(OnRay):
     """Learn a stream of tasks by wake and sleep, on the machine at hand or on the Ray cluster that is found."""
 
-    dataset: str = "digits"
-    """The data set: digits, fashion-mnist, mnist, kmnist, cifar10 or cifar100, or examples of your own in any form that
-    --data of run.py learn takes. Its default settings are shown below: give --dataset before --help to see another's.
-    """
-    num_tasks: int = MOST_TASKS
-    """Number of tasks that the classes are dealt into."""
-    class_order: OptionalText = None
-    """Order in which classes are dealt, such as 3,1,0,2,…; every class once. Label order by default."""
-    strategies: str = "mygo,finetune,joint"
-    """Comma list of mygo, mygo-nosleep, finetune, joint, lwf, replay; they run one after another."""
+    experiment: Annotated[ExperimentConfig, tyro.conf.arg(name="")]
     out: OptionalPath = None
     """Folder for the lives, results.json and TensorBoard, visible to all nodes. By default a new one under runs/."""
-    data_root: Path = Path("data")
-    """Folder in which torchvision's data sets lie, or are downloaded to."""
     config: OptionalPath = None
     """JSON file with settings, such as the best.json of a sweep; flags beside it change them."""
-    validation_share: float = 0.0
-    """Share of each class's training images to evaluate on, instead of the test set: use it to choose settings."""
     encoder_weights: OptionalPath = None
     """File with the weights of the encoder, where it does not find them itself."""
     memory_cache: OptionalPath = None
@@ -70,7 +59,6 @@ class Arguments(OnRay):
     results back. --out, --data-root and --config are folders there."""
     attach: OptionalText = None
     """With --cluster: come back to this job instead of starting one."""
-    life: Annotated[LifeConfig, tyro.conf.arg(name="")] = field(default_factory=LifeConfig)
 
 
 def parse(argv: list[str]) -> Arguments:
@@ -81,62 +69,48 @@ def parse(argv: list[str]) -> Arguments:
     Raises:
         InputError: --config cannot be used.
     """
-    file = peek_flag(argv, "config")
-    values = {} if file is None else read_json(Path(file))
-    dataset = dataset_named(argv, values.get("dataset", "digits"))
-    life = default_life(argv, dataset)
-    tasks = MOST_TASKS if dataset in DATASETS else min(MOST_TASKS, len(survey_of(dataset).class_names))
-    default = ExperimentConfig(dataset=dataset, num_tasks=tasks, life=life)
-    config = overlay(default, values | {"dataset": dataset})
-    defaults = Arguments(
-        dataset=config.dataset,
-        num_tasks=config.num_tasks,
-        class_order=",".join(map(str, config.class_order)) if config.class_order else None,
-        strategies=",".join(config.strategies),
-        data_root=config.data_root,
-        validation_share=config.validation_share,
-        life=config.life,
-    )
-    return parse_flags(Arguments, argv, "run.py", defaults)
+    seen = first_look(argv, "config", "dataset", "encoder")
+    values = {} if seen["config"] is None else read_json(Path(seen["config"]))
+    dataset = known_dataset(seen["dataset"], values.get("dataset", "digits"))
+    default = default_stream(ExperimentConfig, dataset, seen["encoder"])
+    experiment = overlay(default, values | {"dataset": dataset})
+    return parse_flags(Arguments, argv, "run.py", Arguments(experiment=experiment))
 
 
-def dataset_named(argv: list[str], default: str = "digits") -> str:
-    """Return the data set that ``argv`` names; a name that is none's is left for the real parse to refuse."""
-    name = peek_flag(argv, "dataset")
+def known_dataset(name: str | None, default: str = "digits") -> str:
+    """Return the data set of that ``name``; one that is none's is left for the real parse to refuse."""
     return name if name is not None and (name in DATASETS or is_own(name)) else default
 
 
-def default_life(argv: list[str], dataset: str) -> LifeConfig:
-    """Return the settings of lives of ``dataset`` that ``argv`` may change.
+def default_stream(kind: type[Stream], dataset: str, encoder: str | None) -> Stream:
+    """Return the stream over ``dataset``, seen through ``encoder``, that flags may change.
 
     Raises:
         InputError: the data is one's own and cannot be used.
     """
-    encoder = peek_flag(argv, "encoder") or "auto"
+    tasks = MOST_TASKS if dataset in DATASETS else min(MOST_TASKS, len(survey_of(dataset).class_names))
+    return kind(dataset=dataset, num_tasks=tasks, life=default_life(dataset, encoder or "auto"))
+
+
+def default_life(dataset: str, encoder: str) -> LifeConfig:
+    """Return the settings of lives of ``dataset`` behind ``encoder`` that flags may change.
+
+    Raises:
+        InputError: the data is one's own and cannot be used.
+    """
     if dataset not in DATASETS:
         found = survey_of(dataset)
         return settings_for(encoder_for(encoder, found), found.kind)
     return preset(dataset) if encoder in ("auto", "none") else settings_for(encoder, "image")
 
 
-def placed(dataset: str) -> str:
-    """Return ``dataset`` as workers find it too: a file or folder of one's own by its whole path."""
+def placed(config: Stream) -> Stream:
+    """Return ``config`` as workers find its data too: files and folders by their whole paths."""
+    dataset = config.dataset
     # Not Path.exists, which raises an error on a name that is too long.
-    return str(Path(dataset).resolve()) if dataset not in DATASETS and os.path.exists(dataset) else dataset  # noqa: PTH110
-
-
-def class_order(text: str | None) -> tuple[int, ...] | None:
-    """Return the classes that a comma list names.
-
-    Raises:
-        InputError: something in it is not a number.
-    """
-    if text is None:
-        return None
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError as error:
-        raise InputError(f"--class-order {text} is not a comma list of class numbers such as 3,1,0,2.") from error
+    if dataset not in DATASETS and os.path.exists(dataset):  # noqa: PTH110
+        dataset = str(Path(dataset).resolve())
+    return replace(config, dataset=dataset, data_root=config.data_root.resolve())
 
 
 def checked(arguments: Arguments) -> ExperimentConfig:
@@ -150,23 +124,14 @@ def checked(arguments: Arguments) -> ExperimentConfig:
         raise InputError("--resume needs --out with the folder of the life to go on with.")
     if arguments.attach is not None and arguments.cluster is None:
         raise InputError("--attach needs --cluster with the cluster file of the job.")
-    return ExperimentConfig(
-        dataset=placed(arguments.dataset),
-        num_tasks=arguments.num_tasks,
-        class_order=class_order(arguments.class_order),
-        strategies=tuple(name.strip() for name in arguments.strategies.split(",")),
-        data_root=arguments.data_root.resolve(),
-        validation_share=arguments.validation_share,
-        life=arguments.life,
-    )
+    return placed(arguments.experiment)
 
 
 def run(arguments: Arguments, config: ExperimentConfig, console: Console) -> None:
     """Make sure that data and folders can be used, run the experiment on Ray, and show what came of it."""
     from mygo.reporting.console import results_table
 
-    name = config.dataset if config.dataset in DATASETS else survey_of(config.dataset).name
-    out = (arguments.out or Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}").resolve()
+    out = (arguments.out or Path("runs") / f"{config.name}-{time.strftime('%Y%m%d-%H%M%S')}").resolve()
     cache = arguments.memory_cache and arguments.memory_cache.resolve()
     weights = arguments.encoder_weights and arguments.encoder_weights.resolve()
     experiment = Experiment(config, out, memory_cache=cache, save_every=arguments.save_every, encoder_weights=weights)

@@ -17,7 +17,7 @@ from mygo.errors import MemoryQualityError
 from mygo.events import Dreamt, Notice
 from mygo.learner.learner import Learner
 from mygo.memory.gan import train_gan
-from mygo.memory.gaussian import fit_gaussians, merge_gaussians
+from mygo.memory.gaussian import GaussianMemory, fit_gaussians, merge_gaussians
 from mygo.memory.quality import Quality, measure_gaussians, measure_quality, round_to_half_, sample_grid
 from mygo.networks.generator import Generator, build_generator
 from mygo.networks.neocortex import NeocortexNet
@@ -113,7 +113,7 @@ def teach_from(life: Learner, task: Task, data: Examples, context: PhaseContext)
 def remember(life: Learner, task: Task, data: Examples, context: PhaseContext) -> None:
     """Fit a Gaussian to each class's features, or merge one with that of what was known of the class before."""
     num_classes, group = len(task.classes), context.group
-    memory = fit_gaussians(data.inputs, data.labels, num_classes, life.config.memory.gaussian, group)
+    memory = fitted_memory(life, num_classes, data, context)
     if task.index < len(life.memories):
         new = data.labels.bincount(minlength=num_classes).tolist()
         before = [count - more for count, more in zip(life.lessons[task.index].images, new, strict=True)]
@@ -125,6 +125,20 @@ def remember(life: Learner, task: Task, data: Examples, context: PhaseContext) -
         measured = quality_in_words(quality, life.config.memory, life.lessons[task.index].classes)
         context.tell(Notice(f"{context.place}: the memory is below the floor, with {measured}."))
     life.keep_memory(task.index, memory, quality)
+
+
+def fitted_memory(life: Learner, num_classes: int, data: Examples, context: PhaseContext) -> GaussianMemory:
+    """Return Gaussians that were fitted to ``data``, now or by an earlier run that left them in the cache."""
+    config, group, cache = life.config.memory.gaussian, context.group, context.cache
+
+    def fit_now() -> GaussianMemory:
+        return fit_gaussians(data.inputs, data.labels, num_classes, config, group)
+
+    if cache is None:
+        return fit_now()
+    address = cache.gaussian_address(data, num_classes, config, group)
+    blank = GaussianMemory(num_classes, data.inputs.shape[1], config.rank)
+    return cache.recall_or_train(address, blank, fit_now, group, context.tell).cpu()
 
 
 def train_until_good_enough(

@@ -70,8 +70,7 @@ def nothing_starts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             patch.setattr(module, "run_job_on_ray", reach)
         patch.setattr(distributed.run, "run_on_cluster", reach)
         patch.setattr(distributed.cluster.session, "ray_session", reach)
-        patch.setattr(tune.sweep, "load_dataset", lambda *_: None)  # or some would be downloaded
-        patch.setattr("mygo.jobs.experiment.Experiment.check_data", lambda _: None)  # as above
+        patch.setattr("mygo.jobs.experiment.Experiment.check_data", lambda _: None)  # or some would be downloaded
         patch.setattr("mygo.jobs.lesson.Lesson.check", reach)
         for command in COMMANDS_OF_MYGO.values():
             patch.setattr(command, "run", reach)

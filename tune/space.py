@@ -89,13 +89,49 @@ def wake_space(base: LifeConfig) -> Space:
     }
 
 
-def search_space(name: SpaceName, base: LifeConfig, only: tuple[str, ...] = ()) -> Space:
+def feature_sleep_space(base: LifeConfig) -> Space:
+    """Return the parameters of sleep behind an encoder.
+
+    There the number of steps goes with that of the classes, until there are many. A weight of the cross-entropy alone
+    would only scale the loss, which Adam takes back.
+    """
+    sleep = base.sleep
+    steps, batch, each = sleep.steps, sleep.batch_size, sleep.steps_per_class
+    per_class: Space = {}
+    if each is not None:
+        per_class["sleep.steps_per_class"] = Range(low=max(1, each // 4), high=2 * each, log=True, integer=True)
+    return {
+        "sleep.steps": Range(low=max(1, steps // 4), high=2 * steps, log=True, integer=True),
+        **per_class,
+        "sleep.batch_size": Choice(tuple(sorted({max(1, batch // 4), max(1, batch // 2), batch}))),
+        "sleep.own_head_weight": Choice((0.0, 0.01, 0.1, 1.0)),
+        "sleep.temperature": Range(low=0.5, high=4.0, log=True),
+        "sleep.lr": Range(low=3e-4, high=3e-2, log=True),
+        "sleep.discriminant_examples": Choice((0.0, 5.0, 10.0, 20.0, 40.0, 80.0)),
+    }
+
+
+def feature_wake_space(base: LifeConfig) -> Space:
+    """Return the parameters of learning behind an encoder, of the memory's size, and of the network of the head."""
+    steps = base.wake.head_steps
+    return {
+        "wake.head_steps": Range(low=max(1, steps // 4), high=2 * steps, log=True, integer=True),
+        "wake.lr": Range(low=3e-4, high=1e-2, log=True),
+        "memory.gaussian.rank": Choice((7, 14, 28, 56)),
+        "backbone": Choice(("linear", "mlp")),
+    }
+
+
+def search_space(name: SpaceName, base: LifeConfig, only: tuple[str, ...] = (), *, over_pixels: bool = True) -> Space:
     """Return the space called ``name`` around ``base``, or those parameters of it that ``only`` names.
+
+    Over pixels there are others than behind an encoder.
 
     Raises:
         InputError: ``only`` names a parameter that the space does not have, or ``base`` lies outside it.
     """
-    space = sleep_space(base) | (wake_space(base) if name == "all" else {})
+    sleep, wake = (sleep_space, wake_space) if over_pixels else (feature_sleep_space, feature_wake_space)
+    space = sleep(base) | (wake(base) if name == "all" else {})
     if unknown := sorted(set(only) - space.keys()):
         raise InputError(
             f"--only names {unknown[0]}, which --space {name} does not have: choose from {', '.join(space)}."

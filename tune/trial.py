@@ -69,6 +69,8 @@ class Plan:
     """What one trial gets."""
     registries: bytes | None = None
     """The networks that the sweep's process knows by name; None for no more than come with MyGO."""
+    features: Path | None = None
+    """Index of the vectors that the sweep's process encoded for all trials; None over pixels."""
 
     def experiment(self, point: Point) -> Experiment:
         """Return the life that ``point`` tries.
@@ -78,7 +80,7 @@ class Plan:
         """
         life = change(self.base.life, {**point.settings, "seed": point.seed})
         config = replace(self.base, life=life, validation_share=point.validation_share, strategies=(STRATEGY,))
-        return Experiment(config, self.folder(point), memory_cache=self.memory_cache)
+        return Experiment(config, self.folder(point), memory_cache=self.memory_cache, features=self.features)
 
     def folder(self, point: Point) -> Path:
         """Return the folder of the trial of ``point``."""
@@ -214,13 +216,13 @@ def train_memories(point: Point, plan: Plan) -> None:
     """Train the memories that all trials of a search share, one after another, while trials begin with the first.
 
     They are the ones that `mygo.wake.memorise` would train at first. Whether one is good enough is for the trials to
-    judge, which have fast learners.
+    judge, which have fast learners. Gaussians are fitted in a moment, by the first trial that needs them.
     """
+    if plan.memory_cache is None or plan.features is not None:
+        return
     if plan.registries is not None:
         unpack_registries(plan.registries)
     experiment = plan.experiment(point)
-    if plan.memory_cache is None:
-        return
     torch.set_num_threads(1)
     stream = experiment.open_stream()
     life = Life(STRATEGY, experiment.config.life, stream.input_shape)

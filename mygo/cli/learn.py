@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 from rich.console import Console
 
-from mygo.cli.flags import OptionalPath, OptionalText, parse_flags, peek_flag
+from mygo.cli.flags import OptionalPath, OptionalText, first_look, parse_flags
 from mygo.cli.show import Show
 from mygo.config.learner import LifeConfig
 from mygo.config.ranges import check_share
@@ -66,8 +66,23 @@ class LessonFlags:
         )
 
 
-def settings_of(argv: list[str]) -> LifeConfig:
-    """Return the settings that ``argv`` changes: those of the life that it names or, of a new one, the defaults.
+def folder_and_settings(argv: list[str]) -> tuple[Path, LifeConfig] | None:
+    """Return the folder that ``argv`` names, if it does, and the settings that it may change.
+
+    Those are the life's or, of a new one, the defaults.
+
+    Raises:
+        InputError: the life cannot be read.
+    """
+    seen = first_look(argv, "life", "data", "encoder")
+    if seen["life"] is None:  # which tyro will say
+        return None
+    folder, is_help = Path(seen["life"]), bool({"-h", "--help"} & set(argv))
+    return folder, settings_of(folder, None if is_help else seen["data"], seen["encoder"] or "auto")
+
+
+def settings_of(folder: Path, data: str | None, encoder: str) -> LifeConfig:
+    """Return the settings of the life in ``folder`` or, of a new one, the defaults for ``data`` behind ``encoder``.
 
     Raises:
         InputError: the life cannot be read.
@@ -77,16 +92,15 @@ def settings_of(argv: list[str]) -> LifeConfig:
     from mygo.learner.learner import Learner
     from mygo.learner.saved import SavedLife
 
-    folder, data = peek_flag(argv, "life"), peek_flag(argv, "data")
-    if folder is not None and Learner.exists(Path(folder)):
-        return SavedLife.open(Path(folder), lambda text: None).config
-    if data is None or {"-h", "--help"} & set(argv):
+    if Learner.exists(folder):
+        return SavedLife.open(folder, lambda text: None).config
+    if data is None:
         return LifeConfig()
     from mygo.data.survey import survey
 
     try:
         found = survey(data)
-        return settings_for(encoder_for(peek_flag(argv, "encoder") or "auto", found), found.kind)
+        return settings_for(encoder_for(encoder, found), found.kind)
     except InputError:  # it will come up again, once nothing is wrong with the flags
         return LifeConfig()
 
@@ -101,10 +115,8 @@ class Learn(LessonFlags):
     @classmethod
     def parse(cls, argv: list[str], prog: str) -> "Learn":
         """Return the arguments; settings that ``argv`` does not give are those of the life, or the defaults."""
-        folder = peek_flag(argv, "life")
-        # Without a folder, tyro will say that it is missing.
-        defaults = None if folder is None else cls(folder=Path(folder), learner=settings_of(argv))
-        return parse_flags(cls, argv, prog, defaults)
+        found = folder_and_settings(argv)
+        return parse_flags(cls, argv, prog, found and cls(folder=found[0], learner=found[1]))
 
     def run(self, console: Console) -> None:
         """Teach the lesson in this process, and show what was learned."""

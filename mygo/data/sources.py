@@ -45,6 +45,8 @@ class Source:
     """The images that could not be read, each with the reason."""
     notes: tuple[str, ...] = ()
     """What was done with the others, in sentences."""
+    folder: Path | None = None
+    """Where the vectors lie, if these are in files."""
 
     @property
     def name(self) -> str:

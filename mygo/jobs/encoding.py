@@ -92,7 +92,7 @@ def encoded(
         sizes, unreadable = source
         dataset = map_vectors(found, sizes, shared)
         tell(PhaseEnded(place, time.perf_counter() - began))
-        yield Source(dataset, unreadable, (*found.notes, *remarks(shares, len(found))))
+        yield Source(dataset, unreadable, (*found.notes, *remarks(shares, len(found))), shared)
 
 
 def check_kind(found: Survey, encoder: Encoder | None) -> None:

@@ -28,6 +28,7 @@ from mygo.events import EventHandler, Notice, silent
 from mygo.files import check_writable, locked, write_json
 from mygo.jobs.encoding import FEATURES, check_kind
 from mygo.jobs.perception import encoder_for, input_shape_of, open_encoder, sees_pixels, stream_encoded, survey_of
+from mygo.jobs.shared_features import read_features
 from mygo.learner.learner import Learner
 from mygo.learner.state import check_networks
 from mygo.memory.cache import MemoryCache
@@ -43,22 +44,21 @@ LOCK_TIMEOUT_SECONDS = 30.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExperimentConfig:
-    """Which strategies live through which stream of tasks."""
+class StreamConfig:
+    """Which stream of tasks is lived through, by which learner."""
 
     dataset: str = "digits"
-    """The data set: a name, or a person's own data in any form that a lesson takes."""
+    """The data set: digits, fashion-mnist, mnist, kmnist, cifar10 or cifar100, or examples of your own in any form that
+    a lesson takes. The settings below have its defaults: give --dataset before --help to see another's."""
     num_tasks: int = 5
     """Number of tasks that the classes are dealt into."""
     class_order: tuple[int, ...] | None = None
-    """Order in which classes are dealt; label order by default."""
-    strategies: tuple[str, ...] = ("mygo", "finetune", "joint")
-    """Names of the strategies, which run one after another."""
+    """Order in which classes are dealt, such as 3,1,0,2,…; every class once. Label order by default."""
     data_root: Path = Path("data")
-    """Folder of the data sets."""
+    """Folder in which torchvision's data sets lie, or are downloaded to."""
     validation_share: float = 0.0
-    """Share of each class's training images to evaluate on, instead of the test set. To choose settings, never look at
-    the test set; to report what they are worth, leave this 0."""
+    """Share of each class's training examples to evaluate on, instead of the test set. To choose settings, never look
+    at the test set; to report what they are worth, leave this 0."""
     life: LifeConfig = field(default_factory=LifeConfig)
     """The learner."""
 
@@ -68,24 +68,28 @@ class ExperimentConfig:
                 f"--dataset {self.dataset} is not known: choose from {', '.join(DATASETS)}, or name data of your own, "
                 f"{FORMS}."
             )
-        for name in self.strategies:
-            if name not in STRATEGIES:
-                raise InputError(f"--strategies names {name!r}, which is not one of {', '.join(STRATEGIES)}.")
-        if not self.strategies or len(set(self.strategies)) != len(self.strategies):
-            raise InputError("--strategies must name at least one strategy, and each once.")
         if not 0 <= self.validation_share < 1:
             raise InputError(f"--validation-share must be at least 0 and below 1, not {self.validation_share}.")
+        if not all(isinstance(number, int) for number in self.class_order or ()):
+            order = ",".join(map(str, self.class_order or ()))
+            raise InputError(f"--class-order {order} is not a comma list of class numbers such as 3,1,0,2.")
         check_networks(self.life)
         self.tasks()
-        for name in self.strategies:
-            if STRATEGIES[name].needs_features and self.over_pixels:
-                raise InputError(f"--strategies {name} is for lives behind an encoder: add --encoder, or leave it out.")
 
     def tasks(self) -> list[Task]:
         """Return the stream's tasks."""
+        return deal_classes(self.num_classes, self.num_tasks, self.class_order)
+
+    @property
+    def name(self) -> str:
+        """What the data is called."""
+        return self.dataset if self.dataset in DATASETS else survey_of(self.dataset).name
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes of the data."""
         known = DATASETS.get(self.dataset)
-        num_classes = len(survey_of(self.dataset).class_names) if known is None else known.num_classes
-        return deal_classes(num_classes, self.num_tasks, self.class_order)
+        return len(survey_of(self.dataset).class_names) if known is None else known.num_classes
 
     @property
     def over_pixels(self) -> bool:
@@ -104,6 +108,26 @@ class ExperimentConfig:
         return encoder_for(self.life.encoder, survey_of(self.dataset))
 
 
+@dataclass(frozen=True, kw_only=True)
+class ExperimentConfig(StreamConfig):
+    """Which strategies live through which stream of tasks."""
+
+    strategies: tuple[str, ...] = ("mygo", "finetune", "joint")
+    """Comma list of mygo, mygo-nosleep, finetune, joint, lwf, replay and, behind an encoder, ncm, slda, ranpac; they
+    run one after another."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in self.strategies:
+            if name not in STRATEGIES:
+                raise InputError(f"--strategies names {name!r}, which is not one of {', '.join(STRATEGIES)}.")
+        if not self.strategies or len(set(self.strategies)) != len(self.strategies):
+            raise InputError("--strategies must name at least one strategy, and each once.")
+        for name in self.strategies:
+            if STRATEGIES[name].needs_features and self.over_pixels:
+                raise InputError(f"--strategies {name} is for lives behind an encoder: add --encoder, or leave it out.")
+
+
 @dataclass(frozen=True)
 class Experiment:
     """An experiment and the folder of its lives and results."""
@@ -118,6 +142,8 @@ class Experiment:
     """Seconds between two points within a phase from which an interrupted life goes on."""
     encoder_weights: Path | None = None
     """File with the weights of the encoder, where it does not find them itself."""
+    features: Path | None = None
+    """Index of vectors that `mygo.jobs.shared_features` encoded for several experiments; by default each encodes."""
 
     def run(
         self,
@@ -151,12 +177,14 @@ class Experiment:
             return self._live(context)
 
     def _live(self, context: PhaseContext) -> dict[str, Any]:
+        if self.features is not None:
+            return self._live_on(features_in(self.features, self.config), context)
         found = self.survey()
         if found is None:
             return self._live_on(None, context)
         folder = None if self.out is None else self.out / FEATURES
-        with stream_encoded(found, self.learner.encoder, self.encoder_weights, folder, context) as dataset:
-            return self._live_on(dataset, context)
+        with stream_encoded(found, self.learner.encoder, self.encoder_weights, folder, context) as source:
+            return self._live_on(source.dataset, context)
 
     def survey(self) -> Survey | None:
         """Return what there is to encode; None where lives see pixels.
@@ -214,13 +242,17 @@ class Experiment:
         Raises:
             InputError: it is not.
         """
-        found, encoder = self.survey(), open_encoder(self.config.encoder, self.encoder_weights)
-        if found is None:
-            load_pixels(self.config)
-            return
-        check_kind(found, encoder)
+        if self.features is not None:
+            shape = features_in(self.features, self.config).input_shape
+        else:
+            found, encoder = self.survey(), open_encoder(self.config.encoder, self.encoder_weights)
+            if found is None:
+                load_pixels(self.config)
+                return
+            check_kind(found, encoder)
+            shape = input_shape_of(found, encoder)
         with torch.device("meta"):
-            NeocortexNet(input_shape_of(found, encoder), self.config.life.backbone)
+            NeocortexNet(shape, self.config.life.backbone)
 
     def check_out(self, *, resume: bool) -> None:
         """Make sure that `out` can be written to and holds no life, or, to ``resume``, lives that fit; writes nothing.
@@ -308,6 +340,15 @@ def load_pixels(config: ExperimentConfig) -> LabelledDataset:
     if config.dataset in DATASETS:
         return load_dataset(config.dataset, config.data_root)
     return read_source(config.dataset, None).dataset
+
+
+def features_in(index: Path, config: StreamConfig) -> LabelledDataset:
+    """Return the data set as vectors that were encoded before.
+
+    Raises:
+        InputError: as `mygo.jobs.shared_features.read_features`.
+    """
+    return read_features(index, config.dataset, config.encoder, config.num_classes)
 
 
 def is_own(dataset: str) -> bool:

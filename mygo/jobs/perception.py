@@ -14,7 +14,7 @@ from torch import Tensor
 from mygo.config.learner import LifeConfig, Precision
 from mygo.config.presets import behind_encoder
 from mygo.config.ranges import LARGEST
-from mygo.data.examples import InputShape, LabelledDataset
+from mygo.data.examples import InputShape
 from mygo.data.readers.pairs import DatasetReader
 from mygo.data.readers.reader import PLURAL, Kind
 from mygo.data.sources import Source
@@ -139,7 +139,7 @@ def perceived(
 @contextmanager
 def stream_encoded(
     found: Survey, name: str, weights: Path | None, folder: Path | None, context: PhaseContext
-) -> Iterator[LabelledDataset]:
+) -> Iterator[Source]:
     """Yield all data of a stream of tasks as it is seen through the encoder of that ``name``, for as long as the block.
 
     Raises:
@@ -151,9 +151,11 @@ def stream_encoded(
     with encoded(
         found, encoder, context.group, folder, place=place, on_event=context.on_event, stop=context.stop
     ) as source:
+        if encoder is not None:
+            encoder.to(CPU)  # lives need the room on the GPU
         for text in (*source.notes, *listed(source.unreadable)):
             context.tell(Notice(text))
-        yield source.dataset
+        yield source
 
 
 def listed(unreadable: Sequence[str]) -> Iterator[str]:

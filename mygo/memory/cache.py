@@ -1,4 +1,4 @@
-"""Memories that were trained before: a store that runs can share, so that each memory is trained once.
+"""Memories that were trained or fitted before: a store that runs can share, so that each is made once.
 
 A generator depends on its task's data, on the GAN's settings, on the seed, on the memory that it started from, on the
 number of workers and on the code, and on nothing else: not on sleep, nor on the network. The hash of all that is its
@@ -7,6 +7,9 @@ address in the store.
 The code is in it twice. `VERSION` is raised by whoever changes what a memory becomes; a golden test (in
 tests/mygo/memory/test_cache.py) fails until it is. And what the modules in `CODE` do, comments and docstrings aside, is
 hashed too, so that a change that nobody has tested yet finds nothing that other code trained.
+
+The Gaussians of what an encoder saw depend on less: on the lesson's vectors, on their settings, on the number of
+workers and on the code, of which `GAUSSIAN_VERSION` and `GAUSSIAN_CODE` tell. They are fitted without random draws.
 """
 
 import ast
@@ -18,14 +21,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from filelock import FileLock
-from torch import Tensor
+from torch import Tensor, nn
 
 from mygo import seeding
-from mygo.config.learner import GanConfig, Precision
+from mygo.config.learner import GanConfig, GaussianConfig, Precision
 from mygo.data.examples import Examples
+from mygo.data.mapped import let_go
 from mygo.errors import InputError
 from mygo.events import EventHandler, Notice
 from mygo.memory.quality import stored_tensors
@@ -53,11 +58,23 @@ CODE = (
     "mygo.training.process_group",
 )
 """The modules that take part in training a memory."""
+GAUSSIAN_VERSION = 1
+"""Of what fitted Gaussians become, as `VERSION`."""
+GAUSSIAN_CODE = (
+    "mygo.data.examples",
+    "mygo.data.mapped",
+    "mygo.memory.gaussian",
+    "mygo.memory.quality",
+    "mygo.training.process_group",
+)
+"""The modules that take part in fitting Gaussians."""
+
+AnyMemory = TypeVar("AnyMemory", bound=nn.Module)
 
 
 @dataclass(frozen=True)
 class MemoryCache:
-    """A folder of trained generators, which processes and hosts may share."""
+    """A folder of memories, which processes and hosts may share."""
 
     folder: Path
 
@@ -86,17 +103,26 @@ class MemoryCache:
                 digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()[:32]
 
+    def gaussian_address(self, vectors: Examples, num_classes: int, config: GaussianConfig, group: ProcessGroup) -> str:
+        """Return where the Gaussians that `fit_gaussians` makes of these arguments are kept."""
+        parts = (vectors.fingerprint, num_classes, asdict(config), group.size, group.device.type, torch.__version__)
+        digest = hashlib.sha256(repr(("gaussians", GAUSSIAN_VERSION, parts)).encode())
+        for code in map(code_of, GAUSSIAN_CODE):
+            digest.update(code.encode())
+        let_go(vectors.inputs)
+        return digest.hexdigest()[:32]
+
     def recall_or_train(
         self,
         address: str,
-        blank: Generator,
-        train: Callable[[], Generator],
+        blank: AnyMemory,
+        train: Callable[[], AnyMemory],
         group: ProcessGroup,
         on_event: EventHandler,
-    ) -> Generator:
-        """Return the generator at ``address``, after training and keeping it if nobody did.
+    ) -> AnyMemory:
+        """Return the memory at ``address``, after training and keeping it if nobody did.
 
-        Whoever comes while it is being trained waits for it. ``blank`` is an untrained generator of its sizes, and
+        Whoever comes while it is being trained waits for it. ``blank`` is an untrained memory of its sizes, and
         ``train`` returns one whose weights are rounded as they are stored. All ranks of ``group`` must call this.
         """
         with self._locked(address, group):
@@ -104,11 +130,11 @@ class MemoryCache:
             if float(group.sum(torch.tensor([float(found is not None)]))) > 0:
                 blank.load_state_dict(found or self._read(address, on_event) or {})
                 return blank.to(group.device)
-            generator = train()
+            memory = train()
             if group.rank == 0:
-                write_tensors(self.folder, address, stored_tensors(generator))
+                write_tensors(self.folder, address, stored_tensors(memory))
             group.barrier()
-            return generator
+            return memory
 
     @contextmanager
     def _locked(self, address: str, group: ProcessGroup) -> Iterator[None]:

@@ -40,11 +40,23 @@ def test_help_explains_every_flag(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_data_sets_preset_is_the_default_and_flags_change_it() -> None:
-    assert parse([]).life == preset("digits")
-    assert parse(["--dataset=fashion-mnist"]).life == preset("fashion-mnist")
-    arguments = parse(["--dataset", "cifar10", "--seed", "7", "--sleep.steps", "3"])
-    assert arguments.life.backbone == preset("cifar10").backbone
-    assert (arguments.life.seed, arguments.life.sleep.steps) == (7, 3)
+    assert parse([]).experiment.life == preset("digits")
+    assert parse(["--dataset=fashion-mnist"]).experiment.life == preset("fashion-mnist")
+    life = parse(["--dataset", "cifar10", "--seed", "7", "--sleep.steps", "3"]).experiment.life
+    assert life.backbone == preset("cifar10").backbone
+    assert (life.seed, life.sleep.steps) == (7, 3)
+
+
+def test_comma_lists_are_read_with_spaces_around_their_items() -> None:
+    config = parse(["--class-order", "9, 8,7,6,5,4,3,2,1,0", "--strategies=joint , mygo"]).experiment
+    assert config.class_order == tuple(range(9, -1, -1))
+    assert config.strategies == ("joint", "mygo")
+
+
+def test_a_file_with_an_unknown_data_set_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "best.json").write_text('{"dataset": "imagenet"}')
+    assert main(["--config", str(tmp_path / "best.json")]) == 2
+    assert "imagenet is not there" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -71,7 +83,10 @@ def test_flags_that_do_not_exist_or_parse_end_with_2(
         (["--class-order", "0,1,2,3,4,5,6,7,8,8"], "class 8 more than once"),
         (["--class-order", "0,1,2,3,4,5,6,7,8,17"], "class 17, which the data set does not have"),
         (["--class-order", "0,1,2"], "leaves out class 3"),
-        (["--class-order", "a,b"], "not a comma list"),
+        (["--class-order", "a,b"], "--class-order a,b is not a comma list"),
+        (["--class-order", "None"], "--class-order None is not a comma list"),
+        (["--strategies", "mygo,"], "--strategies names '', which is not one of"),
+        (["--strategies", ""], "--strategies must name at least one"),
         (["--num-tasks", "0"], "--num-tasks must be from 1 to 10"),
         (["--resume"], "--resume needs --out"),
         (["--sleep.batch-size", "0"], "--sleep.batch-size must be at least 1, not 0"),

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distributed.command import OnRay
-from distributed.run import class_order
+from mygo.cli.flags import int_or_text, split_list
 from mygo.config.settings import change, look_up
 from mygo.data.datasets import DATASETS
 from mygo.data.examples import Examples, LabelledDataset
@@ -68,15 +68,20 @@ def test_a_stream_hands_out_every_example_once_with_its_place_in_the_head(
         assert len(data) == sum(sizes[c] for c in task.classes)
 
 
-@given(st.text(max_size=12) | st.from_regex(r"-?[0-9]{1,2}(,-?[0-9]{1,2}){0,4}", fullmatch=True))
+@given(
+    st.text(max_size=12)
+    | st.from_regex(r"-?[0-9]{1,2}(,-?[0-9]{1,2}){0,4}", fullmatch=True)
+    | st.permutations(range(10)).map(lambda order: ",".join(map(str, order)))
+)
 def test_any_text_for_a_class_order_is_numbers_or_is_refused(text: str) -> None:
     try:
-        numbers = class_order(text)
+        config = replace(ExperimentConfig(), class_order=split_list(text, int_or_text))
     except InputError as error:
         assert_one_sentence(error)
     else:
-        assert numbers is not None
-        assert [int(part) for part in text.split(",")] == list(numbers)
+        assert config.class_order is not None
+        assert [int(part) for part in text.split(",")] == list(config.class_order)
+        assert sorted(config.class_order) == list(range(10))
 
 
 @given(st.text(max_size=6) | st.from_regex(r"[0-9]{1,2}:?[0-9]{0,2}", fullmatch=True))

@@ -59,7 +59,7 @@ def place_of(folder: Path) -> tuple[int, str] | None:
 @pytest.fixture(scope="module")
 def undisturbed() -> dict[str, Any]:
     """What the short life comes to without Ray and without a signal: one worker gives the same bits."""
-    config = ExperimentConfig(num_tasks=2, strategies=("mygo",), life=parse(SHORT).life)
+    config = ExperimentConfig(num_tasks=2, strategies=("mygo",), life=parse(SHORT).experiment.life)
     result: dict[str, Any] = Experiment(config).run()["strategies"]["mygo"]
     return result
 

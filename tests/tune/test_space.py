@@ -1,6 +1,8 @@
+import dataclasses
+
 import pytest
 
-from mygo.config.presets import preset
+from mygo.config.presets import behind_encoder, preset
 from mygo.config.settings import change
 from mygo.data.datasets import DATASETS
 from mygo.errors import InputError
@@ -16,6 +18,27 @@ def test_every_space_holds_its_presets_values_and_only_settings_that_exist(datas
     for parameter, values in space.items():
         for value in values.grid():
             change(base, {parameter: value})
+
+
+@pytest.mark.parametrize("name", ["sleep", "all"])
+def test_every_space_behind_an_encoder_holds_the_defaults_and_only_settings_that_exist(name) -> None:
+    base = behind_encoder()
+    space = search_space(name, base, over_pixels=False)
+    assert change(base, settings_of(base, space)) == base
+    for parameter, values in space.items():
+        for value in values.grid():
+            change(base, {parameter: value})
+
+
+def test_behind_an_encoder_sleeps_space_leaves_memories_alone_and_nothing_of_pixels_is_searched() -> None:
+    base = behind_encoder()
+    sleep, everything = (search_space(name, base, over_pixels=False) for name in ("sleep", "all"))
+    assert all(parameter.startswith("sleep.") for parameter in sleep)
+    assert {"memory.gaussian.rank", "backbone", "wake.head_steps", "wake.lr"} == everything.keys() - sleep.keys()
+    unlimited = dataclasses.replace(base, sleep=dataclasses.replace(base.sleep, steps_per_class=None))
+    assert sleep.keys() - search_space("sleep", unlimited, over_pixels=False).keys() == {"sleep.steps_per_class"}
+    with pytest.raises(InputError, match=r"memory.gaussian.rank is 5, which the search does not reach"):
+        search_space("all", change(base, {"memory.gaussian.rank": 5}), over_pixels=False)
 
 
 def test_sleeps_space_leaves_memories_alone() -> None:

@@ -8,11 +8,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from benchmarks.processes import processes_of
 from distributed.run import parse as parse_run
+from mygo.files import locked
 from tune.space import search_space, settings_of
 from tune.sweep import main, parse
 from tune.trial import Point
@@ -80,7 +83,7 @@ def test_the_winner_is_what_the_main_command_takes(swept) -> None:
     out, _ = swept
     best = json.loads((out / "best.json").read_text())
     winner = json.loads((out / "results.json").read_text())["winner"]
-    arguments = parse_run(["--config", str(out / "best.json"), "--sleep.lr", "0.5"])
+    arguments = parse_run(["--config", str(out / "best.json"), "--sleep.lr", "0.5"]).experiment
     assert arguments.num_tasks == 3
     assert arguments.life.sleep.lr == 0.5
     assert arguments.life.sleep.steps == winner["sleep.steps"] == best["life"]["sleep"]["steps"]
@@ -140,7 +143,7 @@ def test_a_sweep_that_was_killed_goes_on_without_repeating_what_was_finished(
 
 
 def test_a_failed_trial_is_reported_and_the_sweep_goes_on(tmp_path: Path) -> None:
-    life = parse(TINY).life
+    life = parse(TINY).stream.life
     defaults = Point(settings_of(life, search_space("sleep", life)), life.seed, 0.2)
     damaged = tmp_path / "out" / "trials" / defaults.name / "life" / "mygo" / "manifest.json"
     damaged.parent.mkdir(parents=True)
@@ -176,6 +179,150 @@ def test_random_search_within_a_time_budget(tmp_path: Path) -> None:
         results["winner"]
         == max(results["trials"], key=lambda t: (t["status"] == "finished", t["class_il"][-1:]))["settings"]
     )
+
+
+FEW = [
+    *("--num-tasks", "2", "--wake.head-steps", "20", "--sleep.steps", "40", "--sleep.batch-size", "64"),
+    *("--memory.fidelity-floor", "0", "--memory.diversity-floor", "0"),
+    *("--num-samples", "3", "--finalists", "1", "--finalist-seeds", "1", "--test-seeds", "1"),
+]
+"""A small sweep behind an encoder."""
+COUNTING = """
+import hashlib
+import numpy as np
+import torch
+
+
+class Colours:
+    name, input_kind, feature_dim, checksum, at_least = "colours", "image", 6, "ab" * 32, (8, 8)
+
+    def preprocess(self, item):
+        return torch.from_numpy(np.array(item.resize((8, 8)))).permute(2, 0, 1)
+
+    def collate(self, items):
+        return torch.stack(list(items))
+
+    def encode(self, batch):
+        with open("encoded.txt", "a") as file:
+            for image in batch:
+                file.write(hashlib.sha256(image.numpy().tobytes()).hexdigest() + "\\n")
+        means = batch.float().mean(3)
+        return torch.cat([means[:, :, :4].mean(2), means[:, :, 4:].mean(2)], 1)
+
+    def to(self, device):
+        return self
+"""
+
+
+def sweep_in(folder: Path, *flags: str) -> subprocess.CompletedProcess[str]:
+    """Sweep over data in ``folder``, started there."""
+    words = [sys.executable, str(REPOSITORY / "tune" / "sweep.py"), "--out", "out", *FEW, *flags]
+    return subprocess.run(words, cwd=folder, env=environment(), capture_output=True, text=True, timeout=400)
+
+
+def test_vectors_are_swept_and_their_memories_fitted_once(write_vectors: Callable[..., str], tmp_path: Path) -> None:
+    data = write_vectors(tmp_path / "four.npz", ("ash", "birch", "cedar", "date"))
+    killed = tmp_path / "out" / "features" / "of-a-sweep-that-was-killed"
+    killed.mkdir(parents=True)
+    (killed / "train.f32").write_bytes(bytes(400))
+    ended = sweep_in(tmp_path, "--dataset", "four.npz")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    out = tmp_path / "out"
+    assert not (out / "features").exists()
+    assert not list((out / "trials").glob("*/features"))
+    results = json.loads((out / "results.json").read_text())
+    assert len(results["trials"]) == 3
+    assert results["dataset"] == data
+    assert "sleep.discriminant_examples" in results["winner"]
+    assert not any(name.startswith("memory.gan") for name in results["space"])
+    # Of two tasks, less the validation examples and whole; the seed does not count.
+    assert len(list((out / "memories").glob("*.safetensors"))) == 4
+    config = parse_run(["--config", str(out / "best.json")]).experiment
+    assert (config.dataset, config.num_tasks, config.encoder) == (data, 2, "none")
+    assert config.life.sleep.lr == results["winner"]["sleep.lr"]
+
+
+def test_images_behind_an_encoder_are_encoded_once_for_all_trials(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "counting.py").write_text(COUNTING)
+    rng = np.random.default_rng(0)
+    for number, name in enumerate(("robin", "sparrow", "wren")):
+        (tmp_path / "birds" / name).mkdir(parents=True)
+        for count in range(12):
+            pixels = rng.normal(60 * number + 50, 20, (40, 40, 3)).clip(0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "birds" / name / f"{count}.png")
+    ended = sweep_in(
+        tmp_path, "--dataset", "birds", "--encoder", "counting:Colours", "--space", "all", "--only", "backbone,sleep.lr"
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    encoded = (tmp_path / "encoded.txt").read_text().split()
+    assert len(encoded) == len(set(encoded)) == 36
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert set(results["space"]) == {"backbone", "sleep.lr"}
+    assert {trial["status"] for trial in results["trials"]} <= {"finished", "stopped"}
+    assert not (tmp_path / "out" / "features").exists()
+    monkeypatch.chdir(tmp_path)
+    config = parse_run(["--config", "out/best.json"]).experiment
+    assert config.encoder == "counting:Colours"
+    assert config.dataset == str(tmp_path / "birds")
+
+
+def test_a_class_that_leaves_nothing_for_validation_is_refused_before_any_trial(
+    write_vectors: Callable[..., str], tmp_path: Path
+) -> None:
+    write_vectors(tmp_path / "few.npz", ("ash", "birch"), count=2)
+    ended = sweep_in(tmp_path, "--dataset", "few.npz")
+    assert ended.returncode == 2
+    assert "Class ash has one training image: none can be held out" in ended.stderr
+    assert not (tmp_path / "out" / "features").exists()
+    assert not (tmp_path / "out" / "sweep.json").exists()
+
+
+def test_a_folder_in_which_another_sweep_is_running_is_refused(
+    ray_cluster: None, write_vectors: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ray
+
+    monkeypatch.setenv("RAY_ADDRESS", ray.get_runtime_context().gcs_address)
+    write_vectors(tmp_path / "four.npz", ("ash", "birch", "cedar", "date"))
+    with locked(tmp_path / "out", 0):
+        vectors = tmp_path / "out" / "features" / "in-use" / "train.f32"
+        vectors.parent.mkdir(parents=True)
+        vectors.touch()
+        words = [sys.executable, str(REPOSITORY / "tune" / "sweep.py"), "--out", "out", *FEW, "--dataset", "four.npz"]
+        ended = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 2
+    assert "is in use by another run" in ended.stderr
+    assert vectors.exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "complaint"),
+    [
+        (["--dataset", "four.npz", "--encoder", "minilm"], "minilm is not needed for vectors"),
+        (["--dataset", "four.npz", "--num-tasks", "5"], "--num-tasks must be from 1 to 4"),
+        (["--dataset", "four.npz", "--only", "memory.gan.steps"], "--only names memory.gan.steps"),
+        (["--dataset", "four.npz", "--backbone", "conv"], "choose linear or mlp behind an encoder"),
+        (["--encoder", "nonsense"], "'nonsense' is not known"),
+        (["--encoder-weights", "w"], "--encoder-weights needs an --encoder"),
+    ],
+)
+def test_mistakes_with_data_of_ones_own_get_one_sentence_and_2_and_nothing_is_written(
+    flags: list[str],
+    complaint: str,
+    write_vectors: Callable[..., str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write_vectors(tmp_path / "four.npz", ("ash", "birch", "cedar", "date"))
+    monkeypatch.chdir(tmp_path)
+    assert main(flags) == 2
+    message = capsys.readouterr().err
+    assert complaint in message
+    assert message.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["four.npz"]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
 import dataclasses
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 
@@ -65,6 +66,15 @@ def test_a_trial_on_test_images_has_another_stream_than_one_on_validation_images
     tried = plan(cpus=2).experiment(point)
     assert (tried.config.life.sleep.steps, tried.config.life.seed, tried.config.validation_share) == (5, 7, 0.2)
     assert tried.stream != plan(cpus=2).experiment(dataclasses.replace(point, validation_share=0.0)).stream
+
+
+def test_a_plan_and_its_trials_can_travel_with_the_vectors_that_they_share() -> None:
+    point = Point({"sleep.steps": 5}, 7, 0.2)
+    shared = dataclasses.replace(plan(cpus=2), features=Path("/out/features/a/index.json"))
+    travelled = pickle.loads(pickle.dumps(shared))
+    assert travelled == shared
+    assert travelled.experiment(point).features == shared.features
+    assert pickle.loads(pickle.dumps(travelled.experiment(point))) == shared.experiment(point)
 
 
 def test_a_trial_that_was_stopped_early_does_not_look_better_than_one_that_lived_on() -> None:

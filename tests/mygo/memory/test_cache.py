@@ -8,14 +8,15 @@ import pytest
 import torch
 
 from mygo import wake
-from mygo.config.learner import GanConfig
+from mygo.config.learner import GanConfig, GaussianConfig
 from mygo.data.examples import Examples
 from mygo.errors import InputError
 from mygo.events import Event, Notice, Progress, silent
 from mygo.jobs.experiment import Experiment
 from mygo.memory import gan
-from mygo.memory.cache import CODE, VERSION, MemoryCache, code_of
-from mygo.memory.quality import recall, round_to_half_
+from mygo.memory.cache import CODE, GAUSSIAN_CODE, GAUSSIAN_VERSION, VERSION, MemoryCache, code_of
+from mygo.memory.gaussian import GaussianMemory, fit_gaussians
+from mygo.memory.quality import recall, round_to_half_, stored_tensors
 from mygo.networks import generator
 from mygo.networks.generator import ConvGenerator, Generator
 from mygo.training.loop import Trainer
@@ -192,6 +193,101 @@ def test_all_code_that_a_memory_is_trained_by_is_in_its_address() -> None:
     decides_nothing = {"mygo.events"}
     assert "mygo.memory.gan" in used
     assert {name for name in used if name.split(".")[0] == "mygo"} <= {*CODE, *decides_nothing}
+
+
+def vectors_of_two_classes() -> Examples:
+    """Return few vectors of one class and more than there are dimensions of another."""
+    inputs = (torch.arange(40 * 16).view(40, 16) * 37 % 101).float() / 50 - 1
+    return Examples(inputs, (torch.arange(40) > 9).long())
+
+
+def fitted_now() -> GaussianMemory:
+    data = vectors_of_two_classes()
+    return fit_gaussians(data.inputs, data.labels, 2, GaussianConfig(rank=3), SingleProcess())
+
+
+GOLDEN_GAUSSIANS = {1: ([0.0124, 0.0007], [0.2881, 0.2546], [0.0776, 0.0974])}
+"""By `GAUSSIAN_VERSION`, of each class: mean square of its mean, and variance along its directions and beside them."""
+
+
+def test_gaussians_become_what_their_version_says() -> None:
+    memory = fitted_now()
+    along = memory.factors.square().sum(1).mean(1)
+    found = [each.tolist() for each in (memory.means.square().mean(1), along, memory.rest.mean(1))]
+    advice = "Gaussians become others than before: raise GAUSSIAN_VERSION, and note these numbers under it"
+    assert GAUSSIAN_VERSION in GOLDEN_GAUSSIANS, f"{advice}: {found}"
+    for numbers, expected in zip(found, GOLDEN_GAUSSIANS[GAUSSIAN_VERSION], strict=True):
+        assert numbers == pytest.approx(expected, abs=2e-4), f"{advice}: {found}"
+
+
+def test_all_code_that_gaussians_are_fitted_by_is_in_their_address(tmp_path: Path) -> None:
+    used: set[str] = set()
+
+    def note(frame: FrameType, event: str, argument: object) -> None:
+        used.add(frame.f_globals.get("__name__", ""))
+
+    sys.setprofile(note)
+    try:
+        stored_tensors(fitted_now())
+    finally:
+        sys.setprofile(None)
+    assert "mygo.memory.gaussian" in used
+    decides_nothing = {"mygo.config.learner", "mygo.config.ranges"}
+    assert {name for name in used if name.split(".")[0] == "mygo"} <= {*GAUSSIAN_CODE, *decides_nothing}
+
+
+def test_fitted_gaussians_are_recalled_bit_by_bit(tmp_path: Path) -> None:
+    cache, blank_memory = MemoryCache(tmp_path), GaussianMemory(2, 16, 3)
+    first = cache.recall_or_train("a", GaussianMemory(2, 16, 3), fitted_now, SingleProcess(), silent)
+    again = cache.recall_or_train("a", blank_memory, fitted_now, SingleProcess(), silent)
+    assert again is blank_memory
+    for name, tensor in first.state_dict().items():
+        assert torch.equal(tensor, again.state_dict()[name])
+
+
+def test_the_address_of_gaussians_depends_on_all_that_they_depend_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache, data, config = MemoryCache(tmp_path), vectors_of_two_classes(), GaussianConfig(rank=3)
+
+    class Pair(SingleProcess):
+        size = 2
+
+    def address(version: int = GAUSSIAN_VERSION, code: tuple[str, ...] = GAUSSIAN_CODE) -> str:
+        with monkeypatch.context() as patched:
+            patched.setattr("mygo.memory.cache.GAUSSIAN_VERSION", version)
+            patched.setattr("mygo.memory.cache.GAUSSIAN_CODE", code)
+            return cache.gaussian_address(data, 2, config, SingleProcess())
+
+    addresses = [
+        address(),
+        address(version=GAUSSIAN_VERSION + 1),
+        address(code=("mygo.memory.gaussian",)),
+        cache.gaussian_address(Examples(-data.inputs, data.labels), 2, config, SingleProcess()),
+        cache.gaussian_address(Examples(data.inputs, 1 - data.labels), 2, config, SingleProcess()),
+        cache.gaussian_address(data, 3, config, SingleProcess()),
+        cache.gaussian_address(data, 2, GaussianConfig(rank=4), SingleProcess()),
+        cache.gaussian_address(data, 2, config, Pair()),
+    ]
+    assert len(set(addresses)) == len(addresses)
+    assert address() == addresses[0]
+
+
+def test_a_life_behind_an_encoder_with_a_cache_is_the_life_without_and_seeds_share_its_memories(
+    experiment_on_vectors: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = experiment_on_vectors.run()["strategies"]["mygo"]
+    cached = replace(experiment_on_vectors, out=None, memory_cache=tmp_path / "cache")
+    filled = cached.run()["strategies"]["mygo"]
+    monkeypatch.setattr(wake, "fit_gaussians", None)  # whoever calls it now fails
+    recalled = cached.run()["strategies"]["mygo"]
+    for key in ("accuracy_matrix", "label_fidelity", "diversity", "memory_bytes"):
+        assert plain[key] == filled[key] == recalled[key], key
+    life = cached.config.life
+    replace(cached, config=replace(cached.config, life=replace(life, seed=9))).run()
+    other = replace(life, memory=replace(life.memory, gaussian=GaussianConfig(rank=3)))
+    with pytest.raises(TypeError):
+        replace(cached, config=replace(cached.config, life=other)).run()
 
 
 def test_the_source_of_ones_own_generator_counts_and_has_to_be_there(
