@@ -88,8 +88,9 @@ def default_stream(kind: type[Stream], dataset: str, encoder: str | None) -> Str
     Raises:
         InputError: the data is one's own and cannot be used.
     """
-    tasks = MOST_TASKS if dataset in DATASETS else min(MOST_TASKS, len(survey_of(dataset).class_names))
-    return kind(dataset=dataset, num_tasks=tasks, life=default_life(dataset, encoder or "auto"))
+    known = DATASETS.get(dataset)
+    classes = len(survey_of(dataset).class_names) if known is None else known.num_classes
+    return kind(dataset=dataset, num_tasks=min(MOST_TASKS, classes), life=default_life(dataset, encoder or "auto"))
 
 
 def default_life(dataset: str, encoder: str) -> LifeConfig:
@@ -101,7 +102,8 @@ def default_life(dataset: str, encoder: str) -> LifeConfig:
     if dataset not in DATASETS:
         found = survey_of(dataset)
         return settings_for(encoder_for(encoder, found), found.kind)
-    return preset(dataset) if encoder in ("auto", "none") else settings_for(encoder, "image")
+    kind = DATASETS[dataset].kind
+    return preset(dataset) if encoder in ("auto", "none") and kind == "image" else settings_for(encoder, kind)
 
 
 def placed(config: Stream) -> Stream:

@@ -22,9 +22,11 @@ import distributed.learn
 import distributed.run
 import mygo.__main__
 import tune.sweep
+from mygo.baselines.registry import STRATEGIES
 from mygo.cli.predict import Predict
 from mygo.cli.registry import COMMANDS as COMMANDS_OF_MYGO
 from mygo.config.learner import LifeConfig
+from mygo.data.datasets import DATASETS
 from mygo.errors import InputError
 from mygo.reporting.terminal import exit_code_of
 
@@ -52,6 +54,17 @@ COMMANDS = {
     "report": Command(USE, ("report", "--life", "life")),
     "forget": Command(USE, ("forget", "--life", "life", "--class", "robin")),
 }
+
+
+@pytest.mark.parametrize("registry", [DATASETS, STRATEGIES], ids=["data sets", "strategies"])
+def test_what_is_known_by_name_is_named_in_the_help_and_in_the_table_of_flags(
+    registry: dict[str, object], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        distributed.run.main(["--help"])
+    told = set(re.findall(r"[\w-]+", capsys.readouterr().out))
+    written = (Path(__file__).resolve().parent.parent / "docs" / "flags.md").read_text()
+    assert [name for name in registry if name not in told or f"`{name}`" not in written] == []
 
 
 def reach(*_: object, **__: object) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -174,9 +174,10 @@ class Dataset:
     num_classes: int
     load: Callable[[Path], LabelledDataset]
     """Returns it, given the folder in which data sets lie."""
+    kind: Literal["image", "vector"] = "image"
 
 
-DATASETS = {
+DATASETS: dict[str, Dataset] = {
     "digits": Dataset(10, lambda data_root: load_digits()),
     "fashion-mnist": Dataset(10, partial(load_mnist_like, "fashion-mnist")),
     "mnist": Dataset(10, partial(load_mnist_like, "mnist")),
@@ -186,10 +187,15 @@ DATASETS = {
 }
 
 
-def use_dataset(name: str, load: Callable[[Path], LabelledDataset], num_classes: int) -> None:
-    """Let experiments name a data set of one's own.
+def use_dataset(
+    name: str,
+    load: Callable[[Path], LabelledDataset],
+    num_classes: int,
+    kind: Literal["image", "vector"] = "image",
+) -> None:
+    """Let experiments name a data set of one's own, of small images or of feature vectors.
 
-    ``load`` returns it, given ``--data-root``; its labels count up to ``num_classes``. A person's own images need none
-    of this: see `mygo.data.sources.read_source`.
+    ``load`` returns it, given ``--data-root``; its labels count up to ``num_classes``. A person's own data needs none
+    of this where it lies in files: see `mygo.data.sources.read_source`.
     """
-    DATASETS[name] = Dataset(num_classes, load)
+    DATASETS[name] = Dataset(num_classes, load, kind)

@@ -19,6 +19,7 @@ from mygo.cycle import live
 from mygo.data.datasets import DATASETS, load_dataset
 from mygo.data.examples import InputShape, LabelledDataset, with_validation
 from mygo.data.readers.find import FORMS
+from mygo.data.readers.reader import Kind
 from mygo.data.sources import read_source
 from mygo.data.survey import Survey, survey_of_dataset
 from mygo.data.tasks import Task, TaskStream, deal_classes
@@ -27,7 +28,15 @@ from mygo.evaluate import average_accuracy, backward_transfer, forgetting
 from mygo.events import EventHandler, Notice, silent
 from mygo.files import check_writable, locked, write_json
 from mygo.jobs.encoding import FEATURES, check_kind
-from mygo.jobs.perception import encoder_for, input_shape_of, open_encoder, sees_pixels, stream_encoded, survey_of
+from mygo.jobs.perception import (
+    encoder_for,
+    input_shape_of,
+    open_encoder,
+    resolve_encoder,
+    sees_pixels,
+    stream_encoded,
+    survey_of,
+)
 from mygo.jobs.shared_features import read_features
 from mygo.learner.learner import Learner
 from mygo.learner.state import check_networks
@@ -94,7 +103,13 @@ class StreamConfig:
     @property
     def over_pixels(self) -> bool:
         """Whether lives see images as they are, not features."""
-        return sees_pixels(self.encoder, "image" if self.dataset in DATASETS else survey_of(self.dataset).kind)
+        return sees_pixels(self.encoder, self.kind)
+
+    @property
+    def kind(self) -> Kind:
+        """What the data is."""
+        known = DATASETS.get(self.dataset)
+        return survey_of(self.dataset).kind if known is None else known.kind
 
     @property
     def encoder(self) -> str:
@@ -104,7 +119,7 @@ class StreamConfig:
             InputError: the data cannot be seen through it.
         """
         if self.dataset in DATASETS:
-            return "none" if self.life.encoder == "auto" else self.life.encoder
+            return "none" if self.life.encoder == "auto" else resolve_encoder(self.life.encoder, self.kind)
         return encoder_for(self.life.encoder, survey_of(self.dataset))
 
 
@@ -192,11 +207,10 @@ class Experiment:
         Raises:
             InputError: the data cannot be used.
         """
-        if self.config.dataset not in DATASETS:
-            found = survey_of(self.config.dataset)
-            return None if sees_pixels(self.config.encoder, found.kind) else found
-        if self.config.encoder == "none":
+        if self.config.over_pixels:
             return None
+        if self.config.dataset not in DATASETS:
+            return survey_of(self.config.dataset)
         return survey_of_dataset(load_dataset(self.config.dataset, self.config.data_root))
 
     def _live_on(self, dataset: LabelledDataset | None, context: PhaseContext) -> dict[str, Any]:

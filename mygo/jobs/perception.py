@@ -36,7 +36,7 @@ LISTED = 10
 """Unreadable items that are listed."""
 
 
-def resolve_encoder(wanted: str, kind: Kind, side: Callable[[], int]) -> str:
+def resolve_encoder(wanted: str, kind: Kind, side: Callable[[], int] = lambda: 0) -> str:
     """Return the name of the encoder for data of a ``kind``; of images, ``side`` returns the longest in pixels.
 
     Raises:

@@ -38,7 +38,7 @@ from mygo.networks.generator import ConvGenerator, Generator, generator_named
 from mygo.networks.weights import read_tensors, write_tensors
 from mygo.training.process_group import ProcessGroup
 
-VERSION = 1
+VERSION = 2
 """Of what memories become: raise it with every change of code, of any package, after which they become others."""
 CODE = (
     "mygo.data.examples",

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from mygo import Experiment, ExperimentConfig, Life, LifeConfig, change
+from mygo import Examples, Experiment, ExperimentConfig, LabelledDataset, Life, LifeConfig, change
 from mygo.__main__ import main
 from mygo.baselines.registry import STRATEGIES
 from mygo.cli.registry import COMMANDS
-from mygo.data.datasets import DATASETS
+from mygo.data.datasets import DATASETS, Dataset
 from mygo.encoders.registry import ENCODERS
 from mygo.errors import InputError
 from mygo.networks.generator import GENERATORS
@@ -116,6 +117,36 @@ def test_an_encoder_is_added_by_one_call(
     np.savez(tmp_path / "two.npz", features=rows, labels=np.repeat([0, 1], 12))
     life.learn(tmp_path / "two.npz")
     assert [int(mean.argmax()) for mean in life.gaussians[0].means] == [5, 4]
+
+
+def test_a_data_set_of_vectors_is_known_by_name_and_seen_as_one_in_a_file(
+    tiny_on_vectors: LifeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is scaled to one length, and closed forms learn it too."""
+    rng = np.random.default_rng(0)
+    labels = torch.arange(4).repeat_interleave(20)
+    vectors = torch.from_numpy(9 * rng.normal(size=(4, 12))[labels] + rng.normal(size=(80, 12))).float()
+    part = Examples(vectors, labels)
+    monkeypatch.setitem(
+        DATASETS, "points", Dataset(4, lambda root: LabelledDataset("points", part, part, tuple("abcd")), "vector")
+    )
+    np.savez(
+        tmp_path / "points.npz",
+        **{f"{where}features": vectors.numpy() for where in ("", "test_")},
+        **{f"{where}labels": labels.numpy() for where in ("", "test_")},
+        class_names=np.array(list("abcd")),
+    )
+    found = [
+        Experiment(
+            ExperimentConfig(dataset=dataset, num_tasks=2, strategies=("mygo", "slda"), life=tiny_on_vectors)
+        ).run()["strategies"]
+        for dataset in ("points", str(tmp_path / "points.npz"))
+    ]
+    for named, in_a_file in zip(found[0].values(), found[1].values(), strict=True):
+        assert named["accuracy_matrix"] == in_a_file["accuracy_matrix"]
+        assert named["average_accuracy"]["class_il"] > 0.9
+    with pytest.raises(InputError, match="is not needed for vectors"):
+        ExperimentConfig(dataset="points", num_tasks=2, life=change(tiny_on_vectors, {"encoder": "minilm"})).over_pixels
 
 
 OWN_COMMAND = """
