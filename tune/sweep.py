@@ -24,7 +24,7 @@ from distributed.run import default_stream, known_dataset, placed
 from mygo.cli.flags import OptionalPath, first_look, parse_flags
 from mygo.config.ranges import LARGEST_SEED, MOST_PROCESSES, MOST_STEPS, check_ranges, check_share
 from mygo.config.settings import change
-from mygo.data.examples import check_validation
+from mygo.data.examples import held_out_rows
 from mygo.errors import InputError
 from mygo.files import check_writable, locked, read_json, write_json
 from mygo.jobs.encoding import FEATURES
@@ -207,7 +207,8 @@ def planned(arguments: Arguments, base: ExperimentConfig, out: Path, console: Co
         features_for_all(base, arguments.encoder_weights, out, console) as features,
     ):
         if features is not None:
-            check_validation(features_in(features, base), base.validation_share)
+            data = features_in(features, base)  # a class may have too few examples for validation
+            held_out_rows(data.train.labels, base.validation_share, data.class_names, lambda label: (label,))
         check_nodes(Experiment(base, out, memory_cache=cache, features=features), placement)
         yield replace(plan, features=features)
 

@@ -128,22 +128,7 @@ def with_validation(dataset: LabelledDataset, share: float) -> LabelledDataset:
         InputError: a class has a single training image, or ``share`` is none.
     """
     check_share(share, "validation-share")
-    return with_held_out(dataset, share, validation_key)
-
-
-def check_validation(dataset: LabelledDataset, share: float) -> None:
-    """Check that a ``share`` of ``dataset`` can be put aside, without copying any of it.
-
-    Raises:
-        InputError: as `with_validation`.
-    """
-    check_share(share, "validation-share")
-    held_out_rows(dataset.train.labels, share, dataset.class_names, validation_key)
-
-
-def validation_key(label: int) -> seeding.Key:
-    """Return the name of the draw of a class's examples for validation."""
-    return "validation", label
+    return with_held_out(dataset, share, lambda label: ("validation", label))
 
 
 def with_held_out(dataset: LabelledDataset, share: float, draw: Callable[[int], seeding.Key]) -> LabelledDataset:
