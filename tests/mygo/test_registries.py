@@ -1,6 +1,7 @@
 """One of each that can be made known, from a module of one's own, and nothing else of MyGO touched."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -146,7 +147,9 @@ def test_a_data_set_of_vectors_is_known_by_name_and_seen_as_one_in_a_file(
         assert named["accuracy_matrix"] == in_a_file["accuracy_matrix"]
         assert named["average_accuracy"]["class_il"] > 0.9
     with pytest.raises(InputError, match="is not needed for vectors"):
-        ExperimentConfig(dataset="points", num_tasks=2, life=change(tiny_on_vectors, {"encoder": "minilm"})).over_pixels
+        ExperimentConfig(
+            dataset="points", strategies=("slda",), num_tasks=2, life=replace(tiny_on_vectors, encoder="minilm")
+        )
 
 
 OWN_COMMAND = """
