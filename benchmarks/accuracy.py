@@ -1,6 +1,7 @@
 """How accurate a life is: MyGO beside its baselines, on several streams and networks, and with each ingredient changed.
 
 python benchmarks/accuracy.py            Fashion-MNIST, three seeds (one where a table says so); hours on two cores
+python benchmarks/accuracy.py --only "Split mnist" --data-root DIR     MNIST, as torchvision has it in DIR
 python benchmarks/accuracy.py --quick    digits, one seed; minutes, writes nothing
 
 Every cell (one life of one strategy with one seed) runs in a process of its own, through plain `mygo`, and is kept in
@@ -41,10 +42,10 @@ from mygo.jobs.experiment import Experiment, ExperimentConfig  # noqa: E402
 from mygo.jobs.life import Life  # noqa: E402
 from mygo.memory import cache  # noqa: E402
 from mygo.networks import neocortex  # noqa: E402
-from mygo.replay import dreams  # noqa: E402
+from mygo.replay import dreamer, schedule, spec  # noqa: E402
 from mygo.training.process_group import SingleProcess  # noqa: E402
 
-CODE = (*map(import_module, cache.CODE), baselines, dreams, neocortex, sleep, strategies, wake)
+CODE = (*map(import_module, cache.CODE), baselines, dreamer, neocortex, schedule, sleep, spec, strategies, wake)
 """The modules whose source decides what a life becomes."""
 MIXED = {0: (3, 8, 1, 6, 0, 9, 4, 2, 7, 5), 1: (7, 2, 5, 0, 8, 4, 9, 1, 6, 3), 2: (4, 6, 9, 3, 2, 8, 1, 5, 0, 7)}
 """A random class order for each seed; shirts and what looks like them fall into other tasks than in label order."""
@@ -119,6 +120,12 @@ def sections(quick: bool) -> dict[str, list[Row]]:
             *with_baselines("conv", three, dataset=dataset),
             *with_baselines("conv", ("lwf", "finetune"), dataset=dataset, one_seed=True),
             *with_baselines("MLP 2×400", three, dataset=dataset, changes=mlp),
+        ],
+        "Split mnist, 5 tasks of 2 classes": []
+        if quick
+        else [
+            *with_baselines("conv", pair, dataset="mnist"),
+            *with_baselines("MLP 2×400", pair, dataset="mnist", changes=mlp),
         ],
         "Other streams, conv": [
             *with_baselines(f"{dataset}, 2 tasks of 5", pair, dataset=dataset, num_tasks=2, one_seed=True),

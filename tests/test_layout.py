@@ -2,6 +2,8 @@
 
 import ast
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -146,6 +148,15 @@ def test_private_names_of_ray_stand_in_one_file() -> None:
     sources = [file for package in ("mygo", "distributed", "tune") for file in (REPOSITORY / package).rglob("*.py")]
     found = {source: private_names_of_ray(source.read_text()) for source in sources if source != PRIVATE_NAMES_OF_RAY}
     assert {source: names for source, names in found.items() if names} == {}
+
+
+def test_every_benchmark_finds_what_it_imports() -> None:
+    """Avalanche's, which has an environment of its own, excepted."""
+    names = sorted(path.stem for path in (REPOSITORY / "benchmarks").glob("*.py") if path.stem != "avalanche_life")
+    code = f"import importlib, sys; sys.path.insert(0, {str(REPOSITORY)!r})\n"
+    code += "".join(f"importlib.import_module('benchmarks.{name}')\n" for name in names)
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    assert found.returncode == 0, found.stderr
 
 
 def test_constraints_are_plain_pins() -> None:
