@@ -40,7 +40,7 @@ class Lived:
     """What a life took, in seconds."""
 
     start: float
-    """From the command to the end of the first training step that was told."""
+    """From the command to the end of the first training step that was logged."""
     phases: Mapping[str, float]
     """Each phase, over all tasks."""
 
@@ -65,7 +65,7 @@ def live(command: Sequence[str], flags: Sequence[str]) -> Lived:
 
 
 def first_step(board: Path) -> float:
-    """Return when the first loss was told, in seconds since 1970."""
+    """Return when the first loss was logged, in seconds since 1970."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(board)).Reload()
@@ -133,7 +133,7 @@ def main() -> None:
         "Two workers under Ray, against two ranks under torchrun (the phases that need no dreams):",
         table(["seconds", "torchrun", "Ray", "Ray / torchrun", "asked"], ranks),
         f"Medians of {len(plain)} rounds in which the four lives take turns, and medians of each round's ratios. "
-        "Start-up is from the command to the first training step that is told, imports included. Under Ray the dreamer "
+        "Start-up is from the command to the first logged training step, imports included. Under Ray the dreamer "
         "has a core of its own, so that dreams are made beside training. GANs train for a third of their steps.",
     ]
     text = "\n\n".join(parts)

@@ -116,7 +116,7 @@ def placed(config: Stream) -> Stream:
 
 
 def checked(arguments: Arguments) -> ExperimentConfig:
-    """Return the experiment that ``arguments`` ask for, once nothing in them is out of its range.
+    """Return the experiment that ``arguments`` describe, once nothing in them is out of its range.
 
     Raises:
         InputError: something is, or flags do not go together.

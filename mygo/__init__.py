@@ -65,7 +65,7 @@ _MODULES = {
     "mygo.networks.neocortex": ("use_backbone",),
     "mygo.phase": ("PhaseContext",),
 }
-"""Where the names live that are imported when they are first asked for, so that ``import mygo`` is quick."""
+"""Where the names live that are imported when they are first requested, so that ``import mygo`` is quick."""
 
 if not TYPE_CHECKING:  # a type checker would believe that there is every name
 

@@ -13,7 +13,7 @@ from mygo.reporting.terminal import exit_code_of
 
 
 def parse(argv: list[str]) -> Command:
-    """Return the command that ``argv`` asks for. Exits with 2 on commands and flags that do not exist or parse.
+    """Return the command that ``argv`` names. Exits with 2 on commands and flags that do not exist or parse.
 
     Raises:
         InputError: a value makes no sense.
@@ -26,7 +26,7 @@ def parse(argv: list[str]) -> Command:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command that ``argv``, by default this process's, asks for, and return its exit code."""
+    """Run the command that ``argv``, by default this process's, names, and return its exit code."""
     words = sys.argv[1:] if argv is None else list(argv)
     return exit_code_of(lambda: parse(words).run(new_console()), "mygo")
 

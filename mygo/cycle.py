@@ -70,17 +70,17 @@ def evaluate(life: Learner, task: Task, tests: Sequence[Examples], context: Phas
         show_map(life, task, list(enumerate(tests)), context)
         life.finish_cycle()
     record = life.record
-    context.tell(Evaluated(life.strategy, task.index, record.task_il, record.class_il, record.confusion))
+    context.emit(Evaluated(life.strategy, task.index, record.task_il, record.class_il, record.confusion))
 
 
 def show_map(life: Learner, task: Task, held_out: Sequence[tuple[int, Examples]], context: PhaseContext) -> None:
-    """Tell where dreams lie beside real inputs, behind an encoder: now, while there are held-out examples.
+    """Emit where dreams lie beside real inputs, behind an encoder: now, while there are held-out examples.
 
     Each of ``held_out`` is the number of a lesson and examples of it.
     """
     if life.gaussians and context.group.rank == 0:
         start = sum(life.neocortex.head_sizes[: task.index])
-        context.tell(map_of(life, range(start, start + len(task.classes)), held_out))
+        context.emit(map_of(life, range(start, start + len(task.classes)), held_out))
 
 
 @contextmanager
@@ -102,4 +102,4 @@ def saved_phase(life: Learner, task: Task, name: str, context: PhaseContext) -> 
     if context.group.rank == 0:
         life.save()
     context.group.barrier()
-    context.tell(PhaseEnded(place, seconds))
+    context.emit(PhaseEnded(place, seconds))

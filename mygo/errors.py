@@ -14,7 +14,7 @@ class InputError(MygoError):
 
 
 class DataGoneError(MygoError):
-    """A task's data was asked for again after its cycle ended."""
+    """A task's data was requested again after its cycle ended."""
 
 
 class MemoryQualityError(MygoError):
@@ -30,6 +30,6 @@ class StorageError(MygoError):
 
 
 class StoppedError(MygoError):
-    """A person asked for the end, and what was done is saved."""
+    """A person requested the end, and what was done is saved."""
 
     exit_code = 130

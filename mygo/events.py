@@ -1,4 +1,4 @@
-"""What a life tells about itself while it runs: events, and who listens."""
+"""The events of a life while it runs, and the event handlers (callbacks, loggers) that get them."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -119,15 +119,15 @@ def silent(event: Event) -> None:
 def tee(*handlers: EventHandler) -> EventHandler:
     """Return a handler that passes every event on to each of ``handlers``."""
 
-    def tell(event: Event) -> None:
+    def handle(event: Event) -> None:
         for on_event in handlers:
             on_event(event)
 
-    return tell
+    return handle
 
 
 class Pace:
-    """Tells from `Progress`, in the order in which it happened, how fast it goes."""
+    """How fast a life goes, computed from its `Progress` events in their order."""
 
     def __init__(self) -> None:
         self._first: Progress | None = None

@@ -170,7 +170,7 @@ def distillation_losses(
     there: a constant added to a head says nothing about its task, and across tasks it is the other term's to set.
     ``all_heads``: cross-entropy over all K outputs, at a temperature (Hinton et al. 2015, arXiv:1503.02531). The target
     is the teacher's probabilities within the dream's own task and 0 elsewhere: which task a dream belongs to is known,
-    since its generator was asked for it.
+    since its generator was given it.
     """
     own, real = outputs.positions[dreams.tasks], outputs.real[dreams.tasks]
     teacher = dreams.teacher_logits

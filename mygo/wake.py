@@ -120,10 +120,10 @@ def remember(life: Learner, task: Task, data: Examples, context: PhaseContext) -
         memory = merge_gaussians(life.gaussians[task.index], memory, before, new)
     real = life.with_replay(task, data)
     quality = measure_gaussians(memory, life.teachers[task.index], real, life.key("remember"), group)
-    context.tell(Dreamt(context.place, None, num_classes, quality.means))
+    context.emit(Dreamt(context.place, None, num_classes, quality.means))
     if not quality.reaches(life.config.memory):
         measured = quality_in_words(quality, life.config.memory, life.lessons[task.index].classes)
-        context.tell(Notice(f"{context.place}: the memory is below the floor, with {measured}."))
+        context.emit(Notice(f"{context.place}: the memory is below the floor, with {measured}."))
     life.keep_memory(task.index, memory, quality)
 
 
@@ -138,7 +138,7 @@ def fitted_memory(life: Learner, num_classes: int, data: Examples, context: Phas
         return fit_now()
     address = cache.gaussian_address(data, num_classes, config, group)
     blank = GaussianMemory(num_classes, data.inputs.shape[1], config.rank)
-    return cache.recall_or_train(address, blank, fit_now, group, context.tell).cpu()
+    return cache.recall_or_train(address, blank, fit_now, group, context.emit).cpu()
 
 
 def train_until_good_enough(
@@ -160,11 +160,11 @@ def train_until_good_enough(
         generator = trained_memory(life, num_classes, data, key, start, replace(context, attempt=attempt))
         quality = measure_quality(generator, life.fast_learner, task, data, key, context.group)
         grid = sample_grid(generator, key, context.group.device)
-        context.tell(Dreamt(context.place, grid, num_classes, quality.means))
+        context.emit(Dreamt(context.place, grid, num_classes, quality.means))
         if quality.reaches(config):
             return generator, quality
         measured = quality_in_words(quality, config, life.lessons[task].classes)
-        context.tell(
+        context.emit(
             Notice(f"{context.place}: attempt {attempt + 1} of {config.attempts} is below the floor, with {measured}.")
         )
     raise MemoryQualityError(
@@ -208,7 +208,7 @@ def trained_memory(
         return train_now()
     address = context.cache.address(data, gan, key, context.group, start, context.precision)
     blank = build_generator(gan, num_classes, data.image_shape)
-    return context.cache.recall_or_train(address, blank, train_now, context.group, context.tell)
+    return context.cache.recall_or_train(address, blank, train_now, context.group, context.emit)
 
 
 def fit_features_and_head(

@@ -101,7 +101,7 @@ class TrialBoard(ray.tune.Callback):
         self._show()
 
     def on_trial_complete(self, iteration: int, trials: Sequence[Any], trial: Any, **info: Any) -> None:
-        """Tell a finished trial from one that the scheduler stopped and one whose time was over."""
+        """Distinguish a finished trial from one that the scheduler stopped and one whose time was over."""
         record = self.records[trial.trial_id]
         if len(record.class_il) == self.plan.base.num_tasks:
             self._end(record, "finished")

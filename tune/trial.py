@@ -208,7 +208,7 @@ def metrics_of(row: Sequence[float], num_tasks: int) -> dict[str, Any]:
 
 
 def was_stopped(record: Path) -> bool:
-    """Tell whether the trial of this ``record`` was stopped for being weak."""
+    """Return whether the trial of this ``record`` was stopped for being weak."""
     return record.exists() and bool(read_json(record)["status"] == "stopped")
 
 

@@ -173,7 +173,7 @@ def fitting(most: Placement, fewest: int, *, waited: bool, lost: bool) -> Placem
 def asked_for(placement: Placement) -> Iterator[PlacementGroup]:
     """Ask for room for ``placement``, of the autoscaler too; yields the group that is to have it.
 
-    A placement group asks, since it goes with this process, whatever ends it; a lasting request would keep machines.
+    A placement group does, since it goes with this process, whatever ends it; a lasting request would keep machines.
     """
     group = placement_group([dict(bundle) for bundle in placement.bundles])
     try:
@@ -184,9 +184,9 @@ def asked_for(placement: Placement) -> Iterator[PlacementGroup]:
 
 @contextmanager
 def request_more_workers(workers: int, each: Mapping[str, float]) -> Iterator[Callable[[], bool] | None]:
-    """Yield a function that asks for room for more training workers, and tells whether there is some for one of them.
+    """Yield a function that requests room for more training workers, and returns whether there is some for one of them.
 
-    For no ``workers`` it is None. It asks from its first call on, so the room that a first group of workers was
+    For no ``workers`` it is None. It requests from its first call on, so the room that a first group of workers was
     promised must be taken by then.
     """
     groups: list[PlacementGroup] = []
@@ -212,7 +212,7 @@ def describe(resources: Mapping[str, float]) -> str:
 
 
 def in_words(placement: Placement) -> str:
-    """Return what ``placement`` asks for."""
+    """Return what ``placement`` requests."""
 
     def each(resources: Mapping[str, float]) -> str:
         return " and ".join(f"{amount:g} {kind}" for kind, amount in resources.items())
@@ -232,13 +232,13 @@ def waiting_for(wanted: str) -> str:
 
 
 def is_free(cpus: float, gpus: float) -> bool:
-    """Tell whether nobody holds so much of the cluster at the moment."""
+    """Return whether nobody holds so much of the cluster at the moment."""
     free = ray.available_resources()
     return bool(cpus <= free.get("CPU", 0) and gpus <= free.get("GPU", 0))
 
 
 def too_small_for(placement: Placement) -> bool:
-    """Tell whether the cluster could not hold ``placement`` even if nobody else used it."""
+    """Return whether the cluster could not hold ``placement`` even if nobody else used it."""
     there = ray.cluster_resources()
     return bool(placement.cpus > there.get("CPU", 0) or placement.gpus > there.get("GPU", 0))
 
@@ -259,7 +259,7 @@ def in_use() -> str:
 
 
 def held_by_jobs(groups: Any) -> dict[str, Counter[str]]:
-    """Return what the placement ``groups`` that were granted hold, by the id of the job that asked for them."""
+    """Return what the placement ``groups`` that were granted hold, by the id of the job that requested them."""
     held: dict[str, Counter[str]] = {}
     for group in groups:
         if group["state"] == "CREATED":

@@ -72,10 +72,10 @@ def place(
     A worker that trains on cores has one for each of its threads, of which it has as many as there are cores for,
     ``most_threads`` at most, so that what others may still take of the cluster is what is idle. ``nodes`` are the CPUs
     of each node, as far as they are known, where a worker's must lie together; one node by default. Where they do not,
-    as on nodes that autoscaling is to bring, one CPU is asked for, and others may be used beside it.
+    as on nodes that autoscaling is to bring, one CPU is requested, and others may be used beside it.
 
     Raises:
-        InputError: the cluster can never hold what was asked for.
+        InputError: the cluster can never hold what was requested.
     """
     cpus, gpus = int(resources.get("CPU", 0)), int(resources.get("GPU", 0))
     slots, kind = (gpus, "GPUs") if gpus else (cpus, "CPUs")
@@ -108,7 +108,7 @@ def place(
 
 
 def fits(nodes: Sequence[float], num_workers: int, cpus_per_worker: int, num_dreamers: int) -> bool:
-    """Tell whether ``nodes``, each given by its CPUs, hold workers of so many CPUs and dreamers of one CPU each."""
+    """Return whether ``nodes``, each given by its CPUs, hold workers of so many CPUs and dreamers of one CPU each."""
     workers = sum(int(cpus // cpus_per_worker) for cpus in nodes)
     return workers >= num_workers and sum(map(int, nodes)) >= num_workers * cpus_per_worker + num_dreamers
 

@@ -44,7 +44,7 @@ class Answer:
 
     versions: Mapping[str, str]
     unseen: list[str]
-    """Those of the files it was asked for that it does not see."""
+    """Those of the files to check that it does not see."""
     data_error: str | None
 
 
@@ -62,7 +62,7 @@ def check_nodes(job: Job, placement: Placement) -> None:
     folders = [folder for folder in (job.out, job.memory_cache) if folder is not None]
     with ExitStack() as stack:
         markers = {stack.enter_context(marker_in(folder)): folder for folder in folders}
-        answers = ask(nodes, list(markers), lambda node: job.check_data if node in readers else None)
+        answers = query(nodes, list(markers), lambda node: job.check_data if node in readers else None)
     for address, found in answers.items():
         complain_about_versions(address, found.versions)
         for marker in found.unseen:
@@ -129,7 +129,7 @@ def source_digest(repository: Path) -> str:
     return digest.hexdigest()[:12]
 
 
-def ask(
+def query(
     nodes: Sequence[Mapping[str, Any]],
     files: Sequence[str],
     check_on: Callable[[str], Callable[[], object] | None],
@@ -151,19 +151,19 @@ def ask(
             return str(error)
         return answer(files, ray.cloudpickle.loads(packed_check))
 
-    asked = {
+    requests = {
         node["NodeID"]: answer_there.options(
             scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
         ).remote(files, ray.cloudpickle.dumps(check_on(node["NodeID"])))
         for node in nodes
     }
-    ray.wait(list(asked.values()), num_returns=len(asked), timeout=ANSWER_SECONDS)
+    ray.wait(list(requests.values()), num_returns=len(requests), timeout=ANSWER_SECONDS)
     living = {node["NodeID"] for node in living_nodes()}
     answers = {}
     for node in nodes:
         address = node["NodeManagerAddress"]
         try:
-            found = ray.get(asked[node["NodeID"]], timeout=0)
+            found = ray.get(requests[node["NodeID"]], timeout=0)
         except ray.exceptions.RayError as error:
             if node["NodeID"] not in living:
                 continue

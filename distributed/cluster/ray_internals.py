@@ -31,7 +31,7 @@ Value = TypeVar("Value")
 
 
 def fallbacks_forced() -> bool:
-    """Tell whether the public ways are to be taken everywhere."""
+    """Return whether the public ways are to be taken everywhere."""
     return os.environ.get(FALLBACKS, "") not in ("", "0")
 
 
@@ -80,7 +80,7 @@ def noted_address() -> str | None:
 
 
 def use_token_of_this_machine() -> bool:
-    """Make this process show its token to clusters, and tell whether it will.
+    """Make this process show its token to clusters, and return whether it will.
 
     Otherwise it does where ``RAY_AUTH_MODE=token`` says so.
     """
@@ -132,7 +132,7 @@ def own_trainer(group: PlacementGroup, bundles: Sequence[int]) -> type[Any] | No
 
     Otherwise None: see `distributed.training.controller`, which does without.
 
-    The group goes with whoever asked for it, so nobody has to watch over the workers' cores: a driver's ends with the
+    The group goes with whoever requested it, so nobody has to watch over the workers' cores: a driver's ends with the
     driver, and a trial's is freed by Tune.
     """
     found = None if fallbacks_forced() else parts_of_ray_train()
@@ -153,15 +153,15 @@ def own_trainer(group: PlacementGroup, bundles: Sequence[int]) -> type[Any] | No
             return controller.get_result()
 
     class FixedNumber(train.FixedScalingPolicy):  # type: ignore[misc, name-defined]
-        """Ray's policy also tells an actor that divides a cluster between Ray Train and Ray Data, which is not used."""
+        """Ray's policy also notifies an actor that divides a cluster among Ray Train and Ray Data; it is not used."""
 
         def after_controller_start(self, train_run_context: Any) -> None:
-            """Tell nobody."""
+            """Notify nobody."""
 
         def _maybe_send_resource_request(self) -> None:
             pass
 
-        def _cancel_resource_request(self) -> None:  # Ray 2.56 would start that actor to tell it
+        def _cancel_resource_request(self) -> None:  # Ray 2.56 would start that actor to notify it
             pass
 
     return OwnTrainer
@@ -170,7 +170,7 @@ def own_trainer(group: PlacementGroup, bundles: Sequence[int]) -> type[Any] | No
 def workers_in(train: SimpleNamespace, group: PlacementGroup, bundles: Sequence[int]) -> type[Any]:
     """Return Ray's group of workers, in ``bundles`` of a ``group`` of others, for a controller that is no actor.
 
-    Workers could ask it for checkpoints, of which Ray keeps none here.
+    Workers could request checkpoints from it, of which Ray keeps none here.
     """
 
     class LentRoom(train.DefaultPlacementGroupHandle):  # type: ignore[misc, name-defined]
@@ -248,5 +248,5 @@ def parts_of_ray_train() -> SimpleNamespace | None:
 
 
 def takes(function: Callable[..., Any], *names: str) -> bool:
-    """Tell whether ``function`` has parameters with all of these ``names``."""
+    """Return whether ``function`` has parameters with all of these ``names``."""
     return set(names) <= inspect.signature(function).parameters.keys()

@@ -1,6 +1,6 @@
 """The main command on a cluster, from one's own machine: the working tree goes there as a Ray job, through ssh.
 
-A job goes on whatever becomes of the connection. So output is asked for, not pushed: after a break the next question
+A job goes on whatever becomes of the connection. So output is requested, not pushed: after a break the next question
 brings what was missed.
 """
 
@@ -73,7 +73,7 @@ def run_there(cluster: Path, flags: Sequence[str], out: Path | None, job: str | 
 
 
 def check_before_connecting(cluster: Path, out: Path | None, job: str | None) -> None:
-    """Find what cannot work without asking the cluster.
+    """Find what cannot work without a request to the cluster.
 
     Raises:
         InputError: something cannot.

@@ -47,7 +47,7 @@ def worker_environment() -> dict[str, str]:
     theirs = [str(Path(entry).resolve()) for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
     forced = {name: os.environ[name] for name in (ray_internals.FALLBACKS,) if name in os.environ}
     return forced | {
-        "OMP_NUM_THREADS": "1",  # unless a process asks for more: oversubscribed processes run many times slower
+        "OMP_NUM_THREADS": "1",  # unless a process requests more: oversubscribed processes run many times slower
         "PYTHONPATH": os.pathsep.join([str(REPOSITORY), *(path for path in theirs if path != str(REPOSITORY))]),
     }
 
@@ -92,7 +92,7 @@ def address_of_cluster() -> str | None:
 
 
 def answers(address: str) -> bool:
-    """Tell within `ANSWER_SECONDS` whether a head of Ray's listens at ``HOST:PORT``; Ray would try for minutes."""
+    """Return within `ANSWER_SECONDS` whether a head of Ray's listens at ``HOST:PORT``; Ray would try for minutes."""
     host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_SECONDS).close()
@@ -104,7 +104,7 @@ def answers(address: str) -> bool:
 
 
 def uses_tls() -> bool:
-    """Tell whether clusters are to be spoken to over TLS."""
+    """Return whether clusters are to be spoken to over TLS."""
     return os.environ.get("RAY_USE_TLS", "0") not in ("", "0")
 
 
@@ -137,7 +137,7 @@ def join(address: str, options: Mapping[str, Any]) -> None:
 
 
 def refused(error: Exception) -> bool:
-    """Tell whether Ray could not connect because the cluster does not accept this client's token."""
+    """Return whether Ray could not connect because the cluster does not accept this client's token."""
     # Ray passes the reason on as the text of a traceback.
     reasons = (error, error.__cause__)
     return any(isinstance(each, AuthenticationError) or "AuthenticationError" in str(each) for each in reasons)
@@ -214,7 +214,7 @@ def why_unusable(folder: Path) -> str | None:
 
 
 def has_home_for_token() -> bool:
-    """Tell whether Ray finds, or can write, the token that a cluster of its own asks its clients for."""
+    """Return whether Ray finds, or can write, the token that a cluster of its own requests from its clients."""
     if os.environ.get("RAY_AUTH_MODE") == "disabled" or os.environ.get("RAY_AUTH_TOKEN"):
         return True
     try:
@@ -234,7 +234,7 @@ def ray_session(*, num_cpus: int | None = None, dashboard: bool = False, verbose
     """Be connected to Ray inside the block.
 
     Uses the cluster that ``RAY_ADDRESS`` names or that a person started on this machine; else starts one with
-    ``num_cpus`` cores (all, by default), and its ``dashboard`` where asked for, and ends it afterwards. Unless
+    ``num_cpus`` cores (all, by default), and its ``dashboard`` where requested, and ends it afterwards. Unless
     ``verbose``, Ray's own log stays in its files.
 
     Raises:

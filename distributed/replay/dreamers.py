@@ -1,6 +1,6 @@
 """The replay pool: Ray actors that hold all stored generators and sample dreams in parallel, ahead of the trainers.
 
-A request names the sleep, the block and the rank that asks; what it returns depends on nothing else but the memories
+A request names the sleep, the block and the rank; what it returns depends on nothing else but the memories
 and teachers of that sleep, which lie in Ray's object store. So any dreamer may answer it, an actor that died and came
 back answers as before, and the number of dreamers changes no bit.
 """

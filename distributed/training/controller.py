@@ -2,11 +2,11 @@
 
 Ray starts an actor for its controller, and others for what nothing here needs. Each is a process that imports Ray Train
 anew: on two slow cores that is 10 s before the first training worker starts, and again whenever the workers start
-again. And Ray asks for the workers' room apart from the dreamers': two runs that each have one part would wait for each
+again. And Ray requests the workers' room apart from the dreamers': two runs that each have one part would wait for each
 other. So the controller is part of the process that calls ``fit()``, and puts the workers into the room, as long as
 Ray's private names allow (see `distributed.cluster.ray_internals`).
 
-Where they do not, Ray's trainer is taken as it is, which trains the same. Its workers ask Ray for a byte of memory
+Where they do not, Ray's trainer is taken as it is, which trains the same. Its workers request a byte of memory from Ray
 each, on the nodes of their bundles, and use the room beside: it is reserved all at once or not at all, as ever. What is
 not as with a controller of one's own: a worker ends with its controller, not with its bundle; when a node is lost while
 workers start, Ray Train waits a minute before all are placed anew; and after a trial that Tune stops, the byte and a
@@ -29,7 +29,7 @@ from distributed.cluster import ray_internals
 from distributed.cluster.capacity import Reservation
 
 TOKEN = {"memory": 1.0}
-"""What a worker asks Ray Train for where its room is held for it; a bundle cannot be empty."""
+"""What a worker requests from Ray Train where its room is held for it; a bundle cannot be empty."""
 NODE_LABEL = "ray.io/node-id"
 """The label that Ray gives each node."""
 

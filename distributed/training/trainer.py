@@ -83,7 +83,7 @@ def run_on_ray(
 
     When workers are lost, with a node or otherwise, all start again where the cluster has room, up to ``max_failures``
     times, and go on from the last saved point. What a worker raises for a person to know ends the run at once: it would
-    only come again. Ray Train's own restarts cannot tell the two apart, and are left off, except those for machines
+    only come again. Ray Train's own restarts do not distinguish the two, and are left off, except those for machines
     that a cloud announces to take away.
 
     Raises:
@@ -162,7 +162,7 @@ def fit(
 def fit_until_stopped(
     trainer: TorchTrainer, control: Any, room_for_more: Callable[[], bool] | None, how_to_go_on: str
 ) -> Any:
-    """Return the result of ``trainer.fit()``; ask the workers to save and end at Ctrl-C or SIGTERM, or for more.
+    """Return the result of ``trainer.fit()``; at Ctrl-C or SIGTERM, or for more workers, have them save and end.
 
     Raises:
         RoomForMoreError: they ended, since there is room for more of them.
@@ -204,12 +204,12 @@ def fit_until_stopped(
 
 
 def were_stopped(error: BaseException | None) -> bool:
-    """Tell whether ``error`` is that of workers which were requested to save and end, and did."""
+    """Return whether ``error`` is that of workers which were requested to save and end, and did."""
     return any(isinstance(failure, StoppedError) for failure in failures_of_workers(error).values())
 
 
 def stopped(interruption: Interruption, how: str, how_to_go_on: str) -> StoppedError:
-    """Return the error that ends a command as the signal asked for."""
+    """Return the error that ends a command as the signal requested."""
     error = StoppedError(f"{how}: {how_to_go_on}.")
     error.exit_code = interruption.exit_code
     return error

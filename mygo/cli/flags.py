@@ -1,4 +1,4 @@
-"""The flags of all commands: how tyro is asked to read them, and texts that it would take for something else."""
+"""The flags of all commands: how tyro is to read them, and texts that it would take for something else."""
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence
@@ -115,7 +115,7 @@ def parse_flags(kind: type[T], argv: Sequence[str], prog: str, default: T | None
 
 
 def parse_command(commands: dict[str, Callable[..., T]], argv: Sequence[str], prog: str, description: str) -> T:
-    """Return the one of ``commands`` that ``argv`` asks for; exits and raises as `parse_flags`."""
+    """Return the one of ``commands`` that ``argv`` names; exits and raises as `parse_flags`."""
     command: T = tyro.extras.subcommand_cli_from_dict(
         commands, args=argv, prog=prog, description=description, config=(tyro.conf.FlagCreatePairsOff,)
     )

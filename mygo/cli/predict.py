@@ -27,7 +27,7 @@ UNKNOWN = "unknown"
 
 @dataclass(frozen=True, kw_only=True)
 class Predict:
-    """Tell of which class each input is, and how sure the life is of it."""
+    """Predict the class of each input, and how sure the life is of it."""
 
     inputs: Annotated[
         tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="INPUT …", help_behavior_hint="(required)")

@@ -1,4 +1,4 @@
-"""What is asked of a source before a life learns from it."""
+"""What must be true of a source before a life learns from it."""
 
 from collections.abc import Collection, Mapping, Sequence
 

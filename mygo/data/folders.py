@@ -55,7 +55,7 @@ class Folder:
         return str(self.files[index][0])
 
     def size(self, index: int) -> Size:
-        """Return the size that the beginning of the file tells."""
+        """Return the size that stands at the beginning of the file."""
         return size_of(self.files[index][0])
 
     def label(self, index: int) -> str:
@@ -99,7 +99,7 @@ class Walk:
         )
 
     def listing(self, folder: Path) -> Listing:
-        """Return what is in ``folder``, as it was when this was asked for first.
+        """Return what is in ``folder``, as it was when this was requested first.
 
         Raises:
             OSError: it cannot be read.
@@ -188,8 +188,8 @@ def folder_readers(folder: Path) -> tuple[list[Folder], tuple[str, ...]]:
     if not classes:
         raise InputError(f"{folder} has no class folders: put the images of each class into a folder of its name.")
     if all(part_of(path) for path in classes) and len(classes) > 1:
-        told = " and ".join(path.name for path in classes)
-        notes.append(f"The folders {told} are taken for classes, since they hold no class folders.")
+        names = " and ".join(path.name for path in classes)
+        notes.append(f"The folders {names} are taken for classes, since they hold no class folders.")
     if len(classes) == 1 and walk.folders_in(classes[0]):
         notes.append(f"All images in {classes[0]}, at any depth, are taken for one class: {composed(classes[0].name)}.")
     return [walk.reader(inner)], (*notes, *walk.notes)
@@ -253,15 +253,15 @@ def chosen(folder: Path, parts: dict[Path, str]) -> tuple[Path, Path, list[str]]
         if part in kinds:
             raise InputError(f"{folder} has two folders of one kind, {kinds[part].name} and {path.name}: join them.")
         kinds[part] = path
-    told = " and ".join(path.name for path in parts)
+    seen = " and ".join(path.name for path in parts)
     if TRAIN not in kinds:
         raise InputError(
-            f"{folder} has {told} but no folder of training images: add one called train, or name one of them to learn "
+            f"{folder} has {seen} but no folder of training images: add one called train, or name one of them to learn "
             "from it."
         )
     if len(kinds) == 1:
         raise InputError(
-            f"{folder} has a folder {told} but no test with the same classes: add it, or name {kinds[TRAIN]} to have "
+            f"{folder} has a folder {seen} but no test with the same classes: add it, or name {kinds[TRAIN]} to have "
             "some of its images held out."
         )
     if TEST not in kinds:
@@ -275,7 +275,7 @@ def chosen(folder: Path, parts: dict[Path, str]) -> tuple[Path, Path, list[str]]
 def picture_files(given: Sequence[Path]) -> tuple[list[Path], tuple[str, ...]]:
     """Return the files of ``given`` and the images at any depth of its folders, in order, each once; and notes.
 
-    Nothing is said of other files in them, since it is the images that are asked for.
+    Nothing is said of other files in them, since it is the images that are requested.
 
     Raises:
         InputError: there are none.
@@ -290,18 +290,18 @@ def picture_files(given: Sequence[Path]) -> tuple[list[Path], tuple[str, ...]]:
 
 
 def is_of_mygo(folder: Path) -> bool:
-    """Tell whether ``folder`` is a life or a run's ``--out``, whose pictures are plots and dreams."""
+    """Return whether ``folder`` is a life or a run's ``--out``, whose pictures are plots and dreams."""
     is_life = (folder / MANIFEST).is_file() and ((folder / LOCK).exists() or any(folder.glob("neocortex-*")))
     return is_life or ((folder / "results.json").is_file() and (folder / "life").is_dir())
 
 
 def is_folder(entry: os.DirEntry[str]) -> bool:
-    """Tell whether ``entry`` is a folder, or a link to one that is there."""
+    """Return whether ``entry`` is a folder, or a link to one that is there."""
     return Path(entry.path).is_dir() if entry.is_symlink() else entry.is_dir()  # of a ring of links, it would raise
 
 
 def leads_nowhere(path: Path) -> bool:
-    """Tell whether ``path`` is a link to something that is not there."""
+    """Return whether ``path`` is a link to something that is not there."""
     return path.is_symlink() and not path.exists()
 
 

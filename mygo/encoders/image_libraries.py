@@ -61,7 +61,7 @@ def timm_model(request: EncoderRequest) -> FrozenEncoder:
 
 
 def timm_file(name: str, config: Any) -> Path:
-    """Return the file of the pretrained weights that timm's ``config`` tells of."""
+    """Return the file of the pretrained weights that timm's ``config`` names."""
     if config.hf_hub_id:
         named = (config.hf_hub_filename,) if config.hf_hub_filename else HUB_FILES
         return hub_file(name, config.hf_hub_id, named)

@@ -1,4 +1,4 @@
-"""What an encoder is, and what one is asked for by."""
+"""What an encoder is, and what one is requested by."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -67,7 +67,7 @@ class EncoderRequest:
     rest: str
     """What follows the prefix of the family in it, such as resnet18; empty where the family has one name."""
     size: int | None = None
-    """Side in pixels that was asked for with ``@SIZE``."""
+    """Side in pixels that was requested with ``@SIZE``."""
     weights: Path | None = None
     """The file of ``--encoder-weights``."""
     precision: Precision = "float32"

@@ -66,20 +66,20 @@ def encoder_named(name: str, weights: Path | None = None, precision: Precision =
     Raises:
         InputError: there is none, or its weights are missing, damaged or another's; it says what to do.
     """
-    asked, size = name, None
+    plain_name, size = name, None
     match = _SIZED.fullmatch(name)
     if match is not None and (family := family_of(match["name"])) is not None and family.is_sized:
-        asked, size = match["name"], int(match["size"])
+        plain_name, size = match["name"], int(match["size"])
         if size not in SIZES:
             raise InputError(f"--encoder {name}: the size must be from {SIZES[0]} to {SIZES[-1]} pixels, not {size}.")
-    family = family_of(asked)
-    if family is None and names.is_import(asked):
-        use_encoder(asked, names.imported(asked, "--encoder", "mygo.use_encoder"))
-        family = ENCODERS[asked]
+    family = family_of(plain_name)
+    if family is None and names.is_import(plain_name):
+        use_encoder(plain_name, names.imported(plain_name, "--encoder", "mygo.use_encoder"))
+        family = ENCODERS[plain_name]
     if family is None:
         raise names.unknown("--encoder", name, [each.usage for each in ENCODERS.values()], "mygo.use_encoder")
-    prefix = next(key for key, each in ENCODERS.items() if each is family and asked.startswith(key))
-    return family.build(EncoderRequest(asked, asked.removeprefix(prefix), size, weights, precision))
+    prefix = next(key for key, each in ENCODERS.items() if each is family and plain_name.startswith(key))
+    return family.build(EncoderRequest(plain_name, plain_name.removeprefix(prefix), size, weights, precision))
 
 
 def family_of(name: str) -> Family | None:

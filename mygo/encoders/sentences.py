@@ -95,20 +95,22 @@ def _opened(request: EncoderRequest) -> Any:
     is_local = Path(place).is_dir()
     if not is_local and "/" not in place:
         place = f"{ORGANISATION}/{place}"
-    asked = {"device": "cpu", "trust_remote_code": False}
+    options = {"device": "cpu", "trust_remote_code": False}
     cache = os.environ.get("SENTENCE_TRANSFORMERS_HOME", constants.HF_HUB_CACHE)
     try:
-        return SentenceTransformer(place, local_files_only=True, **asked)
+        return SentenceTransformer(place, local_files_only=True, **options)
     except Exception as error:  # whatever a model that is not there, or not whole, makes the library raise
         reason = None if is_local else unreachable(constants.ENDPOINT)
         if constants.HF_HUB_OFFLINE:
             reason = "HF_HUB_OFFLINE is set"
         if is_local:
-            told = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-            raise InputError(f"{place} is not a model of sentence-transformers that can be opened ({told}).") from error
+            message = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+            raise InputError(
+                f"{place} is not a model of sentence-transformers that can be opened ({message})."
+            ) from error
     if reason is None:
         try:
-            return SentenceTransformer(place, **asked)
+            return SentenceTransformer(place, **options)
         except Exception as error:  # the same, of a hub besides
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
     raise InputError(

@@ -79,10 +79,10 @@ def encoded(
     check_kind(found, encoder)
     began = time.perf_counter()
     with features_folder(group, folder) as shared:
-        tell = on_event if group.rank == 0 else silent
+        emit = on_event if group.rank == 0 else silent
 
         def watch(done: int, total: int) -> None:
-            tell(Progress(place, done - 1, total, {}))
+            emit(Progress(place, done - 1, total, {}))
             if stop():
                 raise StoppedError(f"{place}: stopped after about {done} of {total} {PLURAL[found.kind]}.")
 
@@ -91,7 +91,7 @@ def encoded(
         assert source is not None
         sizes, unreadable = source
         dataset = map_vectors(found, sizes, shared)
-        tell(PhaseEnded(place, time.perf_counter() - began))
+        emit(PhaseEnded(place, time.perf_counter() - began))
         yield Source(dataset, unreadable, (*found.notes, *remarks(shares, len(found))), shared)
 
 
@@ -199,7 +199,7 @@ def encode_share(
 ) -> Share:
     """Encode every so manieth batch of what was ``found``, and write the vectors to this rank's file.
 
-    ``watch`` is told after each batch how many items all workers may have done, and of how many.
+    ``watch`` is called after each batch with the number of items that all workers may have done, and of all.
 
     Raises:
         InputError: the source as a whole cannot be used, or vectors are of several lengths.
@@ -218,7 +218,7 @@ def encode_share(
                 feature_dim = one_length(found, feature_dim, batch)
                 file.write(batch.vectors.numpy().tobytes())
                 places += [place_of[index] for index in batch.indices]
-                unreadable |= {place_of[index]: told for index, told in batch.unreadable.items()}
+                unreadable |= {place_of[index]: reasons for index, reasons in batch.unreadable.items()}
                 oddities += batch.oddities
                 done += (len(batch.indices) + len(batch.unreadable)) * group.size
                 watch(min(done, len(found)), len(found))
@@ -251,8 +251,8 @@ def put_together(
         InputError: vectors are of several lengths, too many items are unreadable, or a class has too few that are not.
         StorageError: there is no room for the vectors.
     """
-    told = dict(sorted(item for share in shares for item in share.unreadable.items()))
-    unreadable = (*found.unreadable, *told.values())
+    reasons = dict(sorted(item for share in shares for item in share.unreadable.items()))
+    unreadable = (*found.unreadable, *reasons.values())
     check_readable(found.source, len(found) + len(found.unreadable), unreadable, found.kind)
     if len(lengths := {share.feature_dim for share in shares if share.places}) > 1:
         told_lengths = " and of ".join(map(str, sorted(lengths)))
@@ -316,12 +316,12 @@ def remarks(shares: Sequence[Share], total: int) -> tuple[str, ...]:
     return tuple(each.format(count=oddities[what], total=total) for what, each in REMARKS.items() if oddities[what])
 
 
-# -- what is asked about ----------------------------------------------------------------------------------------------
+# -- inputs of which classes are predicted -----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """The vectors of what a life is asked about."""
+    """The vectors of inputs of which a life predicts the classes."""
 
     names: tuple[str, ...]
     """What each is called."""
@@ -333,14 +333,14 @@ def encode_inputs(
     reader: Reader,
     encoder: Encoder | None,
     unreadable: list[str],
-    tell: Callable[[int, int], None] = lambda *_: None,
+    on_progress: Callable[[int, int], None] = lambda *_: None,
     *,
     device: torch.device = CPU,
 ) -> Iterator[Inputs]:
     """Yield the vectors of the items of ``reader`` in order, some at a time, and add to ``unreadable`` the others.
 
-    ``tell`` is told after each batch how many were done, and of how many. Texts of like length are encoded together
-    within some hundreds.
+    ``on_progress`` is called after each batch with the number done and of all. Texts of like length are encoded
+    together within some hundreds.
 
     Raises:
         InputError: the source as a whole cannot be used.
@@ -349,10 +349,10 @@ def encode_inputs(
     for start in range(0, len(reader), together):
         indices = range(start, min(start + together, len(reader)))
         batches = list(encoded_batches(reader, batches_of(reader, indices, device), encoder, device))
-        told = dict(sorted(item for batch in batches for item in batch.unreadable.items()))
-        unreadable += told.values()
+        reasons = dict(sorted(item for batch in batches for item in batch.unreadable.items()))
+        unreadable += reasons.values()
         found = torch.tensor([index for batch in batches for index in batch.indices], dtype=torch.int64)
-        tell(indices[-1] + 1, len(reader))
+        on_progress(indices[-1] + 1, len(reader))
         if len(found):
             order = found.argsort()
             vectors = torch.cat([batch.vectors for batch in batches if batch.indices])[order]

@@ -218,7 +218,7 @@ class Experiment:
         precision = self.config.life.precision
         for name in self.config.strategies:
             stream = self.open_stream(dataset)
-            life = self.open_life(name, stream.input_shape, lambda text: context.tell(Notice(text)))
+            life = self.open_life(name, stream.input_shape, lambda text: context.emit(Notice(text)))
             if life.precision == "auto":  # lives that are compared begin in the same
                 life.precision = precision
             live(life, STRATEGIES[name], stream, context)
@@ -305,11 +305,11 @@ class Experiment:
         return TaskStream(dataset, self.config.tasks())
 
     def open_life(
-        self, strategy: str, input_shape: InputShape, tell: Callable[[str], None] = lambda text: None
+        self, strategy: str, input_shape: InputShape, on_notice: Callable[[str], None] = lambda text: None
     ) -> Learner:
         """Return the saved life of ``strategy``, or a new one for inputs of ``input_shape``.
 
-        ``tell`` is told where its newest state is damaged and the one before is used.
+        ``on_notice`` is called with a sentence where its newest state is damaged and the one before is used.
 
         Raises:
             InputError: the saved life has another configuration or belongs to another stream.
@@ -317,7 +317,7 @@ class Experiment:
         folder = None if self.out is None else self.out / "life" / strategy
         if folder is None or not Learner.exists(folder):
             return Learner(strategy, self.settings_of(strategy), input_shape, folder, self.stream)
-        life = Learner.open(folder, tell)
+        life = Learner.open(folder, on_notice)
         wanted = self.settings_of(strategy)
         if life.config.identity != wanted.identity or life.stream != self.stream:
             raise InputError(
@@ -366,7 +366,7 @@ def features_in(index: Path, config: StreamConfig) -> LabelledDataset:
 
 
 def is_own(dataset: str) -> bool:
-    """Tell whether ``dataset`` names data of a person's own."""
+    """Return whether ``dataset`` names data of a person's own."""
     return ":" in dataset or os.path.exists(dataset)  # noqa: PTH110  # which a name that is too long is no error for
 
 

@@ -27,7 +27,7 @@ MOST_THREADS = 8
 
 
 class Encoder(Protocol):
-    """What is asked of an encoder here (see `mygo.encoders`)."""
+    """What an encoder must have here (see `mygo.encoders`)."""
 
     name: str
 
@@ -199,7 +199,7 @@ def encoded(reader: Reader, batch: Sequence[int], loaded: Loaded, encoder: Encod
     Raises:
         InputError: vectors are of several lengths.
     """
-    unreadable = {batch[place]: told for place, told in loaded.unreadable.items()}
+    unreadable = {batch[place]: why for place, why in loaded.unreadable.items()}
     indices = [batch[place] for place in loaded.places]
     if not indices:
         return Encoded([], torch.empty(0, 0), unreadable, loaded.oddities)

@@ -152,7 +152,7 @@ class Lesson:
 
     def _teach(self, context: PhaseContext) -> dict[str, Any]:
         found = self.read()
-        life = self.open_life(found, lambda text: context.tell(Notice(text)))
+        life = self.open_life(found, lambda text: context.emit(Notice(text)))
         teach_all(life, found, lessons_of(life, found, self.name, update=self.update), context)
         return {
             "lessons": {lesson.name: asdict(lesson) for lesson in life.lessons},
@@ -200,7 +200,7 @@ class Lesson:
         life.encoder, life.encoder_checksum = encoder, "" if encoder is None else encoder.checksum
         return life
 
-    def open_life(self, found: Source | Survey | None, tell: Callable[[str], None] = lambda text: None) -> Learner:
+    def open_life(self, found: Source | Survey | None, on_notice: Callable[[str], None] = lambda text: None) -> Learner:
         """Return the life in the folder, or a new one that sees what was ``found``.
 
         Raises:
@@ -210,7 +210,7 @@ class Lesson:
             if found is None:
                 raise InputError(f"{self.folder} holds no life yet: pass --data for it to learn from.")
             return self.begin_life(found)
-        life = Learner.open(self.folder, tell)
+        life = Learner.open(self.folder, on_notice)
         if found is not None:
             encoder = encoder_of(life, self.encoder_weights)
             if isinstance(found, Survey):
@@ -357,9 +357,9 @@ def teach_all(life: Learner, found: Source | Survey | None, plan: Sequence[Plan]
             teach(life, stream_of(nothing(life), each.index, each.classes), each.name, context)
         return
     with perceived(found, life, life.encoder, context) as source:
-        if isinstance(found, Survey):  # what was read before was also told before
+        if isinstance(found, Survey):  # what was read before was also reported before
             for text in (*source.notes, *listed(source.unreadable)):
-                context.tell(Notice(text))
+                context.emit(Notice(text))
         for each in plan:
             teach(life, stream_of(source.dataset, each.index, each.classes), each.name, context)
 

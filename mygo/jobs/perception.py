@@ -71,7 +71,7 @@ def encoder_for(wanted: str, found: Survey) -> str:
 
 
 def sees_pixels(encoder: str, kind: Kind) -> bool:
-    """Tell whether a life with this ``encoder``, resolved, learns small images as they are."""
+    """Return whether a life with this ``encoder``, resolved, learns small images as they are."""
     return encoder == "none" and kind == "image"
 
 
@@ -154,7 +154,7 @@ def stream_encoded(
         if encoder is not None:
             encoder.to(CPU)  # lives need the room on the GPU
         for text in (*source.notes, *listed(source.unreadable)):
-            context.tell(Notice(text))
+            context.emit(Notice(text))
         yield source
 
 

@@ -53,17 +53,17 @@ def read_features(index: Path, dataset: str, encoder: str, num_classes: int) -> 
     Raises:
         InputError: they are not there or not whole, or are of other data or of another encoder.
     """
-    told = read_json(index)
+    kept = read_json(index)
     wanted = {"schema": INDEX_SCHEMA, "dataset": dataset, "encoder": encoder}
     for what, value in wanted.items():
-        if told.get(what) != value:
-            raise InputError(f"{index} has the {what} {told.get(what)}, not {value}: encode the data again.")
-    if len(told["class_names"]) != num_classes:
+        if kept.get(what) != value:
+            raise InputError(f"{index} has the {what} {kept.get(what)}, not {value}: encode the data again.")
+    if len(kept["class_names"]) != num_classes:
         raise InputError(
-            f"{index} has {len(told['class_names'])} classes, but {dataset} has {num_classes}: encode the data again."
+            f"{index} has {len(kept['class_names'])} classes, but {dataset} has {num_classes}: encode the data again."
         )
-    train, test = (read_part(index, part, told["labels"][part], told["feature_dim"]) for part in PARTS)
-    return LabelledDataset(told["name"], train, test, tuple(told["class_names"]))
+    train, test = (read_part(index, part, kept["labels"][part], kept["feature_dim"]) for part in PARTS)
+    return LabelledDataset(kept["name"], train, test, tuple(kept["class_names"]))
 
 
 def read_part(index: Path, part: str, labels: Sequence[Any], feature_dim: int) -> Examples:

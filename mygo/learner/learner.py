@@ -144,17 +144,19 @@ class Learner(LearnerState):
 
     @staticmethod
     def exists(folder: str | os.PathLike[str]) -> bool:
-        """Tell whether ``folder`` holds a saved life."""
+        """Return whether ``folder`` holds a saved life."""
         return any((Path(folder) / name).exists() for name in (MANIFEST, PREVIOUS))
 
     @classmethod
-    def open(cls: type[L], folder: str | os.PathLike[str], tell: Callable[[str], None] = warnings.warn) -> L:
-        """Read the state that was saved last in ``folder`` or, where that is damaged, the one before; ``tell`` is told.
+    def open(cls: type[L], folder: str | os.PathLike[str], on_notice: Callable[[str], None] = warnings.warn) -> L:
+        """Read the state that was saved last in ``folder`` or, where that is damaged, the one before.
+
+        ``on_notice`` is then called with a sentence that says so.
 
         Raises:
             InputError: there is none, or all are damaged or of another version; the message names the file.
         """
-        return newest(Path(folder), functools.partial(cls._from_manifest, Path(folder)), tell)
+        return newest(Path(folder), functools.partial(cls._from_manifest, Path(folder)), on_notice)
 
     @classmethod
     def _from_manifest(cls: type[L], folder: Path, manifest: Mapping[str, Any]) -> L:

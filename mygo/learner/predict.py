@@ -1,4 +1,4 @@
-"""What a life says of new images, with and without being told the task."""
+"""What a life predicts of new images, with and without the task given."""
 
 import copy
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ SEEN_TOGETHER = 500
 """Images that go through the network at once."""
 
 Images: TypeAlias = Tensor | npt.NDArray[Any] | Image.Image | Sequence[Image.Image | npt.NDArray[Any] | Tensor]
-"""What a life can be asked about (see `as_seen`)."""
+"""What a life can predict (see `as_seen`)."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ def as_seen(images: Images, image_shape: ImageShape) -> Tensor:
 
 
 def are_pictures(images: npt.NDArray[Any]) -> bool:
-    """Tell whether ``images`` are uint8 [N, H, W, C] or [N, H, W], and cannot be a single image as well."""
+    """Return whether ``images`` are uint8 [N, H, W, C] or [N, H, W], and cannot be a single image as well."""
     if images.dtype != np.uint8 or images.ndim not in (3, 4) or not is_image_shape(images.shape[1:]):
         return False
     return images.ndim == 4 or not {images.shape[0], images.shape[2]} & {1, 3}

@@ -63,7 +63,7 @@ class SavedLife:
         return sum(self.bytes_kept[task : task + 1])
 
     @classmethod
-    def open(cls, folder: Path | str, tell: Callable[[str], None] = warnings.warn) -> "SavedLife":
+    def open(cls, folder: Path | str, on_notice: Callable[[str], None] = warnings.warn) -> "SavedLife":
         """Read the state that `Life.open` would, and make sure that its files are whole.
 
         Raises:
@@ -85,7 +85,7 @@ class SavedLife:
             kept = tuple(map(sum, itertools.zip_longest(memories, heads, exemplars, fillvalue=0)))
             return replace(cls.of(folder, manifest), bytes_kept=kept)
 
-        return newest(folder, read, tell)
+        return newest(folder, read, on_notice)
 
     @classmethod
     def of(cls, folder: Path, manifest: Mapping[str, Any]) -> "SavedLife":
@@ -150,7 +150,7 @@ def migrated(config: Mapping[str, Any]) -> dict[str, Any]:
     return settings
 
 
-def newest(folder: Path, read: Callable[[Mapping[str, Any]], T], tell: Callable[[str], None]) -> T:
+def newest(folder: Path, read: Callable[[Mapping[str, Any]], T], on_notice: Callable[[str], None]) -> T:
     """Return what ``read`` makes of the manifest in ``folder`` or, where that is damaged, of the one before.
 
     Raises:
@@ -171,5 +171,5 @@ def newest(folder: Path, read: Callable[[Mapping[str, Any]], T], tell: Callable[
             found = of(PREVIOUS)
         except InputError:
             raise error from None
-        tell(f"{error} The state before it is used instead.")
+        on_notice(f"{error} The state before it is used instead.")
         return found

@@ -70,7 +70,7 @@ class LearnerState:
         self.fast_learner: NeocortexNet | None = None
         self.memories: list[Memory] = []
         self.teachers: list[nn.Linear] = []
-        """Behind an encoder, the head that each lesson left, trained on its real features, which sleep asks."""
+        """Behind an encoder, the head that each lesson left, trained on its real features, which teaches sleep."""
         self.exemplars: list[Examples] = []
         """Real data that only the baselines joint and replay keep."""
         self.statistics: dict[str, Tensor] = {}

@@ -169,7 +169,7 @@ def code_of(module: str) -> str:
 
 
 def is_text(node: object) -> bool:
-    """Tell whether ``node`` is a statement that is nothing but a text."""
+    """Return whether ``node`` is a statement that is nothing but a text."""
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
@@ -186,6 +186,6 @@ def source_of(generator: str) -> str:
         return inspect.getsource(build)
     except (OSError, TypeError) as error:
         raise InputError(
-            f"The source of the generator {generator!r} cannot be read, so its memories cannot be told from others: "
-            "define its class in a file, or leave out --memory-cache."
+            f"The source of the generator {generator!r} cannot be read, so its memories cannot be "
+            "distinguished from others: define its class in a file, or leave out --memory-cache."
         ) from error

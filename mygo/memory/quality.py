@@ -50,7 +50,7 @@ class Quality:
         return {name: getattr(self, name) for name in MEANS}
 
     def reaches(self, floor: MemoryConfig) -> bool:
-        """Tell whether both measures are at or above the floor, as a whole and for each class."""
+        """Return whether both measures are at or above the floor, as a whole and for each class."""
         whole = self.label_fidelity >= floor.fidelity_floor and self.diversity >= floor.diversity_floor
         return whole and not self.classes_below(floor)
 

@@ -22,7 +22,7 @@ _NAME = re.compile(r"(?P<module>[^\W\d]\w*(?:\.[^\W\d]\w*)*):(?P<attribute>[^\W\
 
 
 def is_import(name: str) -> bool:
-    """Tell whether ``name`` has the form ``module:attribute``."""
+    """Return whether ``name`` has the form ``module:attribute``."""
     return _NAME.fullmatch(name) is not None
 
 

@@ -25,7 +25,7 @@ DREAM_CHUNK = 128
 
 
 class Dreamer:
-    """Recalls images from all memories and asks the teacher about them. Nothing here is ever trained.
+    """Recalls images from all memories and has the teacher label them. Nothing here is ever trained.
 
     The teacher is a composite: for dreams of other tasks the neocortex as it was before this sleep, for dreams of the
     ``current`` task the fast learner that adapted to it while awake.
@@ -61,7 +61,7 @@ class Dreamer:
 
     @torch.inference_mode()
     def dream(self, order: SampleRequest) -> Dreams:
-        """Return the dreams that ``order`` asks for, in its order, on the device on which they are dreamt."""
+        """Return the dreams that ``order`` requests, in its order, on the device on which they are dreamt."""
         if self.device.type == "cpu":
             return self._dream(order, [in_chunks(rows) for rows in self._rows(order)])
         with recordable(self.device):

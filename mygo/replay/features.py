@@ -74,7 +74,7 @@ class FeatureSchedule(ReplaySchedule):
 
 
 class FeatureDreamer:
-    """Recalls vectors of all classes, and asks the teacher of each one's lesson about them. Nothing here is trained."""
+    """Recalls vectors of all classes, and has the teacher of each one's lesson label them. Nothing here is trained."""
 
     def __init__(self, memories: Sequence[GaussianMemory], teachers: Sequence[nn.Linear], device: torch.device) -> None:
         """Take the ``memories`` and ``teachers`` of all lessons, in the order in which requests number them."""

@@ -36,13 +36,13 @@ class BlockOfDreams(Protocol):
 
 @dataclass(frozen=True)
 class ReplaySpec(ABC):
-    """What one sleep dreams, and the networks that dream it: memories, and the teachers that are asked about it.
+    """What one sleep dreams, and the networks that dream it: memories, and the teachers that label it.
 
     The networks are those of the life, which go on learning: `dreamer` and `on_cpu` copy them.
     """
 
     sleep: tuple[object, ...]
-    """What tells this sleep from others of the same run."""
+    """What distinguishes this sleep from others of the same run."""
     schedule: ReplaySchedule
     memories: Sequence[nn.Module]
     teachers: Sequence[nn.Module]

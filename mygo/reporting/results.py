@@ -73,7 +73,7 @@ class RunResults:
     when: datetime
     strategies: Mapping[str, StrategyResults]
     lives: Mapping[str, Learner]
-    """Lives whose memories can be asked to dream."""
+    """Lives whose memories can dream."""
     notices: Sequence[str]
     """Sentences on what is missing or was damaged."""
 
@@ -173,7 +173,7 @@ def _with_fitting_measures(results: RunResults) -> RunResults:
 
 
 def was_measured(life: Learner) -> bool:
-    """Tell whether ``life`` lived through a stream of tasks and nothing else: it was measured on test images of all."""
+    """Return whether ``life`` lived through a stream of tasks and nothing else, measured on test images of all."""
     return len(life.record.class_il) == life.tasks_learned
 
 

@@ -53,7 +53,7 @@ LAYOUT: dict[str, dict[str, list[Any]]] = {
 
 
 class TensorBoardLogger:
-    """Writes what a life tells to ``folder/<strategy>``; call it with each event and close it at the end.
+    """Logs a life's events to ``folder/<strategy>``; call it with each event and close it at the end.
 
     Losses and rates are drawn over tasks, each `TASK` steps long; what is measured once per task has the task's number
     as its step. With a ``run`` everything goes to that run folder instead.
@@ -90,7 +90,7 @@ class TensorBoardLogger:
     def finish(self, results: Mapping[str, Any]) -> None:
         """Write a row of HPARAMS for each strategy of ``results`` (the content of ``results.json``).
 
-        Accuracies that an interruption kept from being told are written too.
+        Accuracies that an interruption kept from being logged are written too.
         """
         settings = {name.removeprefix("life."): value for name, value in flat(results["config"])}
         for name in NOT_SETTINGS:
@@ -159,7 +159,7 @@ class Run:
             self.writer.add_custom_scalars(LAYOUT)
 
     def is_new(self, tag: str, step: int) -> bool:
-        """Tell whether ``tag`` has nothing at ``step`` or beyond; from now on it has."""
+        """Return whether ``tag`` has nothing at ``step`` or beyond; from now on it has."""
         if step <= self._reached.get(tag, -1):
             return False
         self._reached[tag] = step

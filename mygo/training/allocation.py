@@ -1,10 +1,10 @@
-"""The C library's allocator, told to keep what it has."""
+"""The C library's allocator, set to keep what it has."""
 
 import ctypes
 import sys
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-"""Names of glibc's mallopt(3) for what its allocator gives back to the kernel, and what it asks it for apart."""
+"""Names of glibc's mallopt(3) for what its allocator gives back to the kernel, and what it requests from it apart."""
 MOST = 2**31 - 1
 
 

@@ -43,7 +43,7 @@ class Checkpointer(Protocol):
         """Bring ``parts`` to the last checkpoint of ``attempt``, and return `steps_done`."""
 
     def due(self) -> bool:
-        """Tell whether it is time to keep a checkpoint."""
+        """Return whether it is time to keep a checkpoint."""
 
     def keep(self, steps: int, parts: Parts, attempt: int) -> None:
         """Keep a checkpoint, now that ``steps`` of ``attempt`` are done."""
@@ -110,7 +110,7 @@ class PhaseCheckpointer:
         return self.steps_done(attempt)
 
     def due(self) -> bool:
-        """Tell whether it is time to keep a checkpoint."""
+        """Return whether it is time to keep a checkpoint."""
         return self.write is not None and time.monotonic() - self._kept >= self.every
 
     def keep(self, steps: int, parts: Parts, attempt: int) -> None:

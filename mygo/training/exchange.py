@@ -19,7 +19,7 @@ from torch import Tensor
 ORDERED_STORES = ("x86_64", "AMD64")
 """Processors on which other cores see a core's stores in the order in which they were made."""
 TOKEN_BYTES = 8
-"""Length of what tells a file from one that another machine has at the same path."""
+"""Length of what distinguishes a file from one that another machine has at the same path."""
 LINE = 8
 """Numbers of 64 bits in a line of the cache; each rank's count has a line of its own."""
 YIELDS = 2000

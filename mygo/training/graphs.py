@@ -82,7 +82,7 @@ class Recorded:
 
 @contextmanager
 def recordable(device: torch.device) -> Iterator[None]:
-    """Do the block's work for a GPU on a stream that can be recorded, after what was asked of it before."""
+    """Do the block's work for a GPU on a stream that can be recorded, after what was queued on it before."""
     if device.type != "cuda":
         yield
         return

@@ -44,7 +44,7 @@ class Trainer:
     save_every: float = math.inf
     """Seconds between two of those points."""
     stop: Callable[[], bool] = lambda: False
-    """Tells whether the end was asked for."""
+    """Returns whether the end was requested."""
     precision: Precision = "float32"
     """In which numbers networks multiply while they train."""
     eager: bool = False
@@ -68,7 +68,7 @@ class Trainer:
 
         Raises:
             NonFiniteError: a loss is not finite, and the update was not made.
-            StoppedError: the end was asked for; the step is finished and, on the worker that writes, saved.
+            StoppedError: the end was requested; the step is finished and, on the worker that writes, saved.
         """
         device = self.group.device
         make_step = update if device.type == "cpu" else Recorded(update, device, math.inf if self.eager else WARM_UP)
@@ -82,7 +82,7 @@ class Trainer:
         """Yield the numbers of a training loop's ``steps``, from the last checkpoint of its ``parts`` on.
 
         Raises:
-            StoppedError: the end was asked for; the step is finished and, on the worker that writes, saved.
+            StoppedError: the end was requested; the step is finished and, on the worker that writes, saved.
         """
         for step in range(self.checkpointer.resume(parts, self.attempt), steps):
             yield step
@@ -125,7 +125,7 @@ class Trainer:
         optimiser.step()
         return {name: loss.detach() for name, loss in losses.items()}
 
-    def tell(self, event: Event) -> None:
+    def emit(self, event: Event) -> None:
         """Pass ``event`` on, once for the whole group."""
         if self.group.rank == 0:
             self.on_event(event)
@@ -137,7 +137,7 @@ class Trainer:
         if step % self.log_every == 0 or step == steps - 1:
             self.check_pending_losses()
             scalars = {name: global_mean(loss, self.group) for name, loss in losses.items()}
-            self.tell(Progress(self.place, step, steps, scalars))
+            self.emit(Progress(self.place, step, steps, scalars))
 
     def check_pending_losses(self) -> None:
         """Make sure that all losses so far are finite.

@@ -44,7 +44,7 @@ class ProcessGroup(Protocol):
     def waited(self) -> float:
         """Return for how many seconds the last backward pass waited for gradients of other ranks.
 
-        On a GPU it is 0: what is asked of it is not waited for.
+        On a GPU it is 0: what is queued there is not waited for.
         """
 
     def barrier(self) -> None:

@@ -82,7 +82,7 @@ def by_name(source: str) -> tuple[str, list[HubReader], tuple[str, ...]]:
 
 
 def is_saved(folder: Path) -> bool:
-    """Tell whether ``folder`` was made by ``save_to_disk``."""
+    """Return whether ``folder`` was made by ``save_to_disk``."""
     return any((folder / name).is_file() for name in SAVED)
 
 
@@ -142,15 +142,15 @@ def reader_of(source: str, rows: Any) -> HubReader:
         InputError: there are no such columns, or several.
     """
     features = rows.features
-    told = f"{source} has the columns {', '.join(features)}"
+    columns = f"{source} has the columns {', '.join(features)}"
     images = [name for name, feature in features.items() if type(feature).__name__ == "Image"]
     if len(images) > 1 or (images and "text" in features):
-        raise InputError(f"{told}, several of which hold images or text: save it with one of them.")
+        raise InputError(f"{columns}, several of which hold images or text: save it with one of them.")
     if not images and "text" not in features:
-        raise InputError(f"{told}, but none of images and none called text: rename one, and use save_to_disk.")
+        raise InputError(f"{columns}, but none of images and none called text: rename one, and use save_to_disk.")
     classed = [name for name, feature in features.items() if type(feature).__name__ == "ClassLabel"]
     if "label" not in features and len(classed) != 1:
-        raise InputError(f"{told}, but none called label: rename one, and use save_to_disk.")
+        raise InputError(f"{columns}, but none called label: rename one, and use save_to_disk.")
     label = "label" if "label" in features else classed[0]
     names = getattr(features[label], "names", None)
     classes = None if names is None else each_once(source, tuple(composed(name) for name in names))

@@ -1,4 +1,4 @@
-"""What a life is asked about: image files and folders, texts, vectors or tables of these, without classes."""
+"""Inputs of which a life predicts the classes: image files and folders, texts, vectors, or tables of these."""
 
 import bisect
 import itertools

@@ -20,7 +20,7 @@ from mygo.data.spelling import composed
 from mygo.errors import InputError
 
 TRIED = 10
-"""Items that are asked for, one after another, until one tells of what kind they are."""
+"""Items that are requested, one after another, until one shows of what kind they are."""
 
 
 @dataclass(frozen=True)
@@ -30,13 +30,13 @@ class DatasetReader:
     source: str
     dataset: Any
     classes: tuple[str, ...] | None
-    """The names of the labels, if the data set tells them."""
+    """The names of the labels, if the data set has them."""
     names: tuple[str, ...] = ()
     labels: Any = None
-    """The label of each item, if the data set tells them without being asked for the items."""
+    """The label of each item, if the data set has them apart from the items."""
     concurrent = False
     _kinds: list[Kind] = field(default_factory=list)
-    """The kind, once it was asked for."""
+    """The kind, once it was requested."""
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -62,7 +62,7 @@ class DatasetReader:
         return f"{self.source}, item {index}"
 
     def label(self, index: int) -> str:
-        """Ask for the pair, unless the data set tells its labels apart."""
+        """Read the pair, unless the data set has its labels apart."""
         label = self._pair(index)[1] if self.labels is None else self.labels[index]
         return named(label, self.classes, self.source)
 
@@ -147,7 +147,7 @@ def pairs_of(dataset: Any, source: str) -> DatasetReader:
 
 
 def classes_of(dataset: Any, source: str, outer: tuple[int, ...] = ()) -> tuple[str, ...] | None:
-    """Return the names of the labels of ``dataset``, if it tells them in ``classes`` or a data set within it does.
+    """Return the names of the labels of ``dataset``, if it has them in ``classes`` or a data set within it has.
 
     Those within are what torch's Subset has as ``dataset`` and its ConcatDataset as ``datasets``, and so wrappers like
     them; ``outer`` are the identities of those that were looked through.

@@ -44,7 +44,7 @@ class Reader(Protocol):
     def label(self, index: int) -> str:
         """Return the name of an item's class, without decoding the item where that can be; raises what `read` raises.
 
-        It is "" of items without a class, as are asked about.
+        It is "" of items without a class, as predictions are made of.
         """
 
     def size(self, index: int) -> Size:

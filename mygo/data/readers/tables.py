@@ -59,7 +59,7 @@ class Table:
         return self.classes[index]
 
     def size(self, index: int) -> Size:
-        """Return the size that the beginning of the image's file tells."""
+        """Return the size that stands at the beginning of the image's file."""
         return size_of(self.file.parent / self.items[index]) if self.kind == "image" else (1, len(self.items[index]))
 
     def read(self, index: int, at_least: Size | None = None) -> tuple[Item, str]:
@@ -86,10 +86,10 @@ def table_readers(path: Path) -> tuple[list[Table], tuple[str, ...]]:
         return [table_of(path, kind, rows)], ()
     parts: dict[str, list[Row]] = {TRAIN: [], VALID: [], TEST: []}
     for where, cells in rows:
-        told = cells.get(SPLIT)
-        part = part_named(told.strip()) if isinstance(told, str) else None
+        value = cells.get(SPLIT)
+        part = part_named(value.strip()) if isinstance(value, str) else None
         if part is None:
-            raise InputError(f"{path}, {where}: its split is {told!r}: write train, validation or test.")
+            raise InputError(f"{path}, {where}: its split is {value!r}: write train, validation or test.")
         parts[part].append((where, cells))
     train, test, notes = chosen(path, parts)
     return [table_of(path, kind, train), table_of(path, kind, test)], notes

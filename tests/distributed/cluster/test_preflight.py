@@ -7,7 +7,7 @@ import ray
 
 from distributed.cluster import preflight as nodes
 from distributed.cluster.placement import place
-from distributed.cluster.preflight import ask, check_nodes, complain_about_versions, interface_with, versions_here
+from distributed.cluster.preflight import check_nodes, complain_about_versions, interface_with, query, versions_here
 from mygo.errors import InputError
 from mygo.jobs.experiment import Experiment
 
@@ -59,7 +59,7 @@ def test_a_node_that_does_not_answer_is_named_and_a_dead_one_left_out(
     ray_cluster: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def asked() -> dict[str, Any]:
-        return ask([*ray.nodes(), absent_node()], [], lambda node: None)
+        return query([*ray.nodes(), absent_node()], [], lambda node: None)
 
     (here,) = asked().values()
     assert here.versions == versions_here()
@@ -87,6 +87,6 @@ def test_a_folder_that_a_node_does_not_see_and_data_that_it_cannot_load_are_name
         def answers(_: Any, files: list[str], *__: Any, answer: nodes.Answer = answer) -> dict[str, nodes.Answer]:
             return {"192.0.2.7": nodes.Answer(answer.versions, files if answer.unseen else [], answer.data_error)}
 
-        monkeypatch.setattr(nodes, "ask", answers)
+        monkeypatch.setattr(nodes, "query", answers)
         with pytest.raises(InputError, match=rf"Node 192\.0\.2\.7 {complaint}"):
             check_nodes(tiny_experiment, placement)
