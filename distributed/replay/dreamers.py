@@ -50,13 +50,25 @@ def start_dreamers(room: Reservation, control: Any = None) -> list[Any]:
 class ReplayPool:
     """Dreams made by a pool of dreamers while the student trains on earlier ones."""
 
-    def __init__(self, dreamers: Sequence[Any]) -> None:
+    def __init__(self, dreamers: Sequence[Any], control: Any = None) -> None:
+        """Let ``dreamers`` dream for one worker or, with their ``control`` actor, for a group of workers."""
         self.dreamers = dreamers
+        self.control = control
 
     def dreams(self, spec: ReplaySpec, group: ProcessGroup, first_step: int = 0) -> Iterator[Dreams]:
         """Return this rank's share of each step's dreams, in order, with a bounded number of blocks in flight."""
-        stored = ray.put(spec.on_cpu())  # now, not at the first dream, when the student may have learned
+        stored = self._stored(spec, group)  # now, not at the first dream, when the student may have learned
         return spec.schedule.steps_of(self._blocks(spec, stored, group, first_step), first_step)
+
+    def _stored(self, spec: ReplaySpec, group: ProcessGroup) -> "ray.ObjectRef[ReplaySpec]":
+        """Return where ``spec`` lies in the object store: once for all ranks, which have the same."""
+        if self.control is None:
+            return ray.put(spec.on_cpu())
+        if group.rank == 0:
+            ray.get(self.control.share.remote([ray.put(spec.on_cpu())]))
+        group.barrier()
+        (stored,) = ray.get(self.control.shared.remote())
+        return stored  # type: ignore[no-any-return]
 
     def _blocks(
         self, spec: ReplaySpec, stored: "ray.ObjectRef[ReplaySpec]", group: ProcessGroup, first_step: int

@@ -20,6 +20,15 @@ class ControlActor:
     def reset(self) -> None:
         """Be as when workers are about to start."""
         self._started = self._stop_requested = False
+        self._shared: list[object] = []
+
+    def share(self, reference: list[object]) -> None:
+        """Hold what rank 0 shares with the other ranks, a reference in a list, in place of what it shared before."""
+        self._shared = reference
+
+    def shared(self) -> list[object]:
+        """Return what rank 0 shares."""
+        return self._shared
 
     def note_workers_started(self) -> None:
         """Note that the workers have started."""

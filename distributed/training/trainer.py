@@ -287,7 +287,7 @@ def run_on_worker(task: WorkerTask) -> dict[str, Any]:
             dreamer.prepare.remote()
     try:
         with stop_requested(task.control) if group.rank == 0 else nullcontext(lambda: False) as stop:
-            return task.job.run(group, ReplayPool(task.dreamers), on_event, stop)
+            return task.job.run(group, ReplayPool(task.dreamers, task.control), on_event, stop)
     finally:
         on_event.flush()
 

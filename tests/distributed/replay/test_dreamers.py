@@ -12,6 +12,7 @@ from distributed.cluster.placement import place
 from distributed.replay.actor import DreamerActor
 from distributed.replay.block import BlockDreamer, BlockRequest
 from distributed.replay.dreamers import ReplayPool, start_dreamers
+from distributed.training.control import ControlActor
 from mygo.config.settings import change
 from mygo.data.tasks import Task
 from mygo.jobs.experiment import Experiment
@@ -140,6 +141,28 @@ def test_the_teachers_are_those_of_the_moment_when_dreams_are_asked_for(asleep: 
         for parameter in asleep.neocortex.parameters():
             parameter.zero_()
     assert_equal(list(dreams), own)
+
+
+class Rank(SingleProcess):
+    """One of two ranks, which waits for none."""
+
+    def __init__(self, rank: int) -> None:
+        super().__init__()
+        self.rank, self.size = rank, 2
+
+
+def test_ranks_share_what_rank_0_has_stored(asleep: Life, ray_cluster: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    control = ray.remote(ControlActor).options(num_cpus=0).remote()
+    pool, stored = ReplayPool([CountingDreamer()], control), []
+    put = ray.put
+    monkeypatch.setattr(ray, "put", lambda value: stored.append(value) or put(value))
+    for _ in range(2):
+        spec = replay_of(asleep)
+        found = [list(pool.dreams(spec, Rank(rank))) for rank in (0, 1)]
+        assert_equal(found[1], list(LocalReplay().dreams(spec, Rank(1))))
+        asleep.cycles += 1  # another sleep is another thing to share
+    assert sum(isinstance(value, ReplaySpec) for value in stored) == 2
+    ray.kill(control)
 
 
 def test_what_others_dream_with_is_a_copy(asleep: Life) -> None:
