@@ -58,26 +58,48 @@ def accuracy_rows(
     Raises:
         ValueError: a task has no test data.
     """
-    correct = torch.zeros(2, len(tests), dtype=torch.float64)
     confusion = torch.zeros(sum(net.head_sizes), sum(net.head_sizes), dtype=torch.int64)
-    start = 0
-    net.eval()
-    for task, test in enumerate(tests):
-        if len(test) == 0:
-            raise ValueError(f"task {task + 1} has no test data")
-        stop = start + net.head_sizes[task]
-        mine = test[share(len(test), group.rank, group.size)]
-        for images, labels in zip(mine.inputs.split(1000), mine.labels.split(1000), strict=True):
-            logits = net(network_input(images.to(group.device))).cpu()
-            correct[0, task] += count_equal(logits[:, start:stop].argmax(1), labels)
-            predictions = logits.argmax(1)
-            correct[1, task] += count_equal(predictions, labels + start)
-            confusion.index_put_((labels + start, predictions), torch.ones_like(labels), accumulate=True)
-            let_go(images)
-        start = stop
+    correct = torch.stack([count_correct(net, task, test, group, confusion) for task, test in enumerate(tests)], 1)
     sizes = torch.tensor([len(test) for test in tests])
     task_il, class_il = (group.sum(correct) / sizes).tolist()
     return task_il, class_il, group.sum(confusion).tolist()
+
+
+@torch.no_grad()
+def accuracy_on(net: NeocortexNet, task: int, test: Examples, group: ProcessGroup) -> tuple[float, float]:
+    """Return the (task-IL, class-IL) accuracies on the ``test`` data of one task, as `accuracy_rows` does.
+
+    Raises:
+        ValueError: there is none.
+    """
+    confusion = torch.zeros(sum(net.head_sizes), sum(net.head_sizes), dtype=torch.int64)
+    task_il, class_il = (group.sum(count_correct(net, task, test, group, confusion)) / len(test)).tolist()
+    return task_il, class_il
+
+
+def count_correct(net: NeocortexNet, task: int, test: Examples, group: ProcessGroup, confusion: Tensor) -> Tensor:
+    """Return how many of this rank's share of a task's ``test`` data are right, task-IL and class-IL, float64 [2].
+
+    What each was taken for is added to ``confusion``.
+
+    Raises:
+        ValueError: there is no test data.
+    """
+    if len(test) == 0:
+        raise ValueError(f"task {task + 1} has no test data")
+    correct = torch.zeros(2, dtype=torch.float64)
+    start = sum(net.head_sizes[:task])
+    stop = start + net.head_sizes[task]
+    mine = test[share(len(test), group.rank, group.size)]
+    net.eval()
+    for images, labels in zip(mine.inputs.split(1000), mine.labels.split(1000), strict=True):
+        logits = net(network_input(images.to(group.device))).cpu()
+        correct[0] += count_equal(logits[:, start:stop].argmax(1), labels)
+        predictions = logits.argmax(1)
+        correct[1] += count_equal(predictions, labels + start)
+        confusion.index_put_((labels + start, predictions), torch.ones_like(labels), accumulate=True)
+        let_go(images)
+    return correct
 
 
 def count_equal(predictions: Tensor, labels: Tensor) -> int:
@@ -87,12 +109,12 @@ def count_equal(predictions: Tensor, labels: Tensor) -> int:
 
 RECALLED = 200
 """Dreams of each class that recall is measured on."""
-MOST_RECALLED = 20_000
+MOST_RECALLED = 10_000
 """Vectors that it is measured on at most; of each class it is a twentieth of `RECALLED` at the least."""
 
 
-def measure_recall(life: Learner, group: ProcessGroup) -> list[Examples]:
-    """Measure which share of each memory's dreams the network gives their class, and return the dreams."""
+def measure_recall(life: Learner, group: ProcessGroup) -> None:
+    """Measure which share of each memory's dreams the network gives their class, and note it in their lessons."""
     sizes = life.neocortex.head_sizes
     if life.on_features:
         recalled = recall_all_vectors(life)
@@ -102,7 +124,6 @@ def measure_recall(life: Learner, group: ProcessGroup) -> list[Examples]:
     _, shares, _ = accuracy_rows(life.neocortex, recalled, group)
     for lesson, recalled_share in zip(life.lessons, shares, strict=True):
         lesson.recall = recalled_share
-    return recalled
 
 
 def recall_all_vectors(life: Learner) -> list[Examples]:

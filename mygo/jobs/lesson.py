@@ -20,7 +20,7 @@ from mygo.data.spelling import composed
 from mygo.data.survey import Survey, survey
 from mygo.data.tasks import Task, TaskStream
 from mygo.errors import InputError
-from mygo.evaluate import accuracy_rows
+from mygo.evaluate import accuracy_on, measure_recall
 from mygo.events import EventHandler, Notice, silent
 from mygo.files import check_writable, locked
 from mygo.jobs.experiment import LOCK_TIMEOUT_SECONDS
@@ -46,8 +46,6 @@ from mygo.training.process_group import ProcessGroup, SingleProcess
 
 if TYPE_CHECKING:
     from mygo.data.readers.find import Data
-
-from mygo.evaluate import measure_recall
 
 STRATEGY = "mygo"
 """The strategy of lives that are taught."""
@@ -116,8 +114,8 @@ class Lesson:
         Raises:
             InputError: the data, the life or its settings do not fit; or the life learns something else at the moment.
         """
-        found = self.read()
-        lessons_of(self.open_life(found), found, self.name, update=self.update)
+        life, found = self.open()
+        lessons_of(life, found, self.name, update=self.update)
         return found
 
     def run(
@@ -151,8 +149,7 @@ class Lesson:
             return self._teach(context)
 
     def _teach(self, context: PhaseContext) -> dict[str, Any]:
-        found = self.read()
-        life = self.open_life(found, lambda text: context.emit(Notice(text)))
+        life, found = self.open(lambda text: context.emit(Notice(text)))
         teach_all(life, found, lessons_of(life, found, self.name, update=self.update), context)
         return {
             "lessons": {lesson.name: asdict(lesson) for lesson in life.lessons},
@@ -160,23 +157,28 @@ class Lesson:
             "replaced_data_bytes": life.record.replaced_data_bytes,
         }
 
-    def read(self) -> Source | Survey | None:
-        """Return the data, read as the life sees it or, behind an encoder, as it was found.
+    def open(self, on_notice: Callable[[str], None] = lambda text: None) -> tuple[Learner, Source | Survey | None]:
+        """Return the life, a new one if there is none, and the data, read as it sees it or, behind an encoder, found.
 
         Raises:
-            InputError: as `mygo.data.sources.read_source`, or as `check_apart`.
+            InputError: as `mygo.data.sources.read_source`, or as `check_apart`; or the life cannot be taught, or not
+                with these settings.
         """
-        if self.data is None:
-            return None
         check_apart(self.folder, self.data)
         if Learner.exists(self.folder):
-            return read_for(Learner.open(self.folder), self.data, self.held_out, update=self.update)
+            life = Learner.open(self.folder, on_notice)
+            found = None if self.data is None else read_for(life, self.data, self.held_out, update=self.update)
+            self.fit(life, found)
+            return life, found
+        if self.data is None:
+            raise InputError(f"{self.folder} holds no life yet: pass --data for it to learn from.")
         if self.update:
             raise InputError(f"{self.folder} holds no life that could be taught again: leave out --update.")
-        found = survey(self.data, held_out=self.held_out)
-        if sees_pixels(encoder_for(self.wanted_encoder, found), found.kind):
-            return read_source(self.data, None, held_out=self.held_out)
-        return found
+        surveyed = survey(self.data, held_out=self.held_out)
+        if sees_pixels(encoder_for(self.wanted_encoder, surveyed), surveyed.kind):
+            source = read_source(self.data, None, held_out=self.held_out)
+            return self.begin_life(source), source
+        return self.begin_life(surveyed), surveyed
 
     @property
     def wanted_encoder(self) -> str:
@@ -200,17 +202,12 @@ class Lesson:
         life.encoder, life.encoder_checksum = encoder, "" if encoder is None else encoder.checksum
         return life
 
-    def open_life(self, found: Source | Survey | None, on_notice: Callable[[str], None] = lambda text: None) -> Learner:
-        """Return the life in the folder, or a new one that sees what was ``found``.
+    def fit(self, life: Learner, found: Source | Survey | None) -> None:
+        """Give ``life`` the settings of this lesson, once it is known that it can be taught what was ``found``.
 
         Raises:
-            InputError: it cannot be taught, or not with these settings.
+            InputError: it cannot be, or not with these settings.
         """
-        if not Learner.exists(self.folder):
-            if found is None:
-                raise InputError(f"{self.folder} holds no life yet: pass --data for it to learn from.")
-            return self.begin_life(found)
-        life = Learner.open(self.folder, on_notice)
         if found is not None:
             encoder = encoder_of(life, self.encoder_weights)
             if isinstance(found, Survey):
@@ -233,7 +230,6 @@ class Lesson:
             life.config = config
             if other_precision:
                 life.precision = config.precision
-        return life
 
 
 def learn(
@@ -424,11 +420,9 @@ def examine(life: Learner, task: Task, held_out: Examples, context: PhaseContext
     Of ``task`` there are images ``held_out``; of the others there is nothing but dreams.
     """
     with saved_phase(life, task, "evaluate", context):
-        recalled = measure_recall(life, context.group)
+        measure_recall(life, context.group)
         if len(held_out):
             lesson = life.lessons[task.index]
-            tests = [*recalled[: task.index], held_out]
-            within, among, _ = accuracy_rows(life.neocortex, tests, context.group)
-            lesson.task_il, lesson.class_il = within[-1], among[-1]
+            lesson.task_il, lesson.class_il = accuracy_on(life.neocortex, task.index, held_out, context.group)
         show_map(life, task, [(task.index, held_out)], context)
         life.finish_cycle()

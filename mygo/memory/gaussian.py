@@ -7,6 +7,7 @@ class, can be merged with more of the same class, and is gone with it.
 
 import copy
 from collections.abc import Sequence
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +29,8 @@ LEAST_VARIANCE = 1e-6
 """What that mean counts as where nothing varies, beside squares of values of about 1."""
 LEAST_LEFT = 1e-5
 """Share of the shared variance that must lie outside a class's own directions for anything to be borrowed."""
+APART = 1e-9
+"""How far eigenvalues that are the same are taken apart, beside the mean variance, where they cannot be found else."""
 ROWS_AT_ONCE = 1024
 """Vectors that are in memory together while a class is fitted."""
 
@@ -136,9 +139,24 @@ def main_directions(deviations: Tensor, rank: int) -> tuple[Tensor, Tensor]:
 
 def main_axes(symmetric: Tensor, rank: int) -> tuple[Tensor, Tensor]:
     """Return the largest eigenvalues of a matrix [N, N], at most ``rank`` of them, and their eigenvectors as rows."""
-    values, vectors = torch.linalg.eigh(symmetric)
+    values, vectors = eigen(symmetric)
     first = max(0, len(values) - rank)
     return values[first:].flip(0), vectors[:, first:].T.flip(0)
+
+
+def eigen(symmetric: Tensor) -> tuple[Tensor, Tensor]:
+    """Return all eigenvalues of a matrix [N, N], rising, and their eigenvectors as columns.
+
+    LAPACK's divide and conquer does not converge on some singular matrices in float32, such as the covariance of
+    examples of which many are the same. Then they are found in float64, with zeros that differ.
+    """
+    try:
+        values, vectors = torch.linalg.eigh(symmetric)
+    except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
+        apart = torch.linspace(0, APART, len(symmetric), dtype=torch.float64, device=symmetric.device)
+        exact = symmetric.double() + (apart * symmetric.diagonal().mean()).diag()
+        values, vectors = torch.linalg.eigh(exact)
+    return values.to(symmetric.dtype), vectors.to(symmetric.dtype)
 
 
 @torch.no_grad()
@@ -188,10 +206,10 @@ class ClassGaussians:
         self.axes = self.factors / lengths.clamp_min(1e-12)
         self.num_classes, self.rank, self.feature_dim = self.factors.shape
         self.noise_dim = noise_dim_of(memories[0])
-        self.sizes = self._sizes()
 
-    def _sizes(self) -> Tensor:
-        """Return by how much borrowed deviations are scaled for each class, [K]."""
+    @cached_property
+    def sizes(self) -> Tensor:
+        """By how much borrowed deviations are scaled for each class, [K]."""
         covariance = self.shared_covariance()
         total = covariance.trace()
         left = total - ((self.axes @ covariance) * self.axes).sum((1, 2))

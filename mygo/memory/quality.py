@@ -10,7 +10,7 @@ from mygo import seeding
 from mygo.config.learner import MemoryConfig
 from mygo.data.examples import Examples, network_input, to_pixels, to_unit_range
 from mygo.data.mapped import let_go
-from mygo.memory.gaussian import ClassGaussians, GaussianMemory
+from mygo.memory.gaussian import ClassGaussians, GaussianMemory, eigen
 from mygo.networks.generator import Generator
 from mygo.networks.neocortex import NeocortexNet
 from mygo.training.process_group import ProcessGroup
@@ -166,7 +166,7 @@ def frechet_distance(some: Tensor, real: Tensor) -> float:
     Heusel et al. 2017, arXiv:1706.08500, eq. 6, divided by the real features' total variance.
     """
     (mean, covariance), (real_mean, real_covariance) = (moments(features.double()) for features in (some, real))
-    values, vectors = torch.linalg.eigh(real_covariance)
+    values, vectors = eigen(real_covariance)
     root = vectors * values.clamp_min(0).sqrt() @ vectors.T
     crossed = torch.linalg.eigvalsh(root @ covariance @ root).clamp_min(0).sqrt().sum()
     total = real_covariance.trace()

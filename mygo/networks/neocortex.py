@@ -14,6 +14,8 @@ from mygo.networks import names
 from mygo.networks.layers import group_norm
 from mygo.networks.weights import fill
 
+MANY_HEADS = 20
+"""Heads from which on they answer as one layer where nothing is learned: one by one, calls take longer than sums."""
 RANDOM_FEATURES = 5000
 """Random features of RanPAC; its authors take 10,000, which takes two cores eight times as long to solve for."""
 
@@ -171,7 +173,11 @@ class NeocortexNet(nn.Module):
 
     def classify(self, features: Tensor) -> Tensor:
         """Return the logits of all heads side by side, [N, sum(head_sizes)], for ``features`` [N, feature_dim]."""
-        return torch.cat([head(features) for head in self.classifiers], dim=1)
+        if torch.is_grad_enabled() or len(self.classifiers) < MANY_HEADS:
+            return torch.cat([head(features) for head in self.classifiers], dim=1)
+        weights: list[Tensor] = [head.get_parameter("weight") for head in self.classifiers]
+        biases: list[Tensor] = [head.get_parameter("bias") for head in self.classifiers]
+        return nn.functional.linear(features, torch.cat(weights), torch.cat(biases))
 
 
 def stacked_heads(net: NeocortexNet) -> nn.Linear:

@@ -150,6 +150,26 @@ def test_a_single_example_beside_a_class_of_many_is_recalled_as_it_is() -> None:
     assert dreams.inputs[:50].std(0).min() > 0.05
 
 
+def test_main_axes_are_found_where_float32_does_not_converge(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As LAPACK did not on a covariance of 20 different examples, each 225 times."""
+    rows = drawn(20, 1, dim=64).inputs.repeat(225, 1)
+    deviations = (rows - rows.mean(0)) / len(rows) ** 0.5
+    covariance = deviations.T @ deviations
+    expected = gaussian.main_axes(covariance, 5)
+    eigh = torch.linalg.eigh
+
+    def fails_in_float32(matrix: Tensor) -> tuple[Tensor, Tensor]:
+        if matrix.dtype == torch.float32:
+            raise torch.linalg.LinAlgError("it does not converge")
+        return eigh(matrix)
+
+    monkeypatch.setattr(torch.linalg, "eigh", fails_in_float32)
+    values, axes = gaussian.main_axes(covariance, 5)
+    assert torch.allclose(values, expected[0], rtol=1e-4)
+    assert torch.allclose((axes * expected[1]).sum(1).abs(), torch.ones(5), atol=1e-3)
+    assert values.dtype == axes.dtype == torch.float32
+
+
 def test_features_that_never_vary_are_recalled_as_constants() -> None:
     data = drawn(100)
     data.inputs[:, 3], data.inputs[:, 7] = 0.0, 1.0
