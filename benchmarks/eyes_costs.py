@@ -174,6 +174,7 @@ def tasks(setting: Setting) -> Found:
         life.current = number - 1
         spec = replay_of(life)
         schedule, dreamer = spec.schedule, spec.dreamer(torch.device("cpu"))
+        dreamer.dream(schedule.request(0))  # what is computed once a sleep is computed now
         blocks = range(min(schedule.blocks, 4))
         seconds = timed(lambda: [dreamer.dream(schedule.request(block)) for block in blocks])
         return 1e6 * seconds / sum(schedule.steps_in(block) for block in blocks) / schedule.batch_size
@@ -234,10 +235,15 @@ def memory(setting: Setting) -> Found:
 
 
 def encode_together(
-    rank: int, size: int, port: int, data: Path, folder: Path, results: "multiprocessing.Queue[float]"
+    rank: int, size: int, port: int, data: Path, folder: Path, bound: bool, results: "multiprocessing.Queue[float]"
 ) -> None:
-    """Encode ``data`` as one of ``size`` workers; the first of them puts the seconds into ``results``."""
+    """Encode ``data`` as one of ``size`` workers; the first of them puts the seconds into ``results``.
+
+    It is ``bound`` to a core of its own, or decodes beside it on another one where that is free.
+    """
     prepare_process()
+    if bound:
+        os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[rank]})
     if size > 1:
         dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=size)
     group = TorchProcessGroup() if size > 1 else SingleProcess()
@@ -253,16 +259,18 @@ def encode_together(
 
 
 def workers(setting: Setting) -> Found:
-    """Time the encoding of photos by one worker and by two, of one thread each."""
+    """Time the encoding of photos by one worker and by two, of one thread each beside that which decodes."""
     data = photos(setting.folder / "photos", 2, 32 if setting.quick else 320, 400)
     spawn = multiprocessing.get_context("spawn")
 
-    def seconds(size: int) -> float:
+    def seconds(size: int, *, bound: bool) -> float:
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
         results: multiprocessing.Queue[float] = spawn.Queue()
         ranks = [
-            spawn.Process(target=encode_together, args=(rank, size, port, data, setting.folder / "shared", results))
+            spawn.Process(
+                target=encode_together, args=(rank, size, port, data, setting.folder / "shared", bound, results)
+            )
             for rank in range(size)
         ]
         for each in ranks:
@@ -272,13 +280,15 @@ def workers(setting: Setting) -> Found:
             each.join()
         return value
 
-    both = interleaved({size: partial(seconds, size) for size in (1, 2)}, 1 if setting.quick else REPEATS)
-    ratio = median(one / two for one, two in zip(both[1], both[2], strict=True))
-    return {
-        "encoding with 1 worker, s": median(both[1]),
-        "encoding with 2 workers, s": median(both[2]),
-        "speed with 2 workers against 1 (≥ 1.8; 1.95)": ratio,
-    }
+    found: Found = {}
+    for bound, how in ((False, ""), (True, ", each bound to a core")):
+        ways = {size: partial(seconds, size, bound=bound) for size in (1, 2)}
+        both = interleaved(ways, 1 if setting.quick else REPEATS)
+        found[f"encoding with 1 worker{how}, s"] = median(both[1])
+        found[f"encoding with 2 workers{how}, s"] = median(both[2])
+        ratio = median(one / two for one, two in zip(both[1], both[2], strict=True))
+        found[f"speed with 2 workers against 1{how} (≥ 1.8; 1.95)"] = ratio
+    return found
 
 
 def stream(setting: Setting) -> Found:
