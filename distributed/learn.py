@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from rich.console import Console
 
 from distributed.command import SMALL_SIDE, OnRay, run_job_on_ray
-from mygo.cli.flags import parse_flags
-from mygo.cli.learn import LessonFlags, folder_and_settings
+from mygo.cli.learn import LessonFlags
 from mygo.cli.show import Show
 from mygo.data.sources import Source
 from mygo.jobs.lesson import remarks_on
@@ -23,17 +22,8 @@ class LearnArguments(OnRay, LessonFlags):
 
 
 def parse(argv: list[str]) -> LearnArguments:
-    """Return the arguments; settings that ``argv`` does not give are those of the life or, of a new one, the defaults.
-
-    Exits with 2 on flags that do not exist or parse.
-
-    Raises:
-        InputError: the life or the data cannot be read.
-    """
-    found = folder_and_settings(argv)
-    return parse_flags(
-        LearnArguments, argv, "run.py learn", found and LearnArguments(folder=found[0], learner=found[1])
-    )
+    """Return the arguments; exits and raises as `LessonFlags.parse`."""
+    return LearnArguments.parse(argv, "run.py learn")
 
 
 def learn(argv: list[str], console: Console) -> None:

@@ -59,7 +59,12 @@ def accuracy_rows(
         ValueError: a task has no test data.
     """
     confusion = torch.zeros(sum(net.head_sizes), sum(net.head_sizes), dtype=torch.int64)
-    correct = torch.stack([count_correct(net, task, test, group, confusion) for task, test in enumerate(tests)], 1)
+    counts = []
+    for task, test in enumerate(tests):
+        correct, true, taken = answers_on(net, task, test, group)
+        counts.append(correct)
+        confusion.index_put_((true, taken), torch.ones_like(true), accumulate=True)
+    correct = torch.stack(counts, 1)
     sizes = torch.tensor([len(test) for test in tests])
     task_il, class_il = (group.sum(correct) / sizes).tolist()
     return task_il, class_il, group.sum(confusion).tolist()
@@ -72,15 +77,17 @@ def accuracy_on(net: NeocortexNet, task: int, test: Examples, group: ProcessGrou
     Raises:
         ValueError: there is none.
     """
-    confusion = torch.zeros(sum(net.head_sizes), sum(net.head_sizes), dtype=torch.int64)
-    task_il, class_il = (group.sum(count_correct(net, task, test, group, confusion)) / len(test)).tolist()
+    correct, _, _ = answers_on(net, task, test, group)
+    task_il, class_il = (group.sum(correct) / len(test)).tolist()
     return task_il, class_il
 
 
-def count_correct(net: NeocortexNet, task: int, test: Examples, group: ProcessGroup, confusion: Tensor) -> Tensor:
-    """Return how many of this rank's share of a task's ``test`` data are right, task-IL and class-IL, float64 [2].
+def answers_on(net: NeocortexNet, task: int, test: Examples, group: ProcessGroup) -> tuple[Tensor, Tensor, Tensor]:
+    """Return how ``net`` answers on this rank's share, N examples, of the ``test`` data of a task.
 
-    What each was taken for is added to ``confusion``.
+    Returns:
+        How many are right, task-IL and class-IL, float64 [2]; their true classes, and those that they are taken for
+        among all, both int64 [N] and counted over all heads side by side.
 
     Raises:
         ValueError: there is no test data.
@@ -91,15 +98,15 @@ def count_correct(net: NeocortexNet, task: int, test: Examples, group: ProcessGr
     start = sum(net.head_sizes[:task])
     stop = start + net.head_sizes[task]
     mine = test[share(len(test), group.rank, group.size)]
+    true, taken = mine.labels + start, torch.empty_like(mine.labels)
     net.eval()
-    for images, labels in zip(mine.inputs.split(1000), mine.labels.split(1000), strict=True):
+    for images, labels, found in zip(*(part.split(1000) for part in (mine.inputs, mine.labels, taken)), strict=True):
         logits = net(network_input(images.to(group.device))).cpu()
         correct[0] += count_equal(logits[:, start:stop].argmax(1), labels)
-        predictions = logits.argmax(1)
-        correct[1] += count_equal(predictions, labels + start)
-        confusion.index_put_((labels + start, predictions), torch.ones_like(labels), accumulate=True)
+        found.copy_(logits.argmax(1))
         let_go(images)
-    return correct
+    correct[1] = count_equal(taken, true)
+    return correct, true, taken
 
 
 def count_equal(predictions: Tensor, labels: Tensor) -> int:

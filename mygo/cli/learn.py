@@ -4,7 +4,7 @@ import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import tyro
 from rich.console import Console
@@ -18,6 +18,9 @@ from mygo.reporting.console import plain
 
 if TYPE_CHECKING:
     from mygo.jobs.lesson import Lesson
+
+
+F = TypeVar("F", bound="LessonFlags")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +44,18 @@ class LessonFlags:
     encoder_weights: OptionalPath = None
     """File with the weights of the encoder, where it does not find them itself."""
     learner: Annotated[LifeConfig, tyro.conf.arg(name="")] = field(default_factory=LifeConfig)
+
+    @classmethod
+    def parse(cls: type[F], argv: list[str], prog: str) -> F:
+        """Return the arguments; settings that ``argv`` does not give are those of the life or, of a new one, defaults.
+
+        Exits with 2 on flags that do not exist or parse.
+
+        Raises:
+            InputError: the life cannot be read.
+        """
+        found = folder_and_settings(argv)
+        return parse_flags(cls, argv, prog, found and cls(folder=found[0], learner=found[1]))
 
     def lesson(self, save_every: float) -> "Lesson":
         """Return the lesson that the flags describe.
@@ -111,12 +126,6 @@ class Learn(LessonFlags):
 
     save_every: float = SAVE_EVERY
     """Seconds between two points within a phase from which an interrupted life goes on; phases are always saved."""
-
-    @classmethod
-    def parse(cls, argv: list[str], prog: str) -> "Learn":
-        """Return the arguments; settings that ``argv`` does not give are those of the life, or the defaults."""
-        found = folder_and_settings(argv)
-        return parse_flags(cls, argv, prog, found and cls(folder=found[0], learner=found[1]))
 
     def run(self, console: Console) -> None:
         """Teach the lesson in this process, and show what was learned."""

@@ -218,7 +218,7 @@ def encode_share(
                 feature_dim = one_length(found, feature_dim, batch)
                 file.write(batch.vectors.numpy().tobytes())
                 places += [place_of[index] for index in batch.indices]
-                unreadable |= {place_of[index]: reasons for index, reasons in batch.unreadable.items()}
+                unreadable |= {place_of[index]: why for index, why in batch.unreadable.items()}
                 oddities += batch.oddities
                 done += (len(batch.indices) + len(batch.unreadable)) * group.size
                 watch(min(done, len(found)), len(found))

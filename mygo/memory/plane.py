@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mygo.memory.gaussian import LEAST_VARIANCE, SHRINKAGE, ClassGaussians
+from mygo.memory.gaussian import LEAST_VARIANCE, SHRINKAGE, ClassGaussians, eigen
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def discriminant_plane(gaussians: ClassGaussians) -> Plane:
     apart = torch.linalg.solve_triangular(root, (gaussians.means.double() - centre).T, upper=False)
     directions = torch.linalg.svd(apart, full_matrices=False)[0][:, : min(2, gaussians.num_classes - 1)]
     if directions.shape[1] < 2:
-        main = torch.linalg.eigh(covariance)[1][:, -2:].flip(1)
+        main = eigen(covariance)[1][:, -2:].flip(1)
         stand_in = torch.linalg.solve_triangular(root, main, upper=False)
         directions = torch.linalg.qr(torch.cat([directions, stand_in], 1))[0][:, :2]
     axes = torch.linalg.solve_triangular(root.T, directions, upper=True)

@@ -175,9 +175,14 @@ class NeocortexNet(nn.Module):
         """Return the logits of all heads side by side, [N, sum(head_sizes)], for ``features`` [N, feature_dim]."""
         if torch.is_grad_enabled() or len(self.classifiers) < MANY_HEADS:
             return torch.cat([head(features) for head in self.classifiers], dim=1)
-        weights: list[Tensor] = [head.get_parameter("weight") for head in self.classifiers]
-        biases: list[Tensor] = [head.get_parameter("bias") for head in self.classifiers]
-        return nn.functional.linear(features, torch.cat(weights), torch.cat(biases))
+        return nn.functional.linear(features, **stacked_weights(self))
+
+
+@torch.no_grad()
+def stacked_weights(net: NeocortexNet) -> dict[str, Tensor]:
+    """Return a copy of ``weight`` and ``bias`` of all heads of ``net``, side by side."""
+    names = ("weight", "bias")
+    return {name: torch.cat([head.get_parameter(name) for head in net.classifiers]) for name in names}
 
 
 def stacked_heads(net: NeocortexNet) -> nn.Linear:
@@ -185,9 +190,7 @@ def stacked_heads(net: NeocortexNet) -> nn.Linear:
 
     A layer of its own for each head would make the time of a step grow with the tasks.
     """
-    states = [head.state_dict() for head in net.classifiers]
-    weights = {name: torch.cat([state[name] for state in states]) for name in states[0]}
-    return fill(lambda: nn.Linear(net.feature_dim, sum(net.head_sizes)), weights)
+    return fill(lambda: nn.Linear(net.feature_dim, sum(net.head_sizes)), stacked_weights(net))
 
 
 @torch.no_grad()

@@ -47,9 +47,8 @@ class FeatureSchedule(ReplaySchedule):
 
     def classes_at(self, step: int) -> Tensor | None:
         """Return the classes that ``step`` tells apart, int64 [S]; None where those are all."""
-        if sum(self.head_sizes) <= self.classes_per_block:
-            return None
-        return self.classes_in(step // self.steps_per_block)
+        classes = self.classes_in(step // self.steps_per_block)
+        return None if len(classes) == sum(self.head_sizes) else classes
 
     def request(self, block: int, rank: int = 0, size: int = 1) -> VectorRequest:
         """Return what ``rank`` of ``size`` workers needs for the steps of ``block``.

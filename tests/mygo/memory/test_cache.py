@@ -273,16 +273,22 @@ def test_the_address_of_gaussians_depends_on_all_that_they_depend_on(
     assert address() == addresses[0]
 
 
+def assert_the_same_with_a_cache(
+    plain: Experiment, cached: Experiment, trainer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A life is the same without a cache, with an empty one, and with one that is filled; then nothing is trained."""
+    without, filled = (each.run()["strategies"]["mygo"] for each in (plain, cached))
+    monkeypatch.setattr(wake, trainer, None)  # whoever calls it now fails
+    recalled = cached.run()["strategies"]["mygo"]
+    for key in ("accuracy_matrix", "label_fidelity", "diversity", "memory_bytes"):
+        assert without[key] == filled[key] == recalled[key], key
+
+
 def test_a_life_behind_an_encoder_with_a_cache_is_the_life_without_and_seeds_share_its_memories(
     experiment_on_vectors: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain = experiment_on_vectors.run()["strategies"]["mygo"]
     cached = replace(experiment_on_vectors, out=None, memory_cache=tmp_path / "cache")
-    filled = cached.run()["strategies"]["mygo"]
-    monkeypatch.setattr(wake, "fit_gaussians", None)  # whoever calls it now fails
-    recalled = cached.run()["strategies"]["mygo"]
-    for key in ("accuracy_matrix", "label_fidelity", "diversity", "memory_bytes"):
-        assert plain[key] == filled[key] == recalled[key], key
+    assert_the_same_with_a_cache(experiment_on_vectors, cached, "fit_gaussians", monkeypatch)
     life = cached.config.life
     replace(cached, config=replace(cached.config, life=replace(life, seed=9))).run()
     other = replace(life, memory=replace(life.memory, gaussian=GaussianConfig(rank=3)))
@@ -314,13 +320,8 @@ def test_the_source_of_ones_own_generator_counts_and_has_to_be_there(
 def test_a_life_with_a_cache_is_the_life_without(
     tiny_experiment: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain = tiny_experiment.run()["strategies"]["mygo"]
     cached = replace(tiny_experiment, out=None, memory_cache=tmp_path / "cache")
-    filled = cached.run()["strategies"]["mygo"]
-    monkeypatch.setattr(wake, "train_gan", None)  # whoever calls it now fails
-    recalled = cached.run()["strategies"]["mygo"]
-    for key in ("accuracy_matrix", "label_fidelity", "diversity", "memory_bytes"):
-        assert plain[key] == filled[key] == recalled[key], key
+    assert_the_same_with_a_cache(tiny_experiment, cached, "train_gan", monkeypatch)
     life = cached.config.life
     other_sleep = replace(life, sleep=replace(life.sleep, steps=5, lr=3e-3))
     replace(cached, config=replace(cached.config, life=other_sleep)).run()
