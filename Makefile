@@ -24,8 +24,9 @@ test: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	# What needs Ray runs one after another; the rest beside it, in the time that Ray leaves.
-	nice -n 19 $(BIN)/pytest $(SLOW:%=--ignore=%) --ignore=tests/distributed > .pytest-alone.log 2>&1 & alone=$$!; \
+	# What needs Ray runs one after another; the rest beside it, in the time that Ray leaves, a process on each core.
+	OMP_NUM_THREADS=1 nice -n 19 $(BIN)/pytest --numprocesses auto --dist loadfile $(SLOW:%=--ignore=%) \
+	  --ignore=tests/distributed > .pytest-alone.log 2>&1 & alone=$$!; \
 	trap 'kill $$alone' INT TERM; $(BIN)/pytest tests/distributed; rays=$$?; wait $$alone; others=$$?; \
 	cat .pytest-alone.log; exit $$((rays + others))
 

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from distributed.command import SMALL_SIDE, OnRay, run_job_on_ray
 from mygo.cli.learn import LessonFlags
-from mygo.cli.show import Show
+from mygo.cli.show import NEWEST, Show
 from mygo.data.sources import Source
 from mygo.jobs.lesson import remarks_on
 from mygo.reporting.console import plain
@@ -40,4 +40,4 @@ def learn(argv: list[str], console: Console) -> None:
     started = time.perf_counter()
     run_job_on_ray(lesson, lesson.folder, flags, console, small=small)
     console.print(f"Taught in {time.perf_counter() - started:.0f} s.")
-    Show(life=lesson.folder).run(console)
+    Show(life=lesson.folder, newest=NEWEST).run(console)

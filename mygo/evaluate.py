@@ -5,7 +5,7 @@ the classes of the given task; class-IL is the argmax over all heads' outputs, w
 2019, arXiv:1904.07734).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from mygo.data.examples import Examples, network_input
 from mygo.data.mapped import let_go
 from mygo.learner.learner import Learner
 from mygo.memory.gaussian import ClassGaussians
-from mygo.networks.neocortex import NeocortexNet
+from mygo.networks.neocortex import NeocortexNet, answering
 from mygo.training.process_group import ProcessGroup, share
 
 Matrix = Sequence[Sequence[float]]
@@ -59,9 +59,9 @@ def accuracy_rows(
         ValueError: a task has no test data.
     """
     confusion = torch.zeros(sum(net.head_sizes), sum(net.head_sizes), dtype=torch.int64)
-    counts = []
+    counts, answer = [], answering(net)
     for task, test in enumerate(tests):
-        correct, true, taken = answers_on(net, task, test, group)
+        correct, true, taken = answers_on(answer, net.head_sizes, task, test, group)
         counts.append(correct)
         confusion.index_put_((true, taken), torch.ones_like(true), accumulate=True)
     correct = torch.stack(counts, 1)
@@ -77,13 +77,15 @@ def accuracy_on(net: NeocortexNet, task: int, test: Examples, group: ProcessGrou
     Raises:
         ValueError: there is none.
     """
-    correct, _, _ = answers_on(net, task, test, group)
+    correct, _, _ = answers_on(answering(net), net.head_sizes, task, test, group)
     task_il, class_il = (group.sum(correct) / len(test)).tolist()
     return task_il, class_il
 
 
-def answers_on(net: NeocortexNet, task: int, test: Examples, group: ProcessGroup) -> tuple[Tensor, Tensor, Tensor]:
-    """Return how ``net`` answers on this rank's share, N examples, of the ``test`` data of a task.
+def answers_on(
+    answer: Callable[[Tensor], Tensor], head_sizes: Sequence[int], task: int, test: Examples, group: ProcessGroup
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return how the heads that ``answer`` side by side do so on this rank's share, N examples, of a task's ``test``.
 
     Returns:
         How many are right, task-IL and class-IL, float64 [2]; their true classes, and those that they are taken for
@@ -95,13 +97,12 @@ def answers_on(net: NeocortexNet, task: int, test: Examples, group: ProcessGroup
     if len(test) == 0:
         raise ValueError(f"task {task + 1} has no test data")
     correct = torch.zeros(2, dtype=torch.float64)
-    start = sum(net.head_sizes[:task])
-    stop = start + net.head_sizes[task]
+    start = sum(head_sizes[:task])
+    stop = start + head_sizes[task]
     mine = test[share(len(test), group.rank, group.size)]
     true, taken = mine.labels + start, torch.empty_like(mine.labels)
-    net.eval()
     for images, labels, found in zip(*(part.split(1000) for part in (mine.inputs, mine.labels, taken)), strict=True):
-        logits = net(network_input(images.to(group.device))).cpu()
+        logits = answer(network_input(images.to(group.device))).cpu()
         correct[0] += count_equal(logits[:, start:stop].argmax(1), labels)
         found.copy_(logits.argmax(1))
         let_go(images)

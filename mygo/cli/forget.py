@@ -7,7 +7,7 @@ import tyro
 from rich.console import Console
 
 from mygo.cli.folders import LifeFolder, life_folder
-from mygo.cli.show import Show
+from mygo.cli.show import NEWEST, Show
 from mygo.reporting.terminal import print_notice
 
 
@@ -34,4 +34,4 @@ class Forget:
         check_writable(folder, "allow writing to it")
         with ConsoleLogger(console) as bars:
             forget(Life.open(folder, print_notice), self.class_name, bars)
-        Show(life=folder).run(console)
+        Show(life=folder, newest=NEWEST).run(console)

@@ -10,7 +10,7 @@ import tyro
 from rich.console import Console
 
 from mygo.cli.flags import OptionalPath, OptionalText, first_look, parse_flags
-from mygo.cli.show import Show
+from mygo.cli.show import NEWEST, Show
 from mygo.config.learner import LifeConfig
 from mygo.config.ranges import check_share
 from mygo.config.settings import SAVE_EVERY
@@ -143,4 +143,4 @@ class Learn(LessonFlags):
         with closing(TensorBoardLogger(lesson.folder / "tensorboard")) as board, ConsoleLogger(console) as bars:
             lesson.run(on_event=tee(bars, board))
         console.print(plain(f"Taught in {time.perf_counter() - started:.0f} s."))
-        Show(life=lesson.folder).run(console)
+        Show(life=lesson.folder, newest=NEWEST).run(console)

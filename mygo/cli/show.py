@@ -1,7 +1,7 @@
 """``show``: what a life has learned, and what it keeps."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 from rich import filesize
@@ -10,6 +10,7 @@ from rich.table import Table
 
 from mygo.cli.flags import AsJson
 from mygo.cli.folders import LifeFolder, life_folder
+from mygo.config.ranges import MOST_STEPS, check_ranges
 from mygo.reporting.console import new_table, plain, print_json
 from mygo.reporting.terminal import print_notice
 
@@ -17,23 +18,37 @@ if TYPE_CHECKING:
     from mygo.learner.saved import SavedLife
 
 
+NEWEST = 20
+"""Tasks that are shown after a lesson, of which each takes a line."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Show:
     """Show what a life has learned, how well, and what it keeps to remember with."""
 
     life: LifeFolder
+    newest: int | None = None
+    """Show only so many tasks, those that were begun last; by default all."""
     as_json: AsJson = False
+
+    def __post_init__(self) -> None:
+        check_ranges(self, "", newest=(1, MOST_STEPS))
 
     def run(self, console: Console) -> None:
         """Print the tasks of the life and what it is as a whole."""
         from mygo.learner.saved import SavedLife
 
         facts = facts_of(SavedLife.open(life_folder(self.life), print_notice))
+        hidden = 0 if self.newest is None else max(0, len(facts.tasks) - self.newest)
+        facts = replace(facts, tasks=facts.tasks[hidden:])
         if self.as_json:
             print_json(console, asdict(facts))
             return
         if facts.tasks:
             console.print(tasks_table(facts.tasks))
+        if hidden:
+            how = f"{hidden} more, begun before, are shown by: python -m mygo show --life {self.life}"
+            console.print(plain(how), style="dim", soft_wrap=True)
         for sentence in facts.sentences:
             console.print(plain(sentence), soft_wrap=True)
 

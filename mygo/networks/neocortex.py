@@ -173,24 +173,27 @@ class NeocortexNet(nn.Module):
 
     def classify(self, features: Tensor) -> Tensor:
         """Return the logits of all heads side by side, [N, sum(head_sizes)], for ``features`` [N, feature_dim]."""
-        if torch.is_grad_enabled() or len(self.classifiers) < MANY_HEADS:
-            return torch.cat([head(features) for head in self.classifiers], dim=1)
-        return nn.functional.linear(features, **stacked_weights(self))
+        return torch.cat([head(features) for head in self.classifiers], dim=1)
 
 
 @torch.no_grad()
-def stacked_weights(net: NeocortexNet) -> dict[str, Tensor]:
-    """Return a copy of ``weight`` and ``bias`` of all heads of ``net``, side by side."""
-    names = ("weight", "bias")
-    return {name: torch.cat([head.get_parameter(name) for head in net.classifiers]) for name in names}
-
-
 def stacked_heads(net: NeocortexNet) -> nn.Linear:
     """Return one layer that answers as all heads of ``net`` side by side, with a copy of their weights.
 
     A layer of its own for each head would make the time of a step grow with the tasks.
     """
-    return fill(lambda: nn.Linear(net.feature_dim, sum(net.head_sizes)), stacked_weights(net))
+    names = ("weight", "bias")
+    weights = {name: torch.cat([head.get_parameter(name) for head in net.classifiers]) for name in names}
+    return fill(lambda: nn.Linear(net.feature_dim, sum(net.head_sizes)), weights)
+
+
+def answering(net: NeocortexNet) -> Callable[[Tensor], Tensor]:
+    """Return what answers as ``net`` does now, in evaluation mode; many heads do so as one layer, which is faster."""
+    net.eval()
+    if len(net.classifiers) < MANY_HEADS:
+        return net
+    heads = stacked_heads(net)
+    return lambda inputs: heads(net.features(inputs))
 
 
 @torch.no_grad()

@@ -6,6 +6,7 @@ import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
+from torch import Tensor
 
 from mygo.events import Mapped
 from mygo.reporting.labels import labels_for
@@ -27,18 +28,21 @@ def map_png(shown: Mapped) -> bytes:
         return png(draw_map(shown, labels.texts), BOARD_DPI)
 
 
+def colours_of(labels: Tensor) -> list[str]:
+    """Return the colour of each example with ``labels`` [N]."""
+    return [COLOURS[label % len(COLOURS)] for label in labels.tolist()]
+
+
 def draw_map(shown: Mapped, labels: Sequence[str]) -> Figure:
     """Draw a map with ``labels`` at the means of its classes."""
     figure = Figure(figsize=SIDES, layout="constrained")
     axes = figure.subplots()
     tidy(axes)
-    for number, (label, (x, y)) in enumerate(zip(labels, shown.means.tolist(), strict=True)):
-        colour = COLOURS[number % len(COLOURS)]
-        dreams = shown.dreams[shown.dream_labels == number].T
-        axes.scatter(dreams[0], dreams[1], s=7, c=colour, marker=DREAM, alpha=0.5, linewidths=0)
-        real = shown.held_out[shown.held_out_labels == number].T
-        axes.scatter(real[0], real[1], s=16, c=colour, marker=HELD_OUT, linewidths=0.9)
-        edge = [withStroke(linewidth=2.5, foreground="white")]
+    dreams, real = shown.dreams.T, shown.held_out.T
+    axes.scatter(dreams[0], dreams[1], s=7, c=colours_of(shown.dream_labels), marker=DREAM, alpha=0.5, linewidths=0)
+    axes.scatter(real[0], real[1], s=16, c=colours_of(shown.held_out_labels), marker=HELD_OUT, linewidths=0.9)
+    edge = [withStroke(linewidth=2.5, foreground="white")]
+    for label, (x, y) in zip(labels, shown.means.tolist(), strict=True):
         axes.text(x, y, label, ha="center", va="center", fontsize=9, color=INK, path_effects=edge, zorder=5)
     marks = [(DREAM, "dream"), (HELD_OUT, "held-out example")][: 2 if len(shown.held_out) else 1]
     handles = [Line2D([], [], marker=mark, color=SOFT, linestyle="", markersize=4, label=name) for mark, name in marks]

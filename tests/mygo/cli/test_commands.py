@@ -316,6 +316,20 @@ def test_a_life_shows_what_it_learned_and_what_it_keeps(
     assert "in the middle" not in text
 
 
+def test_only_the_newest_tasks_of_a_life_are_shown_to_who_asks_for_these(
+    out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = out / "life" / "mygo"
+    assert main(["show", "--life", str(folder), "--newest", "1"]) == 0
+    text = capsys.readouterr().out
+    assert " task 2 " in text
+    assert " task 1 " not in text
+    assert f"1 more, begun before, are shown by: python -m mygo show --life {folder}" in " ".join(text.split())
+    assert main(["show", "--life", str(folder), "--newest", "1", "--json"]) == 0
+    assert [task["name"] for task in json.loads(capsys.readouterr().out)["tasks"]] == ["task 2"]
+    assert main(["show", "--life", str(folder), "--newest", "0"]) == 2
+
+
 def test_a_life_in_the_middle_of_a_task_shows_how_far_it_came(
     out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
