@@ -28,5 +28,5 @@ for requirement in (*project["dependencies"], *project["optional-dependencies"][
 END
 cat "$folder/constraints.txt"
 $python -m pip install --quiet --disable-pip-version-check --constraint "$folder/constraints.txt" \
-  --editable '.[export]' hypothesis pytest pytest-timeout
-OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} $python -m pytest -q -p no:cacheprovider "$@"
+  --editable '.[export]' hypothesis pytest pytest-timeout pytest-xdist
+OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} $python -m pytest -q -n auto --dist loadfile -p no:cacheprovider "$@"

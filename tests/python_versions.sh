@@ -19,8 +19,8 @@ for version in "${pythons[@]}"; do
   rm -rf "$folder/env"
   "python$version" -m venv "$folder/env"
   "$folder/env/bin/python" -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
-    --editable '.[export]' hypothesis pytest pytest-timeout
-  if OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} "$folder/env/bin/python" -m pytest -q -p no:cacheprovider "$@"; then
+    --editable '.[export]' hypothesis pytest pytest-timeout pytest-xdist
+  if OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} "$folder/env/bin/python" -m pytest -q -n auto --dist loadfile -p no:cacheprovider "$@"; then
     echo "Python $version: passed"
   else
     echo "Python $version: FAILED"
