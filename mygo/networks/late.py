@@ -1,0 +1,100 @@
+"""The late blocks of an encoder as layers that are trained: maps at a cut in, features out.
+
+A map there has a few pixels a side. So its depthwise convolutions are written as products with one small matrix for
+each channel, and its 1 × 1 convolutions as linear layers: what PyTorch has for the gradient of a depthwise convolution
+takes a CPU some fifty times as long. Batch norm is folded into the convolutions, and its statistics stay as they are.
+"""
+
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mygo.encoders.efficientnet_lite import Block, ConvNorm, SamePadConv
+
+
+class PixelMatrix(nn.Module):
+    """A depthwise convolution of maps of one size, as a matrix between pixels for each channel.
+
+    Maps are [N, P, C], P pixels in rows from the top; Q pixels come out.
+    """
+
+    taps: Tensor
+
+    def __init__(self, conv: SamePadConv, side: int) -> None:
+        """Do what ``conv`` does, which has a bias, with maps of ``side`` × ``side`` pixels; its weights are copied."""
+        super().__init__()
+        self.weight = nn.Parameter(conv.weight.detach().flatten(1).clone())
+        self.bias = nn.Parameter(cast(Tensor, conv.bias).detach().clone())
+        self.register_buffer("taps", taps_between(conv, side), persistent=False)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Return maps [N, Q, C] for ``maps`` [N, P, C]."""
+        kernels = F.pad(self.weight, (0, 1))  # a tap that is nowhere has the weight 0
+        matrices = kernels[:, self.taps].to(maps.dtype)
+        made = torch.baddbmm(self.bias.to(maps.dtype)[:, None, None], maps.permute(2, 0, 1), matrices)
+        return made.permute(1, 2, 0)
+
+
+def taps_between(conv: SamePadConv, side: int) -> Tensor:
+    """Return which of the K² weights of ``conv`` is between two pixels, int64 [P, Q]; K² where none is.
+
+    ``conv`` itself is asked: of each pixel that is lit alone, what comes out shows the numbers of the weights.
+    """
+    size = conv.kernel_size[0] ** 2
+    probe = SamePadConv(1, 1, conv.kernel_size[0], conv.stride[0])
+    with torch.no_grad():
+        probe.weight.copy_(torch.arange(1.0, size + 1).view_as(probe.weight))
+        shown = probe(torch.eye(side**2).view(-1, 1, side, side)).flatten(1).round().long() - 1
+    return torch.where(shown < 0, size, shown)
+
+
+def pointwise(conv: nn.Conv2d) -> nn.Linear:
+    """Return the linear layer that does with [N, P, C] what the 1 × 1 ``conv`` does with [N, C, H, W]."""
+    layer = nn.Linear(conv.in_channels, conv.out_channels)
+    with torch.no_grad():
+        layer.weight.copy_(conv.weight.flatten(1))
+        layer.bias.copy_(cast(Tensor, conv.bias))
+    return layer
+
+
+class LateBlock(nn.Module):
+    """An inverted bottleneck over maps [N, P, C]; see `mygo.encoders.efficientnet_lite.Block`."""
+
+    def __init__(self, block: Block, side: int) -> None:
+        """Copy ``block``, whose batch norm is folded, for maps of ``side`` × ``side`` pixels."""
+        super().__init__()
+        self.expand = pointwise(cast(ConvNorm, block.expand).conv)
+        self.depthwise = PixelMatrix(block.depthwise.conv, side)
+        self.project = pointwise(block.project.conv)
+        self.has_shortcut = block.has_shortcut
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Return maps [N, Q, C'] for ``maps`` [N, P, C]."""
+        widened = F.relu6(self.depthwise(F.relu6(self.expand(maps))))
+        made: Tensor = self.project(widened)
+        return made + maps if self.has_shortcut else made
+
+
+class LateBlocks(nn.Module):
+    """What follows the cut of an EfficientNet-Lite, up to the pooled features."""
+
+    def __init__(self, layers: Sequence[nn.Module], side: int) -> None:
+        """Copy folded ``layers``: blocks, the last convolution and pooling, as `EfficientNetLite.late` has them."""
+        super().__init__()
+        *blocks, last, _ = layers
+        made = []
+        for block in blocks:
+            assert isinstance(block, Block)
+            made.append(LateBlock(block, side))
+            side = -(-side // block.depthwise.conv.stride[0])
+        self.blocks = nn.Sequential(*made)
+        self.last = pointwise(cast(ConvNorm, last).conv)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Return features float32 [N, F] for ``maps`` [N, C, H, W]."""
+        pixels = maps.flatten(2).transpose(1, 2).contiguous()
+        features: Tensor = F.relu6(self.last(self.blocks(pixels)))
+        return features.float().mean(1)
