@@ -3,7 +3,7 @@ import torch
 
 from mygo.data.examples import network_input
 from mygo.errors import InputError
-from mygo.networks.neocortex import BACKBONES, NeocortexNet
+from mygo.networks.neocortex import BACKBONES, MANY_HEADS, NeocortexNet, answering
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
@@ -34,3 +34,13 @@ def test_vectors_pass_as_they_are(backbone: str) -> None:
 def test_what_sees_images_refuses_vectors(backbone: str) -> None:
     with pytest.raises(InputError, match="choose linear or mlp behind an encoder"):
         NeocortexNet((12,), backbone)
+
+
+@pytest.mark.parametrize("heads", [2, MANY_HEADS])
+def test_many_heads_answer_as_one_layer(heads: int) -> None:
+    net = NeocortexNet((6,), "linear")
+    for size in range(heads):
+        net.add_task_head(1 + size % 3)
+    inputs = torch.randn(5, 6)
+    with torch.no_grad():
+        torch.testing.assert_close(answering(net)(inputs), net(inputs))
