@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from mygo.adapting.late import LateBlocks, PixelMatrix
 from mygo.encoders.efficientnet_lite import EfficientNetLite, SamePadConv
-from mygo.networks.late import LateBlocks, PixelMatrix
 
 
 @pytest.fixture(scope="module")
