@@ -14,6 +14,7 @@ import mygo
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PAGES = sorted([*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/*.md"), *REPOSITORY.glob("benchmarks/results/*.md")])
+SCRIPTS = [REPOSITORY / "Makefile", REPOSITORY / ".ci" / "run", *sorted(REPOSITORY.glob("tests/*.sh"))]
 OF_OLD_VERSIONS = {REPOSITORY / "CHANGELOG.md", REPOSITORY / "benchmarks" / "results" / "tried.md"}
 """Pages that may name files that are gone."""
 MADE = "docs/site"
@@ -149,6 +150,13 @@ def test_files_that_a_page_names_are_there(page: Path) -> None:
     named = re.findall(rf"(?<![\w./-])(?:{inside}|{on_top})", page.read_text())
     missing = [name for name in named if not name.startswith(MADE) and not (REPOSITORY / name).exists()]
     assert missing == []
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
+def test_tests_that_a_script_names_are_there(script: Path) -> None:
+    for named in set(re.findall(r"(?<![\w./-])tests/[\w./{},-]+", script.read_text())):
+        expanded = subprocess.run(["bash", "-c", f"printf '%s\n' {named}"], capture_output=True, text=True, check=True)
+        assert [path for path in expanded.stdout.split() if not (REPOSITORY / path).exists()] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
