@@ -44,8 +44,8 @@ def taps_between(conv: SamePadConv, side: int) -> Tensor:
     ``conv`` itself is asked: of each pixel that is lit alone, what comes out shows the numbers of the weights.
     """
     size = conv.kernel_size[0] ** 2
-    probe = SamePadConv(1, 1, conv.kernel_size[0], conv.stride[0])
-    with torch.no_grad():
+    with torch.no_grad(), torch.device("cpu"):  # also where weights are to be filled in later, and are nowhere yet
+        probe = SamePadConv(1, 1, conv.kernel_size[0], conv.stride[0])
         probe.weight.copy_(torch.arange(1.0, size + 1).view_as(probe.weight))
         shown = probe(torch.eye(side**2).view(-1, 1, side, side)).flatten(1).round().long() - 1
     return torch.where(shown < 0, size, shown)

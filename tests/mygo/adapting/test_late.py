@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from mygo.adapting.late import LateBlocks, PixelMatrix
 from mygo.encoders.efficientnet_lite import EfficientNetLite, SamePadConv
+from mygo.networks.weights import fill
 
 
 @pytest.fixture(scope="module")
@@ -63,3 +64,10 @@ def test_late_blocks_are_copies_that_can_be_trained(network: EfficientNetLite) -
     optimiser.step()
     assert all(parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in copied.parameters())
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
+
+
+def test_late_blocks_are_filled_with_weights_that_were_kept(network: EfficientNetLite) -> None:
+    kept = LateBlocks(list(network.late(12)), 3)
+    filled = fill(lambda: LateBlocks(list(EfficientNetLite(1.0, 1.0).folded().late(12)), 3), kept.state_dict())
+    maps = torch.randn(2, 192, 3, 3)
+    assert torch.equal(filled(maps), kept(maps))
