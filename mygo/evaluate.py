@@ -85,7 +85,9 @@ def accuracy_on(net: NeocortexNet, task: int, test: Examples, group: ProcessGrou
 def answers_on(
     answer: Callable[[Tensor], Tensor], head_sizes: Sequence[int], task: int, test: Examples, group: ProcessGroup
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return how the heads that ``answer`` side by side do so on this rank's share, N examples, of a task's ``test``.
+    """Return how ``answer`` does on this rank's share, N examples, of the ``test`` data of a task.
+
+    It gives the logits [N, sum(head_sizes)] of all heads side by side for inputs as networks take them.
 
     Returns:
         How many are right, task-IL and class-IL, float64 [2]; their true classes, and those that they are taken for
