@@ -20,8 +20,8 @@ import tyro
 from rich.console import Console
 
 from distributed.command import OnRay, run_job_on_ray
-from mygo.cli.flags import OptionalPath, OptionalText, first_look, parse_flags
-from mygo.config.learner import LifeConfig
+from mygo.cli.flags import OptionalPath, OptionalText, adapted, first_look, parse_flags
+from mygo.config.learner import Adapt, LifeConfig
 from mygo.config.presets import preset
 from mygo.config.settings import overlay
 from mygo.data.datasets import DATASETS
@@ -69,10 +69,10 @@ def parse(argv: list[str]) -> Arguments:
     Raises:
         InputError: --config cannot be used.
     """
-    seen = first_look(argv, "config", "dataset", "encoder")
+    seen = first_look(argv, "config", "dataset", "encoder", "adapt")
     values = {} if seen["config"] is None else read_json(Path(seen["config"]))
     dataset = known_dataset(seen["dataset"], values.get("dataset", "digits"))
-    default = default_stream(ExperimentConfig, dataset, seen["encoder"])
+    default = default_stream(ExperimentConfig, dataset, seen["encoder"], adapted(seen["adapt"]))
     experiment = overlay(default, values | {"dataset": dataset})
     return parse_flags(Arguments, argv, "run.py", Arguments(experiment=experiment))
 
@@ -82,28 +82,29 @@ def known_dataset(name: str | None, default: str = "digits") -> str:
     return name if name is not None and (name in DATASETS or is_own(name)) else default
 
 
-def default_stream(kind: type[Stream], dataset: str, encoder: str | None) -> Stream:
-    """Return the stream over ``dataset``, seen through ``encoder``, that flags may change.
+def default_stream(kind: type[Stream], dataset: str, encoder: str | None, adapt: Adapt) -> Stream:
+    """Return the stream over ``dataset``, seen through ``encoder``, to be adapted or not, that flags may change.
 
     Raises:
         InputError: the data is one's own and cannot be used.
     """
     known = DATASETS.get(dataset)
     classes = len(survey_of(dataset).class_names) if known is None else known.num_classes
-    return kind(dataset=dataset, num_tasks=min(MOST_TASKS, classes), life=default_life(dataset, encoder or "auto"))
+    life = default_life(dataset, encoder or "auto", adapt)
+    return kind(dataset=dataset, num_tasks=min(MOST_TASKS, classes), life=life)
 
 
-def default_life(dataset: str, encoder: str) -> LifeConfig:
-    """Return the settings of lives of ``dataset`` behind ``encoder`` that flags may change.
+def default_life(dataset: str, encoder: str, adapt: Adapt) -> LifeConfig:
+    """Return the settings of lives of ``dataset`` behind ``encoder``, to be adapted or not, that flags may change.
 
     Raises:
         InputError: the data is one's own and cannot be used.
     """
     if dataset not in DATASETS:
         found = survey_of(dataset)
-        return settings_for(encoder_for(encoder, found), found.kind)
+        return settings_for(encoder_for(encoder, found), found.kind, adapt)
     kind = DATASETS[dataset].kind
-    return preset(dataset) if encoder in ("auto", "none") and kind == "image" else settings_for(encoder, kind)
+    return preset(dataset) if encoder in ("auto", "none") and kind == "image" else settings_for(encoder, kind, adapt)
 
 
 def placed(config: Stream) -> Stream:

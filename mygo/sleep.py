@@ -1,14 +1,13 @@
 """Sleep: distil old and new knowledge into the neocortex, from dreams alone. There is no real data here."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mygo import seeding
 from mygo.config.learner import SleepConfig
 from mygo.data.examples import network_input
 from mygo.data.tasks import Task
@@ -27,10 +26,11 @@ PARTS_OF_DREAMS = len(fields(Dreams))
 def consolidate(life: Learner, task: Task, context: PhaseContext) -> None:
     """Train the neocortex on dreams of all tasks to answer as the teacher does.
 
-    Over pixels it is skipped with one head only: there is nothing to reconcile. Behind an encoder the student is a new
-    one, so that it becomes the same whatever the order was in which the memories came.
+    With one head that a fast learner has just trained it is skipped: there is nothing to reconcile. Behind a frozen
+    encoder the student is a new one, so that it becomes the same whatever the order was in which the memories came.
+    Late blocks of an encoder begin as they were pretrained, so that errors do not add up from sleep to sleep.
     """
-    if len(life.lessons) == 1 and not life.on_features:
+    if len(life.lessons) == 1 and life.fast_learner is not None:
         return
     config = life.config.sleep
     spec = replay_of(life)
@@ -50,12 +50,13 @@ def consolidate(life: Learner, task: Task, context: PhaseContext) -> None:
         losses = distillation_losses(logits, dreams, there, config, context.group)
         return losses | feature_losses(features, dreams, config, context.group)
 
-    if life.on_features:
+    if life.order_free:
         consolidate_features(life, schedule.steps, losses_of, inputs_at, context)
         return
-    student = Student(life.neocortex)
-    train(student, losses_of, inputs_at, steps=config.steps, lr=config.lr, context=context)
-    unstack_heads(student.heads, life.neocortex, range(len(life.lessons)))
+    student = blank_student(life, life.lessons_in_order()) if life.adapts else Student(life.neocortex)
+    train(student, losses_of, inputs_at, steps=schedule.steps, lr=config.lr, context=context)
+    life.neocortex.features = student.features
+    unstack_heads(student.heads, life.neocortex, life.lessons_in_order())
 
 
 def consolidate_features(
@@ -71,13 +72,7 @@ def consolidate_features(
     what linear discriminant analysis says of the memories.
     """
     config, order = life.config.sleep, life.lessons_in_order()
-    with seeding.seeded(life.config.seed, "neocortex"):
-        net = NeocortexNet(life.input_shape, life.config.backbone)
-    for number in order:
-        head = net.add_task_head(life.neocortex.head_sizes[number])
-        nn.init.zeros_(head.weight)
-        nn.init.zeros_(head.bias)
-    student, is_linear = Student(net), life.config.backbone == "linear"
+    student, is_linear = blank_student(life, order), life.config.backbone == "linear"
     gaussians = ClassGaussians([life.gaussians[number] for number in order], context.group.device)
     centre = gaussians.means.mean(0)
 
@@ -92,6 +87,16 @@ def consolidate_features(
         mix_discriminant(student.heads, gaussians, discriminant_weight(life))
     life.neocortex.features = student.features
     unstack_heads(student.heads, life.neocortex, order)
+
+
+def blank_student(life: Learner, order: Sequence[int]) -> "Student":
+    """Return a student as ``life`` was before its first lesson, with heads of zeros in this ``order``."""
+    net = life.newborn()
+    for number in order:
+        head = net.add_task_head(life.neocortex.head_sizes[number])
+        nn.init.zeros_(head.weight)
+        nn.init.zeros_(head.bias)
+    return Student(net)
 
 
 def discriminant_weight(life: Learner) -> float:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mygo import seeding
+from mygo.adapting.frequencies import FromFrequencies
 from mygo.config.learner import MemoryConfig, WakeConfig
 from mygo.data.examples import Examples, network_input
 from mygo.data.mapped import rows_of
@@ -75,6 +76,25 @@ def adapt(life: Learner, task: Task, data: Examples, context: PhaseContext) -> N
         fit_features_and_head(life.fast_learner, task, data, context, life.key("adapt"), config.adapt_steps, config)
 
 
+def learn_late(life: Learner, task: Task, data: Examples, context: PhaseContext) -> None:
+    """Do as `learn`, on the maps that the frozen front of an encoder saw."""
+    learn(life, task, mirrored(life, life.with_replay(task, data)), context)
+
+
+def adapt_late(life: Learner, task: Task, data: Examples, context: PhaseContext) -> None:
+    """Do as `adapt`, on the maps that the frozen front of an encoder saw."""
+    adapt(life, task, mirrored(life, life.with_replay(task, data)), context)
+
+
+def mirrored(life: Learner, data: Examples) -> Examples:
+    """Return ``data`` and behind it, where ``life`` adapts its encoder, all of it mirrored from left to right."""
+    if not life.adapts:
+        return data
+    front = life.neocortex.features[0]
+    assert isinstance(front, FromFrequencies)
+    return Examples.concatenate([data, Examples(front.mirrored(data.inputs), data.labels)])
+
+
 def memorise(life: Learner, task: Task, data: Examples, context: PhaseContext) -> None:
     """Train the task's conditional GAN and keep its generator, which begins as the memory of it, or the one before.
 
@@ -113,18 +133,23 @@ def teach_from(life: Learner, task: Task, data: Examples, context: PhaseContext)
 def remember(life: Learner, task: Task, data: Examples, context: PhaseContext) -> None:
     """Fit a Gaussian to each class's features, or merge one with that of what was known of the class before."""
     num_classes, group = len(task.classes), context.group
-    memory = fitted_memory(life, num_classes, data, context)
+    memory = fitted_memory(life, num_classes, mirrored(life, data), context)
     if task.index < len(life.memories):
         new = data.labels.bincount(minlength=num_classes).tolist()
         before = [count - more for count, more in zip(life.lessons[task.index].images, new, strict=True)]
         memory = merge_gaussians(life.gaussians[task.index], memory, before, new)
     real = life.with_replay(task, data)
-    quality = measure_gaussians(memory, life.teachers[task.index], real, life.key("remember"), group)
+    quality = measure_gaussians(memory, judge_of(life, task.index), real, life.key("remember"), group)
     context.emit(Dreamt(context.place, None, num_classes, quality.means))
     if not quality.reaches(life.config.memory):
         measured = quality_in_words(quality, life.config.memory, life.lessons[task.index].classes)
         context.emit(Notice(f"{context.place}: the memory is below the floor, with {measured}."))
     life.keep_memory(task.index, memory, quality)
+
+
+def judge_of(life: Learner, task: int) -> nn.Module:
+    """Return the network that was trained on the real vectors of ``task`` and tells its classes apart."""
+    return life.teachers[task] if life.fast_learner is None else OneHead(life.fast_learner, task).eval()
 
 
 def fitted_memory(life: Learner, num_classes: int, data: Examples, context: PhaseContext) -> GaussianMemory:

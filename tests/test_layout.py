@@ -20,7 +20,7 @@ FLOORS = (
     ("errors", "events", "files", "seeding"),
     ("config",),
     ("data",),
-    ("networks", "encoders"),
+    ("networks", "encoders", "adapting"),
     ("training",),
     ("memory",),
     ("learner",),

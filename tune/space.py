@@ -122,15 +122,35 @@ def feature_wake_space(base: LifeConfig) -> Space:
     }
 
 
+def late_sleep_space(base: LifeConfig) -> Space:
+    """Return the parameters of a sleep that trains the late blocks of an encoder."""
+    own = feature_sleep_space(base)
+    del own["sleep.discriminant_examples"]
+    return own
+
+
+def late_wake_space(base: LifeConfig) -> Space:
+    """Return the parameters of learning where an encoder is adapted, and of the memory's size."""
+    steps = base.wake.adapt_steps
+    return {
+        "wake.adapt_steps": Range(low=max(1, steps // 4), high=2 * steps, log=True, integer=True),
+        "wake.lr": Range(low=3e-4, high=1e-2, log=True),
+        "memory.gaussian.rank": Choice((4, 8, 16)),
+        "memory.gaussian.centres": Choice((1, 4, 8, 16)),
+    }
+
+
 def search_space(name: SpaceName, base: LifeConfig, only: tuple[str, ...] = (), *, over_pixels: bool = True) -> Space:
     """Return the space called ``name`` around ``base``, or those parameters of it that ``only`` names.
 
-    Over pixels there are others than behind an encoder.
+    Over pixels there are others than behind an encoder, and there others again if it is adapted.
 
     Raises:
         InputError: ``only`` names a parameter that the space does not have, or ``base`` lies outside it.
     """
     sleep, wake = (sleep_space, wake_space) if over_pixels else (feature_sleep_space, feature_wake_space)
+    if base.adapt == "late":
+        sleep, wake = late_sleep_space, late_wake_space
     space = sleep(base) | (wake(base) if name == "all" else {})
     if unknown := sorted(set(only) - space.keys()):
         raise InputError(

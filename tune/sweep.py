@@ -21,7 +21,7 @@ import tyro
 from rich.console import Console
 
 from distributed.run import default_stream, known_dataset, placed
-from mygo.cli.flags import OptionalPath, first_look, parse_flags
+from mygo.cli.flags import OptionalPath, adapted, first_look, parse_flags
 from mygo.config.ranges import LARGEST_SEED, MOST_PROCESSES, MOST_STEPS, check_ranges, check_share
 from mygo.config.settings import change
 from mygo.data.examples import held_out_rows
@@ -120,8 +120,8 @@ def parse(argv: list[str]) -> Arguments:
     Raises:
         InputError: the data cannot be used.
     """
-    seen = first_look(argv, "dataset", "encoder")
-    stream = default_stream(StreamConfig, known_dataset(seen["dataset"]), seen["encoder"])
+    seen = first_look(argv, "dataset", "encoder", "adapt")
+    stream = default_stream(StreamConfig, known_dataset(seen["dataset"]), seen["encoder"], adapted(seen["adapt"]))
     defaults = Arguments(stream=replace(stream, validation_share=VALIDATION_SHARE))
     return parse_flags(Arguments, argv, "sweep.py", defaults)
 
@@ -199,7 +199,7 @@ def planned(arguments: Arguments, base: ExperimentConfig, out: Path, console: Co
     resources, workers = ray.cluster_resources(), arguments.num_workers
     placement = place(resources, workers, arguments.num_dreamers, nodes=cpus_of_nodes(), most_threads=1)
     cache = None if arguments.own_memories else (arguments.memory_cache or out / "memories").resolve()
-    plan = Plan(base, out, cache, placement, pack_registries())
+    plan = Plan(base, out, cache, placement, pack_registries(), encoder_weights=arguments.encoder_weights)
     plan.concurrent_trials(resources)
     patience = LOCK_TIMEOUT_SECONDS if arguments.resume else 0  # for one that was killed
     with (

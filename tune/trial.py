@@ -71,6 +71,8 @@ class Plan:
     """The networks that the sweep's process knows by name; None for no more than come with MyGO."""
     features: Path | None = None
     """Index of the vectors that the sweep's process encoded for all trials; None over pixels."""
+    encoder_weights: Path | None = None
+    """File with the weights of the encoder, where trials that adapt it do not find them themselves."""
 
     def experiment(self, point: Point) -> Experiment:
         """Return the life that ``point`` tries.
@@ -80,7 +82,13 @@ class Plan:
         """
         life = change(self.base.life, {**point.settings, "seed": point.seed})
         config = replace(self.base, life=life, validation_share=point.validation_share, strategies=(STRATEGY,))
-        return Experiment(config, self.folder(point), memory_cache=self.memory_cache, features=self.features)
+        return Experiment(
+            config,
+            self.folder(point),
+            memory_cache=self.memory_cache,
+            encoder_weights=self.encoder_weights,
+            features=self.features,
+        )
 
     def folder(self, point: Point) -> Path:
         """Return the folder of the trial of ``point``."""

@@ -1,1 +1,1 @@
-"""Encoders whose late blocks sleep trains: where they are cut, what their maps are kept in, what is trained."""
+"""Encoders whose late blocks sleep trains: where they are cut, what their maps are kept as, what is trained."""

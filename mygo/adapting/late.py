@@ -1,10 +1,12 @@
 """The late blocks of an encoder as layers that are trained: maps at a cut in, features out.
 
-A map there has a few pixels a side. So its depthwise convolutions are written as products with one small matrix for
-each channel, and its 1 × 1 convolutions as linear layers: what PyTorch has for the gradient of a depthwise convolution
-takes a CPU some fifty times as long. Batch norm is folded into the convolutions, and its statistics stay as they are.
+Maps are cut where they were halved for the last time, and have a few pixels a side. So depthwise convolutions are
+written as products with one small matrix for each channel, and 1 × 1 convolutions as linear layers: what PyTorch has
+for the gradient of a depthwise convolution takes a CPU some fifty times as long. Batch norm is folded into the
+convolutions, and its statistics stay as they are.
 """
 
+import math
 from collections.abc import Sequence
 from typing import cast
 
@@ -12,7 +14,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mygo.encoders.efficientnet_lite import Block, ConvNorm, SamePadConv
+from mygo.adapting.frequencies import FromFrequencies, kept_frequencies
+from mygo.encoders.efficientnet_lite import SCALES, STAGES, Block, ConvNorm, EfficientNetLite, SamePadConv, Scale
+from mygo.errors import InputError
+
+HALVED = 2 * math.prod(stage.stride for stage in STAGES)
+"""By how much the sides of maps at the cut are smaller than those of pictures; the stem halves them, too."""
 
 
 class PixelMatrix(nn.Module):
@@ -98,3 +105,40 @@ class LateBlocks(nn.Module):
         pixels = maps.flatten(2).transpose(1, 2).contiguous()
         features: Tensor = F.relu6(self.last(self.blocks(pixels)))
         return features.float().mean(1)
+
+
+def late_layers(encoder: str, feature_dim: int) -> list[nn.Module]:
+    """Return what lies behind the front of ``encoder``, such as ``efficientnet-lite0@96``, not trained.
+
+    Vectors [N, ``feature_dim``] come in, as that front makes them, and features [N, 1280] go out.
+
+    Raises:
+        InputError: MyGO knows no late blocks of that encoder, or they take other vectors.
+    """
+    name, _, size = encoder.partition("@")
+    scale = scale_of(name)
+    network = EfficientNetLite(scale.width, scale.depth)
+    side = side_at_cut(int(size) if size.isdecimal() else scale.size)
+    channels = network.late_channels
+    if feature_dim != (wanted := channels * len(kept_frequencies(side))):
+        raise InputError(f"--backbone late:{encoder} sees vectors of {wanted} values, not {feature_dim}.")
+    late = LateBlocks(list(network.eval().folded().late(network.last_halving)), side)
+    return [FromFrequencies(side), late]
+
+
+def scale_of(name: str) -> Scale:
+    """Return how large the encoder called ``name``, without a size, is.
+
+    Raises:
+        InputError: MyGO knows no late blocks of that encoder.
+    """
+    if name not in SCALES:
+        raise InputError(
+            f"--adapt late trains late blocks of {', '.join(SCALES)}, not of {name}: name one of them with --encoder."
+        )
+    return SCALES[name]
+
+
+def side_at_cut(size: int) -> int:
+    """Return the side of maps at the cut, for pictures of ``size`` × ``size`` pixels."""
+    return math.ceil(size / HALVED)

@@ -16,7 +16,7 @@ from mygo.phase import PhaseContext
 from mygo.training.batches import EpochBatches, repeats_of
 from mygo.training.loop import Losses, Network, train
 from mygo.training.process_group import batch_mean, share
-from mygo.wake import fit_features_and_head
+from mygo.wake import fit_features_and_head, mirrored
 
 LWF_TEMPERATURE = 2.0
 """Temperature of the distillation of Learning without Forgetting (Li & Hoiem 2016, arXiv:1606.09282)."""
@@ -24,17 +24,19 @@ LWF_TEMPERATURE = 2.0
 
 def finetune(life: Learner, task: Task, data: Examples, context: PhaseContext) -> None:
     """Train features and the new head on the new task, and nothing else: the lower bound."""
-    key = (life.config.seed, "finetune", task.index)
+    data, key = mirrored(life, data), (life.config.seed, "finetune", task.index)
     fit_features_and_head(life.neocortex, task, data, context, key, life.config.baseline_steps, life.config.wake)
 
 
 def joint(life: Learner, task: Task, data: Examples, context: PhaseContext) -> None:
     """Keep all real data and train on all of it: the upper bound.
 
-    Behind an encoder it begins anew with each task, as a linear layer that is trained on and on learns noise by heart.
+    Behind an encoder it begins anew with each task, as what is trained on and on learns noise by heart.
     """
     life.exemplars.append(data)
     if life.on_features:
+        if life.adapts:
+            life.neocortex.features = life.newborn().features.to(context.group.device)
         with torch.no_grad():
             for parameter in life.neocortex.classifiers.parameters():
                 parameter.zero_()
@@ -44,7 +46,7 @@ def joint(life: Learner, task: Task, data: Examples, context: PhaseContext) -> N
 def replay(life: Learner, task: Task, data: Examples, context: PhaseContext) -> None:
     """Train on the new task and on real data kept of earlier ones, as many bytes a task as a memory takes."""
     fit_all_heads(life, task, [*life.exemplars, data], context, "replay", balanced=True)
-    room = memory_bytes_of(life.config.memory, len(task.classes), data.input_shape)
+    room = memory_bytes_of(life.config, len(task.classes), data.input_shape)
     order = torch.randperm(len(data), generator=seeding.stream(life.config.seed, "exemplars", task.index))
     life.exemplars.append(as_kept(data[order[: max(1, room // as_kept(data[:1]).nbytes)]]))
 
@@ -60,6 +62,7 @@ def learning_without_forgetting(life: Learner, task: Task, data: Examples, conte
     if task.index == 0:
         finetune(life, task, data, context)
         return
+    data = mirrored(life, data)
     key = (life.config.seed, "lwf", task.index)
     batches = EpochBatches.of(data.labels, config.batch_size, key, balanced=config.balance_classes)
     data = data.to(context.group.device)
@@ -97,6 +100,7 @@ def fit_all_heads(
     """
     config = life.config.wake
     sizes = life.neocortex.head_sizes
+    parts = [mirrored(life, part) for part in parts]
     shifted = [Examples(p.inputs, p.labels + sum(sizes[:i])) for i, p in enumerate(parts)]
     data = Examples.concatenate(shifted)
     weights = torch.cat([shares(p.labels, config) for p in parts]) if balanced else repeats(data.labels, config)

@@ -40,7 +40,9 @@ class Strategy(Phases):
     """What it does, as a part of a sentence for the report."""
     look: Look = field(default_factory=Look)
     on_features: Phases | None = None
-    """The phases behind an encoder, where they are others."""
+    """The phases behind a frozen encoder, where they are others."""
+    adapting: Phases | None = None
+    """The phases behind an encoder whose late blocks are trained, where they are others."""
     backbone: str | None = None
     """The backbone that it needs; by default the one of the settings."""
     needs_features: bool = False
@@ -48,7 +50,8 @@ class Strategy(Phases):
 
     def phases_for(self, life: Learner) -> Phases:
         """Return the phases for what ``life`` sees."""
-        return self.on_features if life.on_features and self.on_features is not None else self
+        others = self.adapting if life.adapts else self.on_features if life.on_features else None
+        return self if others is None else others
 
 
 STRATEGIES: dict[str, Strategy] = {
@@ -61,11 +64,16 @@ STRATEGIES: dict[str, Strategy] = {
         on_features=Phases(
             wake={"teach": wake.teach, "remember": wake.remember}, sleep={"consolidate": sleep.consolidate}
         ),
+        adapting=Phases(
+            wake={"learn": wake.learn_late, "adapt": wake.adapt_late, "remember": wake.remember},
+            sleep={"consolidate": sleep.consolidate},
+        ),
     ),
     # Only sleep uses the fast learner and the memories, so without sleep neither is trained.
     "mygo-nosleep": Strategy(
         wake={"learn": wake.learn},
         sleep={},
+        adapting=Phases(wake={"learn": wake.learn_late}, sleep={}),
         description="MyGO's wake alone: features frozen after the first task, a new head per task",
         look=Look("#56b4e9", "v", "--"),
     ),

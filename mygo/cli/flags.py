@@ -15,7 +15,7 @@ from tyro.constructors import (
     StructTypeInfo,
 )
 
-from mygo.config.learner import LifeConfig
+from mygo.config.learner import Adapt, LifeConfig
 
 T = TypeVar("T")
 
@@ -26,6 +26,11 @@ def first_look(argv: Sequence[str], *flags: str) -> Mapping[str, str | None]:
     for flag in flags:
         parser.add_argument(f"--{flag}", nargs="?")
     return vars(parser.parse_known_args(argv)[0])
+
+
+def adapted(value: str | None) -> Adapt:
+    """Return what ``--adapt`` says; what it cannot say is left for the real parse to refuse."""
+    return "late" if value == "late" else "none"
 
 
 def _optional(kind: Callable[[str], Any], metavar: str) -> PrimitiveConstructorSpec[Any]:

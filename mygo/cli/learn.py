@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import tyro
 from rich.console import Console
 
-from mygo.cli.flags import OptionalPath, OptionalText, first_look, parse_flags
+from mygo.cli.flags import OptionalPath, OptionalText, adapted, first_look, parse_flags
 from mygo.cli.show import NEWEST, Show
-from mygo.config.learner import LifeConfig
+from mygo.config.learner import Adapt, LifeConfig
 from mygo.config.ranges import check_share
 from mygo.config.settings import SAVE_EVERY
 from mygo.reporting.console import plain
@@ -89,15 +89,18 @@ def folder_and_settings(argv: list[str]) -> tuple[Path, LifeConfig] | None:
     Raises:
         InputError: the life cannot be read.
     """
-    seen = first_look(argv, "life", "data", "encoder")
+    seen = first_look(argv, "life", "data", "encoder", "adapt")
     if seen["life"] is None:  # which tyro will say
         return None
     folder, is_help = Path(seen["life"]), bool({"-h", "--help"} & set(argv))
-    return folder, settings_of(folder, None if is_help else seen["data"], seen["encoder"] or "auto")
+    data = None if is_help else seen["data"]
+    return folder, settings_of(folder, data, seen["encoder"] or "auto", adapted(seen["adapt"]))
 
 
-def settings_of(folder: Path, data: str | None, encoder: str) -> LifeConfig:
+def settings_of(folder: Path, data: str | None, encoder: str, adapt: Adapt) -> LifeConfig:
     """Return the settings of the life in ``folder`` or, of a new one, the defaults for ``data`` behind ``encoder``.
+
+    Those depend on what of it the life is to ``adapt``.
 
     Raises:
         InputError: the life cannot be read.
@@ -115,7 +118,7 @@ def settings_of(folder: Path, data: str | None, encoder: str) -> LifeConfig:
 
     try:
         found = survey(data)
-        return settings_for(encoder_for(encoder, found), found.kind)
+        return settings_for(encoder_for(encoder, found), found.kind, adapt)
     except InputError:  # it will come up again, once nothing is wrong with the flags
         return LifeConfig()
 

@@ -1,10 +1,21 @@
 """The learner that each data set gets by default."""
 
-from mygo.config.learner import GanConfig, LifeConfig, MemoryConfig, SleepConfig, WakeConfig
+from mygo.config.learner import Adapt, GanConfig, GaussianConfig, LifeConfig, MemoryConfig, SleepConfig, WakeConfig
 
 
-def behind_encoder() -> LifeConfig:
-    """Return the default learner behind an encoder; docs/results.md has the scores measured with it."""
+def behind_encoder(adapt: Adapt = "none") -> LifeConfig:
+    """Return the default learner behind an encoder, of which sleep trains what ``adapt`` says.
+
+    docs/results.md has the scores measured with it.
+    """
+    if adapt == "late":
+        return LifeConfig(
+            adapt="late",
+            backbone="linear",
+            wake=WakeConfig(head_steps=200, adapt_steps=150),
+            memory=MemoryConfig(gaussian=GaussianConfig(rank=8, centres=8)),
+            sleep=SleepConfig(steps=800, steps_per_class=8, max_shift=0, own_head_weight=0.0, temperature=2.0),
+        )
     return LifeConfig(
         backbone="linear",
         precision="float32",  # a layer so small is no faster in another

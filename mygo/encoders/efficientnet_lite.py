@@ -115,6 +115,7 @@ class Block(nn.Module):
         self.expand = ConvNorm(inputs, width) if expansion > 1 else nn.Identity()
         self.depthwise = ConvNorm(width, width, kernel, stride, groups=width)
         self.project = ConvNorm(width, outputs, linear=True)
+        self.halves = stride == 2
         self.has_shortcut = stride == 1 and inputs == outputs
 
     def forward(self, maps: Tensor) -> Tensor:
@@ -149,6 +150,10 @@ class EfficientNetLite(nn.Module):
         self.layers = nn.Sequential(*layers)
         self.pool = Pool()
         self.num_blocks = len(layers) - 2
+        halving = [number for number, layer in enumerate(layers) if isinstance(layer, Block) and layer.halves]
+        self.last_halving = halving[-1]
+        """Number of blocks up to the last that halves the sides of maps: those behind it see maps of one size."""
+        self.late_channels: int = cast(Block, layers[self.last_halving]).project.conv.out_channels
 
     def front(self, cut: int) -> nn.Sequential:
         """Return the stem and the first ``cut`` blocks: normalised images [N, 3, S, S] in, maps [N, C, H, W] out."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mygo.adapting.front import PREFIX, front
 from mygo.config.learner import Precision
 from mygo.encoders.efficientnet_lite import SCALES, efficientnet_lite
 from mygo.encoders.exported import exported
@@ -35,6 +36,7 @@ class Family:
 
 ENCODERS: dict[str, Family] = {
     **{name: Family(efficientnet_lite, name, is_sized=True) for name in SCALES},
+    PREFIX: Family(front, f"{PREFIX}NAME of those, for --adapt late", is_sized=True),
     "timm/": Family(timm_model, "timm/NAME", is_sized=True),
     "torchvision/": Family(torchvision_model, "torchvision/NAME", is_sized=True),
     "minilm": Family(minilm, "minilm"),

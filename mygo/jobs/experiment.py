@@ -30,9 +30,11 @@ from mygo.files import check_writable, locked, write_json
 from mygo.jobs.encoding import FEATURES, check_kind
 from mygo.jobs.perception import (
     encoder_for,
+    encoder_of,
     input_shape_of,
     open_encoder,
     resolve_encoder,
+    seeing_through,
     sees_pixels,
     stream_encoded,
     survey_of,
@@ -113,14 +115,16 @@ class StreamConfig:
 
     @property
     def encoder(self) -> str:
-        """The name of the encoder that the lives see through.
+        """The name of the encoder that the lives see through; of one that they adapt, its front.
 
         Raises:
-            InputError: the data cannot be seen through it.
+            InputError: the data cannot be seen through it, or it cannot be adapted.
         """
-        if self.dataset in DATASETS:
-            return "none" if self.life.encoder == "auto" else resolve_encoder(self.life.encoder, self.kind)
-        return encoder_for(self.life.encoder, survey_of(self.dataset))
+        if self.dataset not in DATASETS:
+            name = encoder_for(self.life.encoder, survey_of(self.dataset))
+        else:
+            name = "none" if self.life.encoder == "auto" else resolve_encoder(self.life.encoder, self.kind)
+        return seeing_through(self.life, name).encoder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,6 +145,8 @@ class ExperimentConfig(StreamConfig):
         for name in self.strategies:
             if STRATEGIES[name].needs_features and self.over_pixels:
                 raise InputError(f"--strategies {name} is for lives behind an encoder: add --encoder, or leave it out.")
+            if STRATEGIES[name].needs_features and self.life.adapt != "none":
+                raise InputError(f"--strategies {name} is for encoders that stay as they are: leave --adapt out.")
 
 
 @dataclass(frozen=True)
@@ -214,11 +220,12 @@ class Experiment:
         return survey_of_dataset(load_dataset(self.config.dataset, self.config.data_root))
 
     def _live_on(self, dataset: LabelledDataset | None, context: PhaseContext) -> dict[str, Any]:
-        lives = []
-        precision = self.config.life.precision
+        lives, precision = [], self.config.life.precision
         for name in self.config.strategies:
             stream = self.open_stream(dataset)
             life = self.open_life(name, stream.input_shape, lambda text: context.emit(Notice(text)))
+            if life.adapts:
+                encoder_of(life, self.encoder_weights)
             if life.precision == "auto":  # lives that are compared begin in the same
                 life.precision = precision
             live(life, STRATEGIES[name], stream, context)
@@ -239,7 +246,7 @@ class Experiment:
     @property
     def learner(self) -> LifeConfig:
         """The settings that are lived with."""
-        return replace(self.config.life, encoder=self.config.encoder)
+        return seeing_through(self.config.life, self.config.encoder)
 
     def settings_of(self, strategy: str) -> LifeConfig:
         """Return the settings of the life of ``strategy``, which may need a backbone of its own."""
@@ -266,7 +273,7 @@ class Experiment:
             check_kind(found, encoder)
             shape = input_shape_of(found, encoder)
         with torch.device("meta"):
-            NeocortexNet(shape, self.config.life.backbone)
+            NeocortexNet(shape, self.learner.backbone)
 
     def check_out(self, *, resume: bool) -> None:
         """Make sure that `out` can be written to and holds no life, or, to ``resume``, lives that fit; writes nothing.

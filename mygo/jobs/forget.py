@@ -15,6 +15,7 @@ from mygo.evaluate import measure_recall
 from mygo.events import EventHandler, Place, silent
 from mygo.files import locked
 from mygo.jobs.lesson import local_context
+from mygo.jobs.perception import encoder_of
 from mygo.learner.learner import Learner
 from mygo.memory.quality import Quality
 from mygo.phase import PhaseContext
@@ -34,8 +35,8 @@ def forget(life: Learner, class_name: str, on_event: EventHandler = silent, grou
     of them. What was measured of the network before is dropped too. All of that happens, and is saved, or nothing.
 
     Raises:
-        InputError: it does not know the class, knows no other, has no memories or is in the middle of a lesson; or its
-            folder is in use or was changed.
+        InputError: it does not know the class, knows no other, has no memories or is in the middle of a lesson; its
+            folder is in use or was changed; or it adapts an encoder that cannot be read.
         MemoryQualityError: the new memory stayed below the floor.
     """
     class_name = life.known_class(class_name)
@@ -46,6 +47,8 @@ def forget(life: Learner, class_name: str, on_event: EventHandler = silent, grou
     if len(life.memories) < len(life.lessons):
         raise InputError(f"This life is one of the baseline {life.strategy}, without memories: begin another instead.")
     context = local_context(group, on_event)
+    if life.adapts:
+        encoder_of(life)
     keep_freed_memory()
     with nullcontext() if life.folder is None else locked(life.folder, 0):
         life.check_newest()
@@ -65,7 +68,9 @@ def take_out(life: Learner, class_name: str, context: PhaseContext) -> None:
     lesson = life.lessons[index]
     kept = [place for place, name in enumerate(lesson.classes) if name != class_name]
     life.drop_outputs(index, kept)
-    life.current, life.fast_learner = min(index, len(life.lessons) - 1), copy.deepcopy(life.neocortex)
+    life.current = min(index, len(life.lessons) - 1)
+    if not life.adapts:  # whose neocortex knew the class as a whole, so nothing of it is asked
+        life.fast_learner = copy.deepcopy(life.neocortex)
     if kept:
         lesson.classes = tuple(lesson.classes[place] for place in kept)
         lesson.images = tuple(lesson.images[place] for place in kept)
@@ -89,12 +94,17 @@ def train_anew(life: Learner, index: int, kept: Sequence[int], context: PhaseCon
 
 
 def keep_gaussians(life: Learner, index: int, kept: Sequence[int], context: PhaseContext) -> None:
-    """Keep the Gaussians of the ``kept`` classes as they are, and teach another teacher on what these alone dream."""
+    """Keep the Gaussians of the ``kept`` classes as they are, and teach another teacher on what these alone dream.
+
+    Where an encoder is adapted, no lesson has a teacher of its own.
+    """
     task = Task(index, tuple(range(len(kept))))
     measured = {field.name: getattr(life.record, field.name)[index] for field in fields(Quality)}
     memory = life.gaussians[index]
     memory.keep_classes(kept)
     life.keep_memory(index, memory, Quality(**measured).of_classes(kept))
+    if life.adapts:
+        return
     counts = [max(count, LEAST_RECALLED) for count in life.lessons[index].images]
     data = life.recall(index, counts, life.key("forget"), alone=True)
     teach_from(life, task, data, context.at(Place(life.strategy, index, "teach")))

@@ -32,6 +32,7 @@ from mygo.jobs.perception import (
     listed,
     open_encoder,
     perceived,
+    seeing_through,
     sees_pixels,
     settings_for,
 )
@@ -193,13 +194,14 @@ class Lesson:
         """
         if isinstance(found, Source):
             open_encoder("none", self.encoder_weights)
-            config = replace(self.config or LifeConfig(), encoder="none")
+            config = seeing_through(self.config or LifeConfig(), "none")
             return Learner(STRATEGY, config, found.dataset.input_shape, self.folder)
         name = encoder_for(self.wanted_encoder, found)
-        encoder = open_encoder(name, self.encoder_weights)
-        config = replace(self.config or settings_for(name, found.kind), encoder=name)
+        config = seeing_through(self.config or settings_for(name, found.kind), name)
+        encoder = open_encoder(config.encoder, self.encoder_weights)
         life = Learner(STRATEGY, config, input_shape_of(found, encoder), self.folder)
-        life.encoder, life.encoder_checksum = encoder, "" if encoder is None else encoder.checksum
+        if encoder is not None:
+            life.see_through(encoder)
         return life
 
     def fit(self, life: Learner, found: Source | Survey | None) -> None:
@@ -208,16 +210,18 @@ class Lesson:
         Raises:
             InputError: it cannot be, or not with these settings.
         """
-        if found is not None:
+        if found is not None or life.adapts:
             encoder = encoder_of(life, self.encoder_weights)
             if isinstance(found, Survey):
                 check_length(found, input_shape_of(found, encoder), life)
         if life.strategy != STRATEGY:
             raise InputError(f"{self.folder} is a life of the baseline {life.strategy}, which cannot be taught.")
         if self.config is not None:
-            if self.config.encoder not in ("auto", born := life.config.encoder):
+            born = life.config.encoder
+            config = self.config if self.config.encoder == "auto" else seeing_through(self.config, self.config.encoder)
+            if config.encoder not in ("auto", born):
                 raise InputError(f"This life sees through --encoder {born} for good: leave the flag out.")
-            config = replace(self.config, encoder=life.config.encoder)
+            config = replace(config, encoder=born)
             other_precision = config.precision not in ("auto", life.precision)
             check_networks(config)
             if life.current is not None and (config.identity != life.config.identity or other_precision):
@@ -369,6 +373,7 @@ def born_with(config: LifeConfig) -> set[tuple[str, object]]:
     """Return the settings that stay as they are for all of a life, since its networks are made after them."""
     gan = config.memory.gan
     return {
+        ("adapt", config.adapt),
         ("backbone", config.backbone),
         ("memory.gaussian.rank", config.memory.gaussian.rank),
         ("memory.gaussian.centres", config.memory.gaussian.centres),

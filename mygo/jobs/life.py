@@ -4,7 +4,6 @@ import copy
 import operator
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,7 +16,7 @@ from mygo.data.examples import ImageShape
 from mygo.errors import InputError
 from mygo.jobs.forget import forget
 from mygo.jobs.lesson import learn
-from mygo.jobs.perception import encoder_of, open_encoder, vectors_of
+from mygo.jobs.perception import encoder_of, open_encoder, seeing_through, vectors_of
 from mygo.learner.learner import Learner
 from mygo.learner.predict import Images, Predictions, classify, predict
 
@@ -123,12 +122,12 @@ class Life(Learner):
         """
         if folder is not None and cls.exists(Path(folder)):
             raise InputError(f"{folder} holds a life already: open it with Life.open, or choose another folder.")
-        eyes = open_encoder(encoder, None if weights is None else Path(weights))
+        config = seeing_through(config or behind_encoder(), encoder)
+        eyes = open_encoder(config.encoder, None if weights is None else Path(weights))
         if eyes is None:
             raise InputError("A life behind an encoder needs one: name it, or begin a life over pixels with create.")
-        config = replace(config or behind_encoder(), encoder=encoder)
         life = cls("mygo", config, (eyes.feature_dim,), None if folder is None else Path(folder))
-        life.encoder, life.encoder_checksum = eyes, eyes.checksum
+        life.see_through(eyes)
         return life
 
     def dream(self, class_name: str, count: int, seed: int = 0) -> Tensor:

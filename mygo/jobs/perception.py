@@ -11,7 +11,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from mygo.config.learner import LifeConfig, Precision
+from mygo.adapting.front import PREFIX as FRONT
+from mygo.adapting.late import scale_of
+from mygo.config.learner import Adapt, LifeConfig, Precision
 from mygo.config.presets import behind_encoder
 from mygo.config.ranges import LARGEST
 from mygo.data.examples import InputShape
@@ -26,6 +28,7 @@ from mygo.errors import InputError
 from mygo.events import Notice, Place
 from mygo.jobs.encoding import FEATURES, check_kind, encode_inputs, encoded
 from mygo.learner.learner import Learner
+from mygo.networks.neocortex import LATE
 from mygo.phase import PhaseContext
 from mygo.training.precision import agreed, resolved
 
@@ -75,10 +78,25 @@ def sees_pixels(encoder: str, kind: Kind) -> bool:
     return encoder == "none" and kind == "image"
 
 
-def settings_for(encoder: str, kind: Kind) -> LifeConfig:
-    """Return the default settings of a life that sees through ``encoder``, resolved."""
-    settings = LifeConfig() if sees_pixels(encoder, kind) else behind_encoder()
+def settings_for(encoder: str, kind: Kind, adapt: Adapt = "none") -> LifeConfig:
+    """Return the default settings of a life that sees through ``encoder``, resolved, and is to ``adapt`` it so."""
+    settings = LifeConfig(adapt=adapt) if sees_pixels(encoder, kind) else behind_encoder(adapt)
     return replace(settings, encoder=encoder)
+
+
+def seeing_through(config: LifeConfig, encoder: str) -> LifeConfig:
+    """Return ``config`` of a life that sees through ``encoder``, resolved, or through its front if it is adapted.
+
+    Raises:
+        InputError: that encoder cannot be adapted.
+    """
+    if config.adapt == "none":
+        return replace(config, encoder=encoder)
+    name = encoder.removeprefix(FRONT)
+    scale_of(name.partition("@")[0])
+    if config.backbone not in ("linear", LATE + name):
+        raise InputError(f"--adapt late trains the late blocks of {name}: leave --backbone {config.backbone} out.")
+    return replace(config, encoder=FRONT + name, backbone=LATE + name)
 
 
 def open_encoder(name: str, weights: Path | None) -> Encoder | None:
@@ -191,7 +209,7 @@ def check_encoder(life: Learner, encoder: Encoder | None) -> None:
 
 
 def encoder_of(life: Learner, weights: Path | None = None) -> Encoder | None:
-    """Return the encoder that ``life`` sees through, once it is known to be the same; it is read once.
+    """Return the encoder that ``life`` sees through, once it is known to be the same as ever; it is read once.
 
     Raises:
         InputError: it cannot be read, or is another.
@@ -200,8 +218,10 @@ def encoder_of(life: Learner, weights: Path | None = None) -> Encoder | None:
         if life.folder is not None:
             refuse_encoder_in(life.folder, life.config.encoder)
         encoder = open_encoder(life.config.encoder, weights)
-        check_encoder(life, encoder)
-        life.encoder = encoder
+        if life.saved or life.encoder_checksum:
+            check_encoder(life, encoder)
+        if encoder is not None:
+            life.see_through(encoder)
         ready(encoder, resolved(life.encoder_precision, CPU), CPU)
     return life.encoder
 

@@ -9,12 +9,13 @@ from torch import Tensor, nn
 
 from mygo import seeding
 from mygo.config.learner import AnyPrecision, LifeConfig
-from mygo.data.examples import Examples, ImageShape, InputShape
+from mygo.data.examples import Examples, InputShape
 from mygo.data.spelling import composed
 from mygo.data.tasks import Task
 from mygo.encoders.protocol import Encoder
 from mygo.errors import InputError
 from mygo.learner.records import Record, TaskRecord
+from mygo.learner.sight import Sight
 from mygo.memory.forms import Memory
 from mygo.memory.gaussian import GaussianMemory, recall_vectors
 from mygo.memory.quality import Quality, recall, round_to_half_, stored_bytes
@@ -41,7 +42,7 @@ def check_networks(config: LifeConfig) -> None:
     generator_named(config.memory.gan.generator)
 
 
-class LearnerState:
+class LearnerState(Sight):
     """One learner: the neocortex, its generative memories and, between waking and sleeping, the fast learner."""
 
     def __init__(
@@ -52,21 +53,13 @@ class LearnerState:
         stream: str = "",
     ) -> None:
         check_networks(config)
+        super().__init__(config, input_shape)
         self.strategy = strategy
         self.stream = stream
         """The stream of tasks that this life belongs to, in words."""
-        self.config = config
         self.precision: AnyPrecision = config.precision
         """In which it is computed: once it has begun, the one that its first workers agreed on."""
-        self.input_shape = input_shape
-        self.encoder: Encoder | None = None
-        """What it sees through, once that was read; a life keeps its name and checksum, not its weights."""
-        self.encoder_checksum = ""
-        """Of the encoder that it was begun with."""
-        self.encoder_precision: AnyPrecision = "auto"
-        """In which the encoder multiplies: once it has begun, the one that its first workers agreed on."""
-        with seeding.seeded(config.seed, "neocortex"):
-            self.neocortex = NeocortexNet(input_shape, config.backbone)
+        self.neocortex = self.newborn()
         self.fast_learner: NeocortexNet | None = None
         self.memories: list[Memory] = []
         self.teachers: list[nn.Linear] = []
@@ -88,23 +81,24 @@ class LearnerState:
         self.checkpoint: Checkpoint | None = None
         """How far the phase after those came before it was interrupted."""
 
+    def see_through(self, encoder: Encoder) -> None:
+        """See through ``encoder`` from now on; what has learned nothing yet begins with its weights."""
+        super().see_through(encoder)
+        if not self.lessons:
+            self.neocortex = self.newborn()
+
     def to(self, device: torch.device) -> None:
         """Move the networks that train to ``device``."""
         for network in (self.neocortex, self.fast_learner):
             if network is not None:
                 network.to(device)
 
-    @property
-    def on_features(self) -> bool:
-        """Whether what it sees are feature vectors, not images."""
-        return len(self.input_shape) == 1
-
     def key(self, phase: str) -> seeding.Key:
         """Return what the draws of a ``phase`` of this cycle are named by.
 
-        Behind an encoder that is nothing of the life's history: only the classes that the cycle is about.
+        Where the order of lessons does not matter, that is only the classes that the cycle is about.
         """
-        if not self.on_features:
+        if not self.order_free:
             return self.config.seed, phase, self.cycles
         lesson = () if self.current is None else self.lessons[self.current].classes
         return self.config.seed, phase, *lesson
@@ -156,10 +150,10 @@ class LearnerState:
     def lessons_in_order(self) -> list[int]:
         """Return the numbers of all lessons in the order in which sleep takes them.
 
-        Behind an encoder they are sorted by their classes, so that the order of learning does not matter.
+        Where the order of learning is not to matter, they are sorted by their classes.
         """
         numbers = range(len(self.lessons))
-        return sorted(numbers, key=lambda number: self.lessons[number].classes) if self.on_features else list(numbers)
+        return sorted(numbers, key=lambda number: self.lessons[number].classes) if self.order_free else list(numbers)
 
     def keep_teacher(self, task: int, teacher: nn.Linear) -> None:
         """Keep ``teacher`` as that of ``task``, rounded to the precision in which it is stored."""
@@ -203,16 +197,6 @@ class LearnerState:
         self.cycles += 1
         self.current = None
         self.phases_done = []
-
-    @property
-    def image_shape(self) -> ImageShape:
-        """(C, H, W) of the images that this life sees.
-
-        Raises:
-            ValueError: it sees vectors.
-        """
-        channels, height, width = self.input_shape
-        return channels, height, width
 
     @property
     def class_names(self) -> list[str]:

@@ -4,7 +4,7 @@ from typing import TypeAlias
 
 from torch import nn
 
-from mygo.config.learner import MemoryConfig
+from mygo.config.learner import LifeConfig, MemoryConfig
 from mygo.data.examples import InputShape
 from mygo.memory.gaussian import GaussianMemory
 from mygo.memory.quality import stored_bytes
@@ -22,7 +22,8 @@ def blank_memory(config: MemoryConfig, num_classes: int, input_shape: InputShape
     return build_generator(config.gan, num_classes, (channels, height, width))
 
 
-def memory_bytes_of(config: MemoryConfig, num_classes: int, input_shape: InputShape) -> int:
-    """Return the bytes that are kept of a task of ``num_classes``: its memory and, behind an encoder, its teacher."""
-    teacher = stored_bytes(nn.Linear(input_shape[0], num_classes)) if len(input_shape) == 1 else 0
-    return stored_bytes(blank_memory(config, num_classes, input_shape)) + teacher
+def memory_bytes_of(config: LifeConfig, num_classes: int, input_shape: InputShape) -> int:
+    """Return the bytes kept of a task of ``num_classes``: its memory and, behind a frozen encoder, its teacher."""
+    has_teacher = len(input_shape) == 1 and config.adapt == "none"
+    teacher = stored_bytes(nn.Linear(input_shape[0], num_classes)) if has_teacher else 0
+    return stored_bytes(blank_memory(config.memory, num_classes, input_shape)) + teacher

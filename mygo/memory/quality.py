@@ -105,9 +105,9 @@ def measure_quality(
 
 @torch.no_grad()
 def measure_gaussians(
-    memory: GaussianMemory, teacher: nn.Linear, data: Examples, key: seeding.Key, group: ProcessGroup
+    memory: GaussianMemory, judge: nn.Module, data: Examples, key: seeding.Key, group: ProcessGroup
 ) -> Quality:
-    """Return the quality of what ``memory`` alone dreams, according to ``teacher``, which was trained on real ``data``.
+    """Return the quality of what ``memory`` alone dreams, according to ``judge``, which was trained on real ``data``.
 
     Both are compared as vectors, so that what a memory repeats is found where it would be repeated.
     """
@@ -117,7 +117,7 @@ def measure_gaussians(
         labels = torch.full((QUALITY_SAMPLES,), label)
         return gaussians.dream(labels, (*key, "quality", label)).to(group.device)
 
-    return compared(dreams_of, nn.Identity(), teacher.to(group.device), data, memory.num_classes, group)
+    return compared(dreams_of, nn.Identity(), judge.to(group.device), data, memory.num_classes, group)
 
 
 def compared(

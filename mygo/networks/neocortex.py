@@ -1,6 +1,7 @@
 """The neocortex: one feature extractor shared by all tasks, and one classifier head per task."""
 
 import copy
+import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -87,6 +88,18 @@ def image_shape_of(input_shape: InputShape, backbone: str) -> ImageShape:
     return channels, height, width
 
 
+def late(encoder: str, input_shape: InputShape) -> Backbone:
+    """Return what lies behind the front of ``encoder``, for the vectors that it makes (see `mygo.adapting.late`)."""
+    from mygo.adapting.late import late_layers  # takes time to import
+    from mygo.encoders.efficientnet_lite import HEAD
+
+    if len(input_shape) != 1:
+        raise InputError(f"--backbone {LATE}{encoder} sees vectors, not images: leave it out.")
+    return Backbone(late_layers(encoder, input_shape[0]), HEAD)
+
+
+LATE = "late:"
+"""What the name of a backbone begins with that is the late part of an encoder."""
 BACKBONES: dict[str, Callable[[InputShape], Backbone]] = {
     "linear": linear,
     "mlp": mlp,
@@ -125,6 +138,8 @@ def backbone_named(name: str) -> Callable[[InputShape], Backbone]:
     Raises:
         InputError: nothing does, or it cannot be imported.
     """
+    if name.startswith(LATE):
+        return functools.partial(late, name.removeprefix(LATE))
     if name not in BACKBONES and names.is_import(name):
         use_backbone(name, names.imported(name, "--backbone", "mygo.use_backbone"))
     if name not in BACKBONES:

@@ -1,20 +1,30 @@
-"""Dreams of what an encoder sees: vectors that the memories of all classes recall, with the answers of their teachers.
+"""Dreams of what an encoder sees: vectors that the memories of all classes recall, with the answers of teachers.
 
-Nothing here depends on the order in which a life learned: lessons come in an order of their own, and draws are named by
-the seed and the block alone. So what is dreamt is a function of the set of lessons.
+Nothing here depends on the order in which a life learned, if each lesson has a teacher of its own: lessons come in an
+order of their own, and draws are named by the seed and the block alone. So what is dreamt is a function of the set of
+lessons.
 """
 
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from mygo import seeding
+from mygo.config.learner import Precision
 from mygo.memory.gaussian import DONORS, ClassGaussians, GaussianMemory, grouped
+from mygo.networks.neocortex import NeocortexNet
+from mygo.replay.dreamer import Teacher, in_chunks
 from mygo.replay.schedule import Dreams, ReplaySchedule, SampleRequest
+from mygo.training.precision import multiplying
 from mygo.training.process_group import share
+
+CERTAIN = 20.0
+"""How much larger the logit of a dream's own class is than others where no teacher is asked."""
 
 
 @dataclass(frozen=True)
@@ -72,16 +82,80 @@ class FeatureSchedule(ReplaySchedule):
         return VectorRequest(tasks, labels, noise[:, mine].flatten(0, 1), no_shifts, donors=donors[drawn])
 
 
-class FeatureDreamer:
-    """Recalls vectors of all classes, and has the teacher of each one's lesson label them. Nothing here is trained."""
+class Answers(Protocol):
+    """What says of dreams what they show."""
 
-    def __init__(self, memories: Sequence[GaussianMemory], teachers: Sequence[nn.Linear], device: torch.device) -> None:
-        """Take the ``memories`` and ``teachers`` of all lessons, in the order in which requests number them."""
-        self.device = device
-        self.gaussians = ClassGaussians(memories, device)
+    def of(self, vectors: Tensor, request: SampleRequest) -> Tensor:
+        """Return logits [N, H] of the own lessons of the ``vectors`` [N, D] that were dreamt for ``request``.
+
+        Those of lessons with fewer classes than the largest, H, are filled up with 0.
+        """
+
+
+class LessonTeachers:
+    """A teacher for each lesson, which answers for its classes."""
+
+    def __init__(self, teachers: Sequence[nn.Linear], device: torch.device) -> None:
+        """Copy the ``teachers`` of all lessons, in the order in which requests number them."""
         self.teachers = [copy.deepcopy(teacher).to(device).requires_grad_(False) for teacher in teachers]
         self.largest_head = max(teacher.out_features for teacher in self.teachers)
-        sizes = torch.tensor([teacher.out_features for teacher in self.teachers])
+
+    def of(self, vectors: Tensor, request: SampleRequest) -> Tensor:
+        """Return what the teacher of each one's lesson says; see `Answers`."""
+        logits = torch.zeros(len(vectors), self.largest_head, device=vectors.device)
+        for task, rows in grouped(request.tasks, len(self.teachers)):
+            teacher = self.teachers[task]
+            logits[rows, : teacher.out_features] = teacher(vectors[rows])
+        return logits
+
+
+class TwoTeachers:
+    """The neocortex as it was before this sleep, and for the newest lesson the fast learner."""
+
+    def __init__(
+        self,
+        before: NeocortexNet,
+        fast_learner: NeocortexNet,
+        current: int,
+        device: torch.device,
+        precision: Precision,
+    ) -> None:
+        """Copy both, so that a student may change while its teacher does not."""
+        self.old, self.new = (Teacher(net, device, precision) for net in (before, fast_learner))
+        self.current, self.precision = current, precision
+
+    def of(self, vectors: Tensor, request: SampleRequest) -> Tensor:
+        """Return what the teacher that knows each one's lesson best says; see `Answers`."""
+        logits = torch.zeros(len(vectors), self.old.largest_head, device=vectors.device)
+        for teacher, taught in ((self.new, request.tasks == self.current), (self.old, request.tasks != self.current)):
+            for rows in in_chunks(taught.nonzero().squeeze(1)):
+                with multiplying(self.precision, vectors.device):
+                    _, answers = teacher.answer(vectors[rows], request.tasks[rows].to(vectors.device))
+                logits[rows] = answers.float()
+        return logits
+
+
+class Labels:
+    """The classes of which dreams were requested, without a teacher."""
+
+    def __init__(self, head_sizes: Sequence[int]) -> None:
+        """Answer for lessons of ``head_sizes`` classes."""
+        self.largest_head = max(head_sizes)
+
+    def of(self, vectors: Tensor, request: SampleRequest) -> Tensor:
+        """Return logits that leave no doubt; see `Answers`."""
+        return CERTAIN * F.one_hot(request.labels, self.largest_head).to(vectors)
+
+
+class FeatureDreamer:
+    """Recalls vectors of all classes, and has them labelled. Nothing here is trained."""
+
+    def __init__(self, memories: Sequence[GaussianMemory], answers: Answers, device: torch.device) -> None:
+        """Take the ``memories`` of all lessons, in the order in which requests number them."""
+        self.device = device
+        self.gaussians = ClassGaussians(memories, device)
+        self.answers = answers
+        sizes = torch.tensor([memory.num_classes for memory in memories])
         self.first_class = sizes.cumsum(0) - sizes
 
     @torch.no_grad()
@@ -96,9 +170,6 @@ class FeatureDreamer:
         classes = request.labels + self.first_class[request.tasks]
         tensors = classes, request.donors, request.noise
         vectors = self.gaussians.recall(*(tensor.to(self.device) for tensor in tensors))
-        logits = torch.zeros(len(vectors), self.largest_head, device=self.device)
-        for task, rows in grouped(request.tasks, len(self.teachers)):
-            teacher = self.teachers[task]
-            logits[rows, : teacher.out_features] = teacher(vectors[rows])
+        logits = self.answers.of(vectors, request)
         tasks, labels = request.tasks.to(self.device), classes.to(self.device)
         return Dreams(vectors, tasks, labels, logits, vectors.new_empty(len(vectors), 0))

@@ -15,7 +15,7 @@ from mygo.memory.gaussian import GaussianMemory, noise_dim_of
 from mygo.networks.generator import Generator
 from mygo.networks.neocortex import NeocortexNet
 from mygo.replay.dreamer import Dreamer
-from mygo.replay.features import FeatureDreamer, FeatureSchedule
+from mygo.replay.features import FeatureDreamer, FeatureSchedule, Labels, LessonTeachers, TwoTeachers
 from mygo.replay.schedule import Dreams, ReplaySchedule, SampleRequest
 from mygo.training.precision import resolved
 
@@ -93,7 +93,25 @@ class FeatureReplay(ReplaySpec):
 
     def dreamer(self, device: torch.device) -> FeatureDreamer:
         """Return a dreamer on ``device``, taught by the networks as they are now."""
-        return FeatureDreamer(self.memories, self.teachers, device)
+        return FeatureDreamer(self.memories, LessonTeachers(self.teachers, device), device)
+
+
+@dataclass(frozen=True)
+class LateReplay(ReplaySpec):
+    """A sleep that trains the late blocks of an encoder."""
+
+    memories: Sequence[GaussianMemory]
+    teachers: tuple[NeocortexNet, NeocortexNet] | tuple[()]
+    """The neocortex as it was before this sleep, and the fast learner of the current lesson; without them nothing is
+    asked but of which class a dream is."""
+    precision: AnyPrecision
+
+    def dreamer(self, device: torch.device) -> FeatureDreamer:
+        """Return a dreamer on ``device``, taught by the networks as they are now."""
+        if not self.teachers:
+            return FeatureDreamer(self.memories, Labels(self.schedule.head_sizes), device)
+        answers = TwoTeachers(*self.teachers, self.schedule.current, device, resolved(self.precision, device))
+        return FeatureDreamer(self.memories, answers, device)
 
 
 def replay_of(learner: LearnerState) -> ReplaySpec:
@@ -106,6 +124,9 @@ def replay_of(learner: LearnerState) -> ReplaySpec:
         raise RuntimeError("there is no cycle to sleep in")
     schedule = schedule_of(learner, learner.current)
     sleep = (learner.strategy, learner.cycles, *schedule.key)
+    if learner.adapts:
+        taught = () if learner.fast_learner is None else (learner.neocortex, learner.fast_learner)
+        return LateReplay(sleep, schedule, learner.gaussians, taught, learner.precision)
     if learner.on_features:
         order, gaussians, teachers = learner.lessons_in_order(), learner.gaussians, learner.teachers
         return FeatureReplay(
@@ -134,7 +155,7 @@ def schedule_of(learner: LearnerState, current: int) -> ReplaySchedule:
         if config.steps_per_class is not None:
             steps = min(steps, config.steps_per_class * sum(sizes))
         return FeatureSchedule(
-            key=(learner.config.seed, "sleep"),
+            key=(learner.config.seed, "sleep") if learner.order_free else learner.key("sleep"),
             current=order.index(current),
             head_sizes=sizes,
             noise_dim=noise_dim_of(learner.gaussians[0]),

@@ -19,7 +19,7 @@ def test_replay_behind_an_encoder_keeps_vectors_in_half_precision_in_the_bytes_o
     config = replace(experiment_on_vectors.config, strategies=("replay",))
     experiment = replace(experiment_on_vectors, config=config, out=None)
     results = experiment.run()["strategies"]["replay"]
-    room = memory_bytes_of(config.life.memory, 2, (12,))
+    room = memory_bytes_of(config.life, 2, (12,))
     assert results["memory_bytes"] == 2 * (room // 24) * 24, "12 values of two bytes"
 
 
@@ -27,7 +27,7 @@ def test_replay_keeps_the_first_of_shuffled_examples_and_images_as_they_are(tiny
     stream = tiny_experiment.open_stream()
     life = Learner("replay", tiny_experiment.config.life, stream.input_shape)
     live(life, STRATEGIES["replay"], stream, PhaseContext(SingleProcess()))
-    room = memory_bytes_of(life.config.memory, 5, (1, 8, 8))
+    room = memory_bytes_of(life.config, 5, (1, 8, 8))
     for kept in life.exemplars:
         assert kept.inputs.dtype == torch.uint8
         assert room - 64 < kept.nbytes <= room
