@@ -101,7 +101,7 @@ def refuse_encoder_in(folder: Path, name: str) -> None:
     """
     if family_of(name) is None:
         names.refuse_code_in(folder, name)
-    _, _, rest = name.partition("/" if name.startswith("sentence-transformers/") else ":")
+    _, _, rest = name.partition("/" if name.startswith("sentence-transformers/") else "file:")
     if rest and folder.resolve() in Path(rest).expanduser().resolve().parents:
         raise InputError(f"{folder} names an encoder that lies in it ({name}), which is not opened: keep it elsewhere.")
 

@@ -8,7 +8,8 @@ from torch import nn
 
 from mygo.config.learner import GaussianConfig
 from mygo.memory.gaussian import ClassGaussians, GaussianMemory, fit_gaussians, noise_dim_of
-from mygo.replay.features import FeatureDreamer, FeatureSchedule
+from mygo.networks.neocortex import NeocortexNet
+from mygo.replay.features import CERTAIN, FeatureDreamer, FeatureSchedule, Labels, LessonTeachers, TwoTeachers
 from mygo.replay.schedule import SampleRequest
 from mygo.training.process_group import SingleProcess
 
@@ -109,7 +110,7 @@ def test_dreams_come_from_their_own_memory_and_are_judged_by_their_own_teacher(
     memories: list[GaussianMemory], teachers: list[nn.Linear]
 ) -> None:
     request = NIGHT.request(0)
-    dreams = FeatureDreamer(memories, teachers, CPU).dream(request)
+    dreams = FeatureDreamer(memories, LessonTeachers(teachers, CPU), CPU).dream(request)
     assert torch.equal(dreams.tasks, request.tasks)
     assert torch.equal(dreams.labels, classes_of(request))
     assert dreams.inputs.norm(dim=1).numpy() == pytest.approx(DIM**0.5, rel=1e-5)
@@ -136,10 +137,36 @@ def test_a_dream_does_not_depend_on_what_else_is_asked_for(memories: list[Gaussi
         assert torch.allclose(alone, together[one], atol=1e-5)
 
 
+def test_the_newest_lesson_is_taught_by_the_fast_learner_and_others_by_the_neocortex_before(
+    memories: list[GaussianMemory],
+) -> None:
+    torch.manual_seed(0)
+    before, fast_learner = NeocortexNet((DIM,), "mlp"), NeocortexNet((DIM,), "mlp")
+    for size in SIZES:
+        before.add_task_head(size)
+        fast_learner.add_task_head(size)
+    request = NIGHT.request(0)
+    answers = TwoTeachers(before, fast_learner, NIGHT.current, CPU, "float32")
+    dreams = FeatureDreamer(memories, answers, CPU).dream(request)
+    for task, teacher in enumerate((before, fast_learner)):
+        rows = dreams.tasks == task
+        wanted = teacher.classifiers[task](teacher.features(dreams.inputs[rows]))
+        torch.testing.assert_close(dreams.teacher_logits[rows, : SIZES[task]], wanted.detach())
+        assert (dreams.teacher_logits[rows, SIZES[task] :] == 0).all()
+
+
+def test_without_a_teacher_a_dream_is_of_its_own_class(memories: list[GaussianMemory]) -> None:
+    request = NIGHT.request(0)
+    dreams = FeatureDreamer(memories, Labels(SIZES), CPU).dream(request)
+    assert dreams.teacher_logits.shape == (48, max(SIZES))
+    assert torch.equal(dreams.teacher_logits.argmax(1), request.labels)
+    assert (dreams.teacher_logits.amax(1) == CERTAIN).all()
+
+
 def test_a_teacher_that_learns_on_does_not_change_what_is_dreamt(
     memories: list[GaussianMemory], teachers: list[nn.Linear]
 ) -> None:
-    dreamer = FeatureDreamer(memories, teachers, CPU)
+    dreamer = FeatureDreamer(memories, LessonTeachers(teachers, CPU), CPU)
     before = dreamer.dream(NIGHT.request(0))
     kept = teachers[0].weight.detach().clone()
     with torch.no_grad():

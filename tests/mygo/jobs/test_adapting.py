@@ -1,0 +1,211 @@
+"""Lives behind the front of an encoder, whose late blocks sleep trains."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from mygo.config.learner import LifeConfig
+from mygo.config.presets import behind_encoder
+from mygo.config.settings import change
+from mygo.data.examples import Examples
+from mygo.errors import InputError
+from mygo.events import Event, PhaseEnded, Progress
+from mygo.jobs.experiment import Experiment, ExperimentConfig
+from mygo.jobs.lesson import Lesson
+from mygo.jobs.life import Life
+from mygo.learner.learner import Learner
+from mygo.wake import mirrored
+
+ENCODER = "efficientnet-lite0@32"
+COLOURS = {"red": (220, 40, 40), "green": (40, 200, 60), "blue": (40, 60, 220), "white": (230, 230, 220)}
+
+
+class PowerCutError(Exception):
+    pass
+
+
+@pytest.fixture(scope="module")
+def tiny() -> LifeConfig:
+    """A learner that adapts its encoder in a few seconds."""
+    few = {"wake.head_steps": 20, "wake.adapt_steps": 10, "wake.batch_size": 32, "sleep.steps": 15}
+    few |= {"sleep.batch_size": 32, "memory.gaussian.rank": 2, "memory.gaussian.centres": 2}
+    floors = {"memory.fidelity_floor": 0.0, "memory.diversity_floor": 0.0}
+    return change(replace(behind_encoder("late"), encoder=ENCODER, precision="float32"), {**few, **floors})
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Returns a folder with noisy pictures of some colours, and of the same ones each time."""
+    root = tmp_path_factory.mktemp("photos")
+
+    def photos(*colours: str, count: int = 12, seed: int = 0) -> Path:
+        folder = root / f"{'-'.join(colours)}-{count}-{seed}"
+        for colour in colours:
+            (folder / colour).mkdir(parents=True, exist_ok=True)
+            rng = np.random.default_rng([*colour.encode(), seed])
+            for number in range(count):
+                noisy = rng.normal(COLOURS[colour], 50, (40, 40, 3)).clip(0, 255).astype(np.uint8)
+                Image.fromarray(noisy).save(folder / colour / f"{number}.png")
+        return folder
+
+    return photos
+
+
+def weights(life: Learner) -> dict[str, torch.Tensor]:
+    """Return all tensors of ``life``."""
+    parts = {"neocortex": life.neocortex, **{f"memory {n}": each for n, each in enumerate(life.memories)}}
+    return {f"{part} {name}": value for part, net in parts.items() for name, value in net.state_dict().items()}
+
+
+def assert_same(some: Learner, other: Learner) -> None:
+    mine, theirs = weights(some), weights(other)
+    assert mine.keys() == theirs.keys()
+    assert [name for name in mine if not torch.equal(mine[name], theirs[name])] == []
+
+
+def test_two_lessons_are_told_apart_and_no_head_is_kept_beside_a_memory(
+    tiny: LifeConfig, photos: Callable[..., Path], tmp_path: Path
+) -> None:
+    Lesson(tmp_path / "life", photos("red", "green"), config=tiny).run()
+    Lesson(tmp_path / "life", photos("blue", "white")).run()
+    life = Life.open(tmp_path / "life")
+    assert life.config.encoder == f"front:{ENCODER}"
+    assert life.config.backbone == f"late:{ENCODER}"
+    assert life.teachers == []
+    new = photos("red", "green", "blue", "white", count=5, seed=1)
+    pictures = [Image.open(file) for colour in COLOURS for file in sorted((new / colour).iterdir())]
+    found = life.predict(pictures)
+    names = [found.class_names[place] for place in found.probabilities.argmax(1).tolist()]
+    right = [name == colour for name, colour in zip(names, np.repeat(list(COLOURS), 5), strict=True)]
+    assert sum(right) >= 16
+    assert life.memory_bytes == sum(map(life.memory_bytes_for, range(2)))
+
+
+def test_each_sleep_begins_with_the_pretrained_late_blocks(
+    tiny: LifeConfig, photos: Callable[..., Path], tmp_path: Path
+) -> None:
+    life = Life.behind(ENCODER, tmp_path / "life", change(tiny, {"sleep.lr": 1e-9, "wake.adapt_steps": 5}))
+    born = {name: tensor.clone() for name, tensor in life.neocortex.features.state_dict().items()}
+    life.learn(photos("red", "green"), "first")
+    taught = life.neocortex.features.state_dict()
+    assert any(not torch.equal(tensor, taught[name]) for name, tensor in born.items()), "the first lesson adapts"
+    life.learn(photos("blue", "white"), "second")
+    slept = life.neocortex.features.state_dict()
+    for name, tensor in born.items():
+        torch.testing.assert_close(slept[name], tensor, rtol=0, atol=1e-6)
+
+
+def test_lessons_cut_off_anywhere_end_as_undisturbed(
+    tiny: LifeConfig, photos: Callable[..., Path], tmp_path: Path
+) -> None:
+    lessons = [{"data": photos("red", "green"), "config": tiny}, {"data": photos("blue", "white")}]
+    lessons.append({"data": photos("green", count=10, seed=2), "update": True})
+    for lesson in lessons:
+        Lesson(tmp_path / "undisturbed", **lesson).run()
+    cuts: set[tuple[int, str, str]] = set()
+    for number, lesson in enumerate(lessons):
+
+        def listen(event: Event, number: int = number) -> None:
+            if isinstance(event, PhaseEnded) and event.place.phase != "evaluate":
+                here = (number, event.place.phase, "end")
+            elif isinstance(event, Progress) and event.step == 7 and event.place.phase != "encode":
+                here = (number, event.place.phase, "within")
+            else:
+                return
+            if here not in cuts:
+                cuts.add(here)
+                raise PowerCutError
+
+        for _ in range(30):
+            try:
+                Lesson(tmp_path / "cut", **lesson, save_every=0.0, log_every=1).run(on_event=listen)
+                break
+            except PowerCutError:
+                pass
+        else:
+            pytest.fail("it never ended")
+    assert {(number, "adapt", "within") for number in (1, 2)} <= cuts
+    assert {(number, "consolidate", "within") for number in (1, 2)} <= cuts
+    assert_same(Life.open(tmp_path / "cut"), Life.open(tmp_path / "undisturbed"))
+
+
+def test_what_forgets_a_class_is_as_if_it_slept_without_having_known_it(
+    tiny: LifeConfig, photos: Callable[..., Path], tmp_path: Path
+) -> None:
+    """No teacher that knew the class is asked."""
+    lives = []
+    for name in ("blue", "white"):  # two lives that know another class beside the same two
+        Lesson(tmp_path / name, photos("red", "green"), name="first", config=tiny).run()
+        Lesson(tmp_path / name, photos(name), name="second").run()
+        life = Life.open(tmp_path / name)
+        life.forget(name)
+        lives.append(life)
+    assert_same(*lives)
+    assert sorted(lives[0].class_names) == ["green", "red"]
+    assert_same(lives[0], Life.open(tmp_path / "blue"))
+
+
+def test_an_experiment_compares_strategies_on_the_same_late_blocks(
+    tiny: LifeConfig, photos: Callable[..., Path], tmp_path: Path
+) -> None:
+    strategies = ("mygo", "mygo-nosleep", "finetune", "joint", "lwf", "replay")
+    data = str(photos("red", "green", "blue", "white"))
+    config = ExperimentConfig(dataset=data, num_tasks=2, strategies=strategies, life=tiny)
+    results = Experiment(config, tmp_path / "out").run()
+    assert set(results["strategies"]) == set(strategies)
+    kept = {name: each["memory_bytes"] for name, each in results["strategies"].items()}
+    assert 0 < kept["replay"] <= kept["mygo"] < kept["joint"]
+    again = Experiment(config, tmp_path / "out").run()
+    assert again["strategies"]["mygo"]["accuracy_matrix"] == results["strategies"]["mygo"]["accuracy_matrix"]
+
+
+def test_a_lesson_is_adapted_to_beside_its_mirror_images(tiny: LifeConfig) -> None:
+    life = Life.behind(ENCODER, config=tiny)
+    vectors = torch.randn(4, *life.input_shape)
+    data = Examples(vectors, torch.arange(4))
+    both = mirrored(life, data)
+    assert torch.equal(both.inputs[:4], vectors)
+    assert torch.equal(both.labels, torch.arange(4).repeat(2))
+    assert torch.equal(mirrored(life, both[4:]).inputs[4:], vectors)
+    frozen = Learner("mygo", change(behind_encoder(), {"encoder": "none"}), (4,))
+    assert mirrored(frozen, Examples(torch.randn(2, 4), torch.arange(2))).labels.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"encoder": "none"}, "--adapt late trains late blocks of efficientnet-lite0, .*, not of none"),
+        ({"encoder": "timm/resnet18"}, "--adapt late trains late blocks of .*, not of timm/resnet18"),
+        ({"backbone": "mlp"}, f"--adapt late trains the late blocks of {ENCODER}: leave --backbone mlp out"),
+    ],
+)
+def test_what_cannot_be_adapted_is_refused_in_one_sentence(
+    tiny: LifeConfig, photos: Callable[..., Path], tmp_path: Path, changes: dict[str, str], message: str
+) -> None:
+    folder = tmp_path / "life"
+    with pytest.raises(InputError, match=message):
+        Lesson(folder, photos("red", "green"), config=change(tiny, changes)).check()
+    with pytest.raises(InputError, match=message):
+        Experiment(ExperimentConfig(dataset=str(photos("red", "green")), num_tasks=2, life=change(tiny, changes))).run()
+    assert not folder.exists()
+
+
+def test_closed_forms_are_for_frozen_encoders(tiny: LifeConfig, photos: Callable[..., Path]) -> None:
+    with pytest.raises(InputError, match="--strategies slda is for encoders that stay as they are: leave --adapt out"):
+        ExperimentConfig(dataset=str(photos("red", "green")), num_tasks=2, strategies=("mygo", "slda"), life=tiny)
+
+
+def test_a_life_is_adapted_for_good_or_never(tiny: LifeConfig, photos: Callable[..., Path], tmp_path: Path) -> None:
+    folder, data = tmp_path / "life", photos("red", "green")
+    Lesson(folder, data, config=tiny).run()
+    more = photos("blue", "white")
+    Lesson(folder, more, config=tiny).check()  # the same command again, with the name of the whole encoder
+    with pytest.raises(InputError, match="This life sees through --encoder front:"):
+        Lesson(folder, more, config=change(behind_encoder(), {"encoder": ENCODER})).check()
+    with pytest.raises(InputError, match="This life has --adapt late for good"):
+        Lesson(folder, more, config=behind_encoder()).check()
