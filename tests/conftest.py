@@ -1,13 +1,17 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import settings
+from PIL import Image
 
 from mygo.config.learner import GanConfig, GaussianConfig, LifeConfig, MemoryConfig, SleepConfig, WakeConfig
+from mygo.config.presets import behind_encoder
+from mygo.config.settings import change
 from mygo.data.examples import Examples, LabelledDataset
 from mygo.jobs.experiment import Experiment, ExperimentConfig
 
@@ -77,6 +81,36 @@ def write_vectors() -> Callable[..., str]:
         return str(path)
 
     return write_vectors
+
+
+@pytest.fixture(scope="session")
+def tiny_adapting() -> LifeConfig:
+    """A learner that adapts its encoder in a few seconds."""
+    few = {"wake.head_steps": 20, "wake.adapt_steps": 10, "wake.batch_size": 32, "sleep.steps": 15}
+    few |= {"sleep.batch_size": 32, "memory.gaussian.rank": 2, "memory.gaussian.centres": 2}
+    floors = {"memory.fidelity_floor": 0.0, "memory.diversity_floor": 0.0}
+    return change(
+        replace(behind_encoder("late"), encoder="efficientnet-lite0@32", precision="float32"), {**few, **floors}
+    )
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Returns a folder with noisy pictures of each of some colours."""
+    shades = {"red": (220, 40, 40), "green": (40, 200, 60), "blue": (40, 60, 220), "white": (230, 230, 220)}
+    root = tmp_path_factory.mktemp("photos")
+
+    def photos(*colours: str, count: int = 12, seed: int = 0) -> Path:
+        folder = root / f"{'-'.join(colours)}-{count}-{seed}"
+        for colour in colours:
+            (folder / colour).mkdir(parents=True, exist_ok=True)
+            rng = np.random.default_rng([*colour.encode(), seed])
+            for number in range(count):
+                noisy = rng.normal(shades[colour], 50, (40, 40, 3)).clip(0, 255).astype(np.uint8)
+                Image.fromarray(noisy).save(folder / colour / f"{number}.png")
+        return folder
+
+    return photos
 
 
 @pytest.fixture

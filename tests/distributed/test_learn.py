@@ -1,7 +1,7 @@
 """A lesson on Ray, and the command for it."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from distributed.learn import parse
 from distributed.run import main
 from distributed.training.trainer import run_on_ray
 from mygo.config.learner import LifeConfig
-from mygo.events import Progress
+from mygo.events import Event, Progress
 from mygo.jobs.lesson import Lesson
 from mygo.jobs.life import Life
 
@@ -65,14 +65,7 @@ def test_lessons_of_vectors_on_ray_are_the_lessons_without(
         )
         here.run(on_event=alone.append)
         run_on_ray(there, place({"CPU": 2}, workers, dreamers), on_ray.append)
-    losses = [
-        {
-            (e.place.phase, e.place.task, e.step): dict(e.scalars)
-            for e in events
-            if isinstance(e, Progress) and e.scalars
-        }
-        for events in (alone, on_ray)
-    ]
+    losses = [losses_in(events) for events in (alone, on_ray)]
     assert {phase for phase, _, _ in losses[0]} == {"teach", "consolidate"}
     assert losses[0].keys() == losses[1].keys()
     for key, of_one in losses[0].items():
@@ -85,6 +78,35 @@ def test_lessons_of_vectors_on_ray_are_the_lessons_without(
         for name, value in network.state_dict().items():
             assert torch.allclose(value, another.state_dict()[name], rtol=0, atol=1e-3 if workers > 1 else 0), name
     assert not (tmp_path / "there" / "features").exists()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_lessons_that_adapt_an_encoder_on_ray_are_the_lessons_without(
+    ray_cluster: None, tiny_adapting: LifeConfig, photos: Callable[..., Path], tmp_path: Path, workers: int
+) -> None:
+    """One worker has the same bits, and two the same memories, and the same losses but for rounding."""
+    alone, on_ray = [], []
+    for source in (photos("red", "green"), photos("blue", "white")):
+        here, there = (Lesson(tmp_path / name, source, config=tiny_adapting, log_every=1) for name in ("here", "there"))
+        here.run(on_event=alone.append)
+        run_on_ray(there, place({"CPU": 2}, workers, 1), on_ray.append)
+    ours, theirs = map(losses_in, (alone, on_ray))
+    assert {phase for phase, _, _ in ours} == {"learn", "adapt", "consolidate"}
+    assert ours.keys() == theirs.keys()
+    for key, of_one in ours.items():
+        assert theirs[key] == pytest.approx(of_one, abs=1e-2 if workers > 1 else 0), key
+    lives = [Life.open(tmp_path / name) for name in ("here", "there")]
+    for one, other in zip(*(life.memories for life in lives), strict=True):
+        assert all(torch.equal(value, other.state_dict()[name]) for name, value in one.state_dict().items())
+    nets = [life.neocortex.state_dict() for life in lives]
+    assert workers > 1 or all(torch.equal(value, nets[1][name]) for name, value in nets[0].items())
+
+
+def losses_in(events: Sequence[Event]) -> dict[tuple[str, int, int], dict[str, float]]:
+    """Return all losses that ``events`` tell, by phase, task and step."""
+    return {
+        (e.place.phase, e.place.task, e.step): dict(e.scalars) for e in events if isinstance(e, Progress) and e.scalars
+    }
 
 
 def test_settings_are_those_of_the_life_unless_they_are_given(young: Path, tiny_life: LifeConfig) -> None:

@@ -20,9 +20,10 @@ def test_every_space_holds_its_presets_values_and_only_settings_that_exist(datas
             change(base, {parameter: value})
 
 
+@pytest.mark.parametrize("adapt", ["none", "late"])
 @pytest.mark.parametrize("name", ["sleep", "all"])
-def test_every_space_behind_an_encoder_holds_the_defaults_and_only_settings_that_exist(name) -> None:
-    base = behind_encoder()
+def test_every_space_behind_an_encoder_holds_the_defaults_and_only_settings_that_exist(name, adapt) -> None:
+    base = behind_encoder(adapt)
     space = search_space(name, base, over_pixels=False)
     assert change(base, settings_of(base, space)) == base
     for parameter, values in space.items():
@@ -39,6 +40,13 @@ def test_behind_an_encoder_sleeps_space_leaves_memories_alone_and_nothing_of_pix
     assert sleep.keys() - search_space("sleep", unlimited, over_pixels=False).keys() == {"sleep.steps_per_class"}
     with pytest.raises(InputError, match=r"memory.gaussian.rank is 5, which the search does not reach"):
         search_space("all", change(base, {"memory.gaussian.rank": 5}), over_pixels=False)
+
+
+def test_where_an_encoder_is_adapted_nothing_of_a_linear_head_is_searched() -> None:
+    sleep, everything = (search_space(name, behind_encoder("late"), over_pixels=False) for name in ("sleep", "all"))
+    assert "sleep.discriminant_examples" not in sleep
+    assert "backbone" not in everything
+    assert {"memory.gaussian.centres", "wake.adapt_steps"} <= everything.keys() - sleep.keys()
 
 
 def test_sleeps_space_leaves_memories_alone() -> None:

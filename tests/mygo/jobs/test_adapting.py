@@ -1,7 +1,6 @@
 """Lives behind the front of an encoder, whose late blocks sleep trains."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,38 +21,11 @@ from mygo.learner.learner import Learner
 from mygo.wake import mirrored
 
 ENCODER = "efficientnet-lite0@32"
-COLOURS = {"red": (220, 40, 40), "green": (40, 200, 60), "blue": (40, 60, 220), "white": (230, 230, 220)}
+COLOURS = ("red", "green", "blue", "white")
 
 
 class PowerCutError(Exception):
     pass
-
-
-@pytest.fixture(scope="module")
-def tiny() -> LifeConfig:
-    """A learner that adapts its encoder in a few seconds."""
-    few = {"wake.head_steps": 20, "wake.adapt_steps": 10, "wake.batch_size": 32, "sleep.steps": 15}
-    few |= {"sleep.batch_size": 32, "memory.gaussian.rank": 2, "memory.gaussian.centres": 2}
-    floors = {"memory.fidelity_floor": 0.0, "memory.diversity_floor": 0.0}
-    return change(replace(behind_encoder("late"), encoder=ENCODER, precision="float32"), {**few, **floors})
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """Returns a folder with noisy pictures of some colours, and of the same ones each time."""
-    root = tmp_path_factory.mktemp("photos")
-
-    def photos(*colours: str, count: int = 12, seed: int = 0) -> Path:
-        folder = root / f"{'-'.join(colours)}-{count}-{seed}"
-        for colour in colours:
-            (folder / colour).mkdir(parents=True, exist_ok=True)
-            rng = np.random.default_rng([*colour.encode(), seed])
-            for number in range(count):
-                noisy = rng.normal(COLOURS[colour], 50, (40, 40, 3)).clip(0, 255).astype(np.uint8)
-                Image.fromarray(noisy).save(folder / colour / f"{number}.png")
-        return folder
-
-    return photos
 
 
 def weights(life: Learner) -> dict[str, torch.Tensor]:
@@ -69,9 +41,9 @@ def assert_same(some: Learner, other: Learner) -> None:
 
 
 def test_two_lessons_are_told_apart_and_no_head_is_kept_beside_a_memory(
-    tiny: LifeConfig, photos: Callable[..., Path], tmp_path: Path
+    tiny_adapting: LifeConfig, photos: Callable[..., Path], tmp_path: Path
 ) -> None:
-    Lesson(tmp_path / "life", photos("red", "green"), config=tiny).run()
+    Lesson(tmp_path / "life", photos("red", "green"), config=tiny_adapting).run()
     Lesson(tmp_path / "life", photos("blue", "white")).run()
     life = Life.open(tmp_path / "life")
     assert life.config.encoder == f"front:{ENCODER}"
@@ -81,15 +53,15 @@ def test_two_lessons_are_told_apart_and_no_head_is_kept_beside_a_memory(
     pictures = [Image.open(file) for colour in COLOURS for file in sorted((new / colour).iterdir())]
     found = life.predict(pictures)
     names = [found.class_names[place] for place in found.probabilities.argmax(1).tolist()]
-    right = [name == colour for name, colour in zip(names, np.repeat(list(COLOURS), 5), strict=True)]
+    right = [name == colour for name, colour in zip(names, np.repeat(COLOURS, 5), strict=True)]
     assert sum(right) >= 16
     assert life.memory_bytes == sum(map(life.memory_bytes_for, range(2)))
 
 
 def test_each_sleep_begins_with_the_pretrained_late_blocks(
-    tiny: LifeConfig, photos: Callable[..., Path], tmp_path: Path
+    tiny_adapting: LifeConfig, photos: Callable[..., Path], tmp_path: Path
 ) -> None:
-    life = Life.behind(ENCODER, tmp_path / "life", change(tiny, {"sleep.lr": 1e-9, "wake.adapt_steps": 5}))
+    life = Life.behind(ENCODER, tmp_path / "life", change(tiny_adapting, {"sleep.lr": 1e-9, "wake.adapt_steps": 5}))
     born = {name: tensor.clone() for name, tensor in life.neocortex.features.state_dict().items()}
     life.learn(photos("red", "green"), "first")
     taught = life.neocortex.features.state_dict()
@@ -101,9 +73,9 @@ def test_each_sleep_begins_with_the_pretrained_late_blocks(
 
 
 def test_lessons_cut_off_anywhere_end_as_undisturbed(
-    tiny: LifeConfig, photos: Callable[..., Path], tmp_path: Path
+    tiny_adapting: LifeConfig, photos: Callable[..., Path], tmp_path: Path
 ) -> None:
-    lessons = [{"data": photos("red", "green"), "config": tiny}, {"data": photos("blue", "white")}]
+    lessons = [{"data": photos("red", "green"), "config": tiny_adapting}, {"data": photos("blue", "white")}]
     lessons.append({"data": photos("green", count=10, seed=2), "update": True})
     for lesson in lessons:
         Lesson(tmp_path / "undisturbed", **lesson).run()
@@ -135,12 +107,12 @@ def test_lessons_cut_off_anywhere_end_as_undisturbed(
 
 
 def test_what_forgets_a_class_is_as_if_it_slept_without_having_known_it(
-    tiny: LifeConfig, photos: Callable[..., Path], tmp_path: Path
+    tiny_adapting: LifeConfig, photos: Callable[..., Path], tmp_path: Path
 ) -> None:
     """No teacher that knew the class is asked."""
     lives = []
     for name in ("blue", "white"):  # two lives that know another class beside the same two
-        Lesson(tmp_path / name, photos("red", "green"), name="first", config=tiny).run()
+        Lesson(tmp_path / name, photos("red", "green"), name="first", config=tiny_adapting).run()
         Lesson(tmp_path / name, photos(name), name="second").run()
         life = Life.open(tmp_path / name)
         life.forget(name)
@@ -151,11 +123,11 @@ def test_what_forgets_a_class_is_as_if_it_slept_without_having_known_it(
 
 
 def test_an_experiment_compares_strategies_on_the_same_late_blocks(
-    tiny: LifeConfig, photos: Callable[..., Path], tmp_path: Path
+    tiny_adapting: LifeConfig, photos: Callable[..., Path], tmp_path: Path
 ) -> None:
     strategies = ("mygo", "mygo-nosleep", "finetune", "joint", "lwf", "replay")
     data = str(photos("red", "green", "blue", "white"))
-    config = ExperimentConfig(dataset=data, num_tasks=2, strategies=strategies, life=tiny)
+    config = ExperimentConfig(dataset=data, num_tasks=2, strategies=strategies, life=tiny_adapting)
     results = Experiment(config, tmp_path / "out").run()
     assert set(results["strategies"]) == set(strategies)
     kept = {name: each["memory_bytes"] for name, each in results["strategies"].items()}
@@ -164,8 +136,8 @@ def test_an_experiment_compares_strategies_on_the_same_late_blocks(
     assert again["strategies"]["mygo"]["accuracy_matrix"] == results["strategies"]["mygo"]["accuracy_matrix"]
 
 
-def test_a_lesson_is_adapted_to_beside_its_mirror_images(tiny: LifeConfig) -> None:
-    life = Life.behind(ENCODER, config=tiny)
+def test_a_lesson_is_adapted_to_beside_its_mirror_images(tiny_adapting: LifeConfig) -> None:
+    life = Life.behind(ENCODER, config=tiny_adapting)
     vectors = torch.randn(4, *life.input_shape)
     data = Examples(vectors, torch.arange(4))
     both = mirrored(life, data)
@@ -185,26 +157,32 @@ def test_a_lesson_is_adapted_to_beside_its_mirror_images(tiny: LifeConfig) -> No
     ],
 )
 def test_what_cannot_be_adapted_is_refused_in_one_sentence(
-    tiny: LifeConfig, photos: Callable[..., Path], tmp_path: Path, changes: dict[str, str], message: str
+    tiny_adapting: LifeConfig, photos: Callable[..., Path], tmp_path: Path, changes: dict[str, str], message: str
 ) -> None:
     folder = tmp_path / "life"
     with pytest.raises(InputError, match=message):
-        Lesson(folder, photos("red", "green"), config=change(tiny, changes)).check()
+        Lesson(folder, photos("red", "green"), config=change(tiny_adapting, changes)).check()
     with pytest.raises(InputError, match=message):
-        Experiment(ExperimentConfig(dataset=str(photos("red", "green")), num_tasks=2, life=change(tiny, changes))).run()
+        Experiment(
+            ExperimentConfig(dataset=str(photos("red", "green")), num_tasks=2, life=change(tiny_adapting, changes))
+        ).run()
     assert not folder.exists()
 
 
-def test_closed_forms_are_for_frozen_encoders(tiny: LifeConfig, photos: Callable[..., Path]) -> None:
+def test_closed_forms_are_for_frozen_encoders(tiny_adapting: LifeConfig, photos: Callable[..., Path]) -> None:
     with pytest.raises(InputError, match="--strategies slda is for encoders that stay as they are: leave --adapt out"):
-        ExperimentConfig(dataset=str(photos("red", "green")), num_tasks=2, strategies=("mygo", "slda"), life=tiny)
+        ExperimentConfig(
+            dataset=str(photos("red", "green")), num_tasks=2, strategies=("mygo", "slda"), life=tiny_adapting
+        )
 
 
-def test_a_life_is_adapted_for_good_or_never(tiny: LifeConfig, photos: Callable[..., Path], tmp_path: Path) -> None:
+def test_a_life_is_adapted_for_good_or_never(
+    tiny_adapting: LifeConfig, photos: Callable[..., Path], tmp_path: Path
+) -> None:
     folder, data = tmp_path / "life", photos("red", "green")
-    Lesson(folder, data, config=tiny).run()
+    Lesson(folder, data, config=tiny_adapting).run()
     more = photos("blue", "white")
-    Lesson(folder, more, config=tiny).check()  # the same command again, with the name of the whole encoder
+    Lesson(folder, more, config=tiny_adapting).check()  # the same command again, with the name of the whole encoder
     with pytest.raises(InputError, match="This life sees through --encoder front:"):
         Lesson(folder, more, config=change(behind_encoder(), {"encoder": ENCODER})).check()
     with pytest.raises(InputError, match="This life has --adapt late for good"):

@@ -1,0 +1,420 @@
+"""Accuracy of lives that adapt their encoder asleep, beside joint training, replay of JPEGs, and less of the method.
+
+python benchmarks/adapt.py --clothing DIR --cifar100 DIR --eyes runs/eyes
+python benchmarks/adapt.py --cifar100 DIR --validation-share 0.1 --rows mygo --change sleep.steps=400
+
+The data is that of eyes.py, whose kept cells are read for the rows behind a frozen encoder. Maps are encoded once for
+all cells of a data set; each finished cell is kept in --out, so what was interrupted goes on, and several commands with
+the same --out, for different rows or data, can run side by side. With a validation share, settings are tried on that
+part of the training data, and nothing is kept.
+"""
+
+import ast
+import copy
+import io
+import json
+import statistics
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import numpy as np
+import torch
+import tyro
+from PIL import Image
+from torch import Tensor
+
+from mygo import sleep, wake
+from mygo.baselines.methods import fit_all_heads
+from mygo.baselines.registry import STRATEGIES, Phases, Strategy
+from mygo.config.presets import behind_encoder
+from mygo.config.settings import change
+from mygo.data.examples import Examples, with_validation
+from mygo.data.survey import Survey, survey
+from mygo.data.tasks import Task
+from mygo.events import Place
+from mygo.jobs.experiment import Experiment, ExperimentConfig, features_in
+from mygo.jobs.perception import encoder_of
+from mygo.jobs.shared_features import shared_features
+from mygo.learner.learner import Learner
+from mygo.memory.forms import blank_memory
+from mygo.memory.quality import stored_bytes
+from mygo.networks.neocortex import NeocortexNet
+from mygo.phase import PhaseContext
+from mygo.replay.features import FeatureDreamer, TwoTeachers
+from mygo.replay.schedule import Dreams, SampleRequest
+from mygo.replay.spec import ReplaySpec
+from mygo.training.precision import resolved
+from mygo.training.process_group import ProcessGroup, SingleProcess
+
+RESULTS = Path(__file__).resolve().parent / "results" / "adapt.md"
+ORDERS = 3
+CPU = torch.device("cpu")
+JPEG_QUALITY = 85
+SAMPLED = 300
+"""Pictures whose size as JPEG is measured."""
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A data set, dealt into tasks, and the encoder that is adapted."""
+
+    title: str
+    data: str
+    """Which of the flags names it."""
+    encoder: str
+    num_tasks: int
+    eyes: str
+    """What the cells of eyes.py on it begin with."""
+
+
+STREAMS = (
+    Stream("clothing photos 224 px, 5 tasks of 2", "clothing", "efficientnet-lite0", 5, "clothing-5"),
+    Stream("CIFAR-100 at 96 px, 10 tasks of 10", "cifar100", "efficientnet-lite0@96", 10, "cifar100-10"),
+)
+FROZEN = ("mygo", "joint", "slda", "ranpac")
+AT_THE_END = ("joint-once", "at-once", "replay-jpegs")
+"""The strategies that train after the last task alone, and so have no forgetting."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the table: a strategy, and settings that it changes."""
+
+    title: str
+    strategy: str = "mygo"
+    changes: tuple[tuple[str, Any], ...] = ()
+    orders: int = ORDERS
+
+
+def sized(centres: int, rank: int) -> tuple[tuple[str, Any], ...]:
+    """Return the settings of memories with so many centres and directions a class."""
+    return ("memory.gaussian.centres", centres), ("memory.gaussian.rank", rank)
+
+
+ROWS = {
+    "mygo": Row("**mygo --adapt late**"),
+    "joint": Row("joint fine-tuning of the late blocks, real maps", "joint-once"),
+    "at-once": Row("all dreams at once, taught by each lesson's fast learner", "at-once"),
+    "replay": Row("replay of JPEGs in as many bytes", "replay-jpegs"),
+    "adapt-first": Row("the first lesson adapts, then frozen", "adapt-first"),
+    "labels": Row("without teachers: labels alone", "labels", orders=1),
+    "warm": Row("each sleep goes on from the last", "warm", orders=1),
+    "unmirrored": Row("without mirror images", "unmirrored", orders=1),
+    "one-centre": Row("one centre a class, 16 directions", changes=sized(1, 16), orders=1),
+    "no-directions": Row("16 centres a class, no directions", changes=sized(16, 0), orders=1),
+    "temperature-1": Row("temperature 1", changes=(("sleep.temperature", 1.0),), orders=1),
+    "half": Row("half the steps asleep", changes=(("sleep.steps", 400), ("sleep.steps_per_class", 4)), orders=1),
+}
+
+
+@dataclass(frozen=True)
+class Flags:
+    """Which data there is, and where results are kept."""
+
+    clothing: Path | None = None
+    cifar100: Path | None = None
+    eyes: Path = Path("runs/eyes")
+    out: Path = Path("runs/adapt")
+    threads: int = 2
+    rows: str = ",".join(ROWS)
+    """Comma list of the rows."""
+    orders: int = ORDERS
+    """Class orders at most; the first is by name."""
+    validation_share: float = 0.0
+    """Share of the training data to try settings on."""
+    change: tuple[str, ...] = ()
+    """Settings to try, each as its flag and value: sleep.steps=400."""
+
+
+# -- strategies -------------------------------------------------------------------------------------------------------
+
+
+def is_last(life: Learner, task: Task) -> bool:
+    """Return whether ``task`` is the last of the stream of ``life``, which is named after all of them."""
+    return task.index == life.stream.partition(": ")[2].count(" ")
+
+
+def joint_once(life: Learner, task: Task, data: Examples, context: PhaseContext) -> None:
+    """Keep all data, and train on it after the last task alone: before, joint training would begin anew each time."""
+    life.exemplars.append(data)
+    if is_last(life, task):
+        fit_all_heads(life, task, life.exemplars, context, "joint")
+
+
+@dataclass
+class Jpegs:
+    """How much ``replay-jpegs`` keeps of each class; set for each data set."""
+
+    size: float = 0.0
+    """Mean bytes of a picture."""
+    count: int = 1
+
+
+JPEGS = Jpegs()
+
+
+def replay_jpegs(life: Learner, task: Task, data: Examples, context: PhaseContext) -> None:
+    """Keep some pictures of each class, as if their JPEGs had lost nothing; train after the last task, anew."""
+    if is_last(life, task):
+        fit_all_heads(life, task, [*life.exemplars, data], context, "replay", balanced=True)
+    rows = [(data.labels == label).nonzero().squeeze(1)[: JPEGS.count] for label in data.labels.unique()]
+    life.exemplars.append(data[torch.cat(rows)])
+
+
+class LessonLearners:
+    """The fast learner of each lesson, which answers for its classes."""
+
+    def __init__(self, learners: Sequence[NeocortexNet], precision: Any) -> None:
+        self.teachers = [TwoTeachers(each, each, 0, CPU, precision) for each in learners]
+
+    def of(self, vectors: Tensor, request: SampleRequest) -> Tensor:
+        """Return logits [N, H], as `mygo.replay.features.Answers` says."""
+        logits = torch.zeros(len(vectors), max(teacher.old.largest_head for teacher in self.teachers))
+        for task, teacher in enumerate(self.teachers):
+            rows = (request.tasks == task).nonzero().squeeze(1)
+            some = SampleRequest(request.tasks[rows], request.labels[rows], request.noise[rows], request.shifts[rows])
+            logits[rows] = teacher.of(vectors[rows], some) if len(rows) else logits[rows]
+        return logits
+
+
+@dataclass(frozen=True)
+class TaughtByAll:
+    """Dreams that the fast learner of each lesson labels."""
+
+    learners: Sequence[NeocortexNet]
+    precision: Any
+
+    def dreams(self, spec: ReplaySpec, group: ProcessGroup, first_step: int = 0) -> Iterator[Dreams]:
+        """Return the dreams of each step."""
+        schedule, learners = spec.schedule, LessonLearners(self.learners, self.precision)
+        dreamer = FeatureDreamer(spec.memories, learners, CPU)  # type: ignore[arg-type]
+        requests = (schedule.request(block, group.rank, group.size) for block in schedule.blocks_from(first_step))
+        return schedule.steps_of(map(dreamer.dream, requests), first_step)
+
+
+LEARNERS: list[NeocortexNet] = []
+"""The fast learners of the life that sleeps once."""
+
+
+def sleep_once(life: Learner, task: Task, context: PhaseContext) -> None:
+    """Keep the fast learner of each lesson, and sleep after the last one alone."""
+    if task.index == 0:
+        LEARNERS.clear()
+    assert life.fast_learner is not None
+    LEARNERS.append(copy.deepcopy(life.fast_learner).cpu())
+    if is_last(life, task):
+        precision = resolved(life.precision, CPU)
+        for learner in LEARNERS:  # each has the heads that there were: the others are asked nothing
+            for head in life.neocortex.classifiers[len(learner.classifiers) :]:
+                learner.classifiers.append(copy.deepcopy(head))
+        sleep.consolidate(life, task, replace(context, dreams=TaughtByAll(LEARNERS, precision)))
+
+
+def by_labels(life: Learner, task: Task, context: PhaseContext) -> None:
+    """Sleep without teachers."""
+    if len(life.lessons) > 1:
+        life.fast_learner = None
+    sleep.consolidate(life, task, context)
+
+
+def going_on(life: Learner, task: Task, context: PhaseContext) -> None:
+    """Sleep from the weights that the last sleep left."""
+    anew = sleep.blank_student
+    sleep.blank_student = lambda life, order: sleep.Student(life.neocortex)
+    try:
+        sleep.consolidate(life, task, context)
+    finally:
+        sleep.blank_student = anew
+
+
+def unmirrored(phase: Callable[..., None]) -> Callable[..., None]:
+    """Return ``phase`` without mirror images."""
+
+    def run(*arguments: Any) -> None:
+        mirrored = wake.mirrored
+        wake.mirrored = lambda life, data: data
+        try:
+            phase(*arguments)
+        finally:
+            wake.mirrored = mirrored
+
+    return run
+
+
+def register() -> None:
+    """Make the strategies of the rows known."""
+    awake: dict[str, Callable[..., None]]
+    awake = {"learn": wake.learn_late, "adapt": wake.adapt_late, "remember": wake.remember}
+    plainly: dict[str, Callable[..., None]] = {name: unmirrored(phase) for name, phase in awake.items()}
+    found = {
+        "joint-once": Phases({"joint": joint_once}, {}),
+        "replay-jpegs": Phases({"replay": replay_jpegs}, {}),
+        "at-once": Phases(awake, {"consolidate": sleep_once}),
+        "labels": Phases(awake, {"consolidate": by_labels}),
+        "warm": Phases(awake, {"consolidate": going_on}),
+        "unmirrored": Phases(plainly, {"consolidate": sleep.consolidate}),
+    }
+    for name, phases in found.items():
+        STRATEGIES[name] = Strategy(phases.wake, phases.sleep)
+
+
+# -- cells ------------------------------------------------------------------------------------------------------------
+
+
+def jpeg_bytes(found: Survey, side: int) -> float:
+    """Return the mean size of training pictures as JPEGs, none larger than ``side`` pixels."""
+    part, sizes = found.parts[0], []
+    for index in part.indices[torch.linspace(0, len(part.indices) - 1, SAMPLED).long()].tolist():
+        picture = part.reader.read(index, None)[0]
+        assert isinstance(picture, Image.Image)
+        picture = picture.convert("RGB")
+        picture.thumbnail((side, side))
+        file = io.BytesIO()
+        picture.save(file, "JPEG", quality=JPEG_QUALITY)
+        sizes.append(len(file.getvalue()))
+    return statistics.mean(sizes)
+
+
+def config_of(stream: Stream, row: Row, order: int, source: Path, num_classes: int, flags: Flags) -> ExperimentConfig:
+    """Return the experiment of one cell."""
+    changes = dict(row.changes)
+    for setting in flags.change:
+        path, value = setting.split("=")
+        changes[path.replace("-", "_")] = ast.literal_eval(value)
+    shuffled = tuple(torch.randperm(num_classes, generator=torch.Generator().manual_seed(order)).tolist())
+    return ExperimentConfig(
+        dataset=str(source),
+        num_tasks=stream.num_tasks,
+        class_order=shuffled if order else None,
+        strategies=("mygo" if row.strategy == "adapt-first" else row.strategy,),
+        validation_share=flags.validation_share,
+        life=replace(change(behind_encoder("late"), changes), seed=order, encoder=stream.encoder),
+    )
+
+
+def adapt_first(config: ExperimentConfig, index: Path, out: Path) -> dict[str, Any]:
+    """Let a life adapt to the first task's real maps, and another live on the features that come out of it."""
+    experiment = Experiment(config, features=index)
+    data = features_in(index, config)
+    life = Learner("mygo", experiment.learner, data.input_shape, None, experiment.stream)
+    encoder_of(life)
+    stream = experiment.open_stream(data)
+    task = stream.tasks[0]
+    context = PhaseContext(SingleProcess(), precision=resolved("auto", CPU))
+    life.begin(task)
+    wake.learn_late(life, task, stream.take_training_data(task), context)
+    data = with_validation(data, config.validation_share) if config.validation_share else data
+    arrays: dict[str, Any] = {}
+    for prefix, part in (("", data.train), ("test_", data.test)):
+        features = wake.extract_features(life.neocortex, part, CPU).sqrt()
+        arrays |= {f"{prefix}features": features.numpy(), f"{prefix}labels": part.labels.numpy()}
+    file = out / f"adapted-{config.life.seed}.npz"
+    np.savez(file, class_names=np.array(data.class_names), **arrays)
+    frozen = replace(
+        config, dataset=str(file), validation_share=0.0, life=replace(behind_encoder(), seed=config.life.seed)
+    )
+    results: dict[str, Any] = Experiment(frozen).run()["strategies"]["mygo"]
+    file.unlink()
+    return results
+
+
+def measure(stream: Stream, name: str, order: int, source: Path, index: Path, flags: Flags) -> None:
+    """Keep the results of one cell, if they are not kept yet."""
+    kept, row = flags.out / f"{stream.data}-{name}-{order}.json", ROWS[name]
+    if kept.exists() and not flags.validation_share:
+        return
+    num_classes = len(json.loads(index.read_text())["class_names"])
+    config = config_of(stream, row, order, source, num_classes, flags)
+    if row.strategy == "adapt-first":
+        results = adapt_first(config, index, flags.out)
+    else:
+        (results,) = Experiment(config, features=index).run()["strategies"].values()
+    found = {
+        "class_il": results["average_accuracy"]["class_il"],
+        "task_il": results["average_accuracy"]["task_il"],
+        "forgetting": results["forgetting"]["class_il"],
+        "task_forgetting": results["forgetting"]["task_il"],
+        "bytes_a_class": results["memory_bytes"] / num_classes,
+        "seconds": results["seconds"]["total"],
+        "sleep": results["seconds"]["sleep"],
+    }
+    if name == "replay":
+        found["bytes_a_class"] = JPEGS.size * JPEGS.count
+    print(stream.title, name, order, *flags.change, found, flush=True)
+    if not flags.validation_share:
+        kept.write_text(json.dumps(found))
+
+
+# -- tables -----------------------------------------------------------------------------------------------------------
+
+
+def line(title: str, cells: list[dict[str, Any]], *, whole_life: bool) -> str:
+    """Return one row of the table; what was trained once after all tasks has no forgetting."""
+
+    def spread(name: str) -> str:
+        values = [each[name] for each in cells]
+        return f"{statistics.mean(values):.3f}" + (f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else "")
+
+    measured = [spread("class_il"), spread("task_il")]
+    measured += [spread(name) if whole_life and name in cells[0] else "" for name in ("forgetting", "task_forgetting")]
+    seconds = statistics.median(each["seconds"] for each in cells)
+    return f"| {title} | {' | '.join(measured)} | {cells[0]['bytes_a_class']:,.0f} | {seconds:.0f} s | {len(cells)} |"
+
+
+def lines_of(flags: Flags) -> list[str]:
+    """Return the tables of all cells that are kept."""
+    lines = ["# Sleep that adapts the encoder", "", (__doc__ or "").split("\n\n")[1], ""]
+    for stream in STREAMS:
+        lines += [f"## {stream.title}, {stream.encoder}", ""]
+        lines += ["| | class-IL | task-IL | forgetting, class-IL | task-IL | bytes a class | time | orders |"]
+        lines += ["|---" * 8 + "|"]
+        for name in FROZEN:
+            cells = read(flags.eyes, f"{stream.eyes}-{name}-*.json")
+            lines += [line(f"frozen, {name}", cells, whole_life=name != "joint")] if cells else []
+        for name, row in ROWS.items():
+            cells = read(flags.out, f"{stream.data}-{name}-*.json")
+            lines += [line(row.title, cells, whole_life=row.strategy not in AT_THE_END)] if cells else []
+        lines += [""]
+    return [*lines, "Mean ± standard deviation over orders of classes, each with its own seed; one order without.", ""]
+
+
+def read(folder: Path, pattern: str) -> list[dict[str, Any]]:
+    """Return the cells in ``folder`` whose files are called like ``pattern``."""
+    return [json.loads(file.read_text()) for file in sorted(folder.glob(pattern))]
+
+
+def main() -> None:
+    """Measure what is not measured yet, and write the tables."""
+    flags = tyro.cli(Flags)
+    torch.set_num_threads(flags.threads)
+    flags.out.mkdir(parents=True, exist_ok=True)
+    register()
+    names = flags.rows.split(",")
+    for stream in STREAMS:
+        source: Path | None = getattr(flags, stream.data)
+        if source is None:
+            continue
+        found, front = survey(str(source), least=2), f"front:{stream.encoder}"
+        context = PhaseContext(SingleProcess(), place=Place("benchmark", 0, "encode"))
+        folder = flags.out / f"maps-{stream.data}-{'-'.join(names)}"
+        with shared_features(found, str(source), front, None, folder, context) as index:
+            side = int(stream.encoder.partition("@")[2] or 224)
+            memory = blank_memory(behind_encoder("late").memory, 1, (json.loads(index.read_text())["feature_dim"],))
+            JPEGS.size = jpeg_bytes(found, side)
+            JPEGS.count = max(1, round(stored_bytes(memory) / JPEGS.size))
+            print(stream.title, JPEGS, flush=True)
+            for order in range(flags.orders):
+                for name in names:
+                    if order < ROWS[name].orders:
+                        measure(stream, name, order, source, index, flags)
+    if not flags.validation_share:
+        RESULTS.write_text("\n".join(lines_of(flags)))
+
+
+if __name__ == "__main__":
+    main()
