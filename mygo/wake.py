@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mygo import seeding
-from mygo.adapting.frequencies import FromFrequencies
+from mygo.adapting.late import LateNetwork
 from mygo.config.learner import MemoryConfig, WakeConfig
 from mygo.data.examples import Examples, network_input
 from mygo.data.mapped import rows_of
@@ -90,9 +90,9 @@ def mirrored(life: Learner, data: Examples) -> Examples:
     """Return ``data`` and behind it, where ``life`` adapts its encoder, all of it mirrored from left to right."""
     if not life.adapts:
         return data
-    front = life.neocortex.features[0]
-    assert isinstance(front, FromFrequencies)
-    return Examples.concatenate([data, Examples(front.mirrored(data.inputs), data.labels)])
+    (network,) = life.neocortex.features
+    assert isinstance(network, LateNetwork)
+    return Examples.concatenate([data, Examples(network.mirrored(data.inputs), data.labels)])
 
 
 def memorise(life: Learner, task: Task, data: Examples, context: PhaseContext) -> None:

@@ -8,6 +8,7 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 HIGHEST = 2
 """The sum of the vertical and the horizontal frequency up to which values are kept."""
@@ -48,7 +49,7 @@ class ToFrequencies(nn.Module):
 
 
 class FromFrequencies(nn.Module):
-    """Vectors [N, C · F] of length √(C · F) in, maps [N, C, side, side] out."""
+    """Vectors [N, C · F] in, of any length, maps [N, C, side, side] out, as long as those of photographs."""
 
     waves: Tensor
     signs: Tensor
@@ -57,14 +58,14 @@ class FromFrequencies(nn.Module):
         super().__init__()
         self.side = side
         with torch.device("cpu"):
-            waves = cosines(side)
-            self.register_buffer("waves", waves * (LENGTH / len(waves) ** 0.5), persistent=False)
+            self.register_buffer("waves", LENGTH * cosines(side), persistent=False)
             signs = torch.tensor([(-1.0) ** right for _, right in kept_frequencies(side)])
             self.register_buffer("signs", signs, persistent=False)
 
     def forward(self, vectors: Tensor) -> Tensor:
         """Return the maps of ``vectors``."""
-        maps: Tensor = vectors.view(len(vectors), -1, len(self.waves)) @ self.waves
+        of_channels = F.normalize(vectors).view(len(vectors), -1, len(self.waves))
+        maps: Tensor = (of_channels * of_channels.shape[1] ** 0.5) @ self.waves
         return maps.view(len(vectors), -1, self.side, self.side)
 
     def mirrored(self, vectors: Tensor) -> Tensor:

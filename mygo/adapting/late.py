@@ -15,11 +15,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mygo.adapting.frequencies import FromFrequencies, kept_frequencies
-from mygo.encoders.efficientnet_lite import SCALES, STAGES, Block, ConvNorm, EfficientNetLite, SamePadConv, Scale
+from mygo.encoders.efficientnet_lite import HEAD, SCALES, STAGES, Block, ConvNorm, EfficientNetLite, SamePadConv, Scale
 from mygo.errors import InputError
 
 HALVED = 2 * math.prod(stage.stride for stage in STAGES)
 """By how much the sides of maps at the cut are smaller than those of pictures; the stem halves them, too."""
+PACE = 3.0
+"""How much larger pretrained features are given to a head, so that under Adam its weights for them learn faster."""
 
 
 class PixelMatrix(nn.Module):
@@ -107,10 +109,35 @@ class LateBlocks(nn.Module):
         return features.float().mean(1)
 
 
-def late_layers(encoder: str, feature_dim: int) -> list[nn.Module]:
+class LateNetwork(nn.Module):
+    """Late blocks that are trained, beside the features of the encoder as it was pretrained.
+
+    Vectors [N, 1280 + C · F] come in: those features, and the low frequencies of the maps at the cut. Features
+    [N, 2560] go out, of which the second half does not change, so that a head on both is an ensemble: what late blocks
+    learn from dreams is right in other places than what a linear head makes of what was pretrained.
+    """
+
+    def __init__(self, layers: Sequence[nn.Module], side: int) -> None:
+        """Copy folded ``layers``, for maps of ``side`` × ``side`` pixels."""
+        super().__init__()
+        self.maps = FromFrequencies(side)
+        self.blocks = LateBlocks(layers, side)
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """Return features [N, 2560] for ``vectors`` [N, D]."""
+        adapted = self.blocks(self.maps(vectors[:, HEAD:]))
+        pretrained = F.layer_norm(vectors[:, :HEAD].float(), (HEAD,))
+        return torch.cat([adapted, PACE * pretrained], 1)
+
+    def mirrored(self, vectors: Tensor) -> Tensor:
+        """Return ``vectors`` [N, D] of pictures mirrored from left to right, whose features are about the same."""
+        return torch.cat([vectors[:, :HEAD], self.maps.mirrored(vectors[:, HEAD:])], 1)
+
+
+def late_network(encoder: str, feature_dim: int) -> LateNetwork:
     """Return what lies behind the front of ``encoder``, such as ``efficientnet-lite0@96``, not trained.
 
-    Vectors [N, ``feature_dim``] come in, as that front makes them, and features [N, 1280] go out.
+    Vectors [N, ``feature_dim``] come in, as that front makes them, and features [N, 2560] go out.
 
     Raises:
         InputError: MyGO knows no late blocks of that encoder, or they take other vectors.
@@ -119,11 +146,9 @@ def late_layers(encoder: str, feature_dim: int) -> list[nn.Module]:
     scale = scale_of(name)
     network = EfficientNetLite(scale.width, scale.depth)
     side = side_at_cut(int(size) if size.isdecimal() else scale.size)
-    channels = network.late_channels
-    if feature_dim != (wanted := channels * len(kept_frequencies(side))):
+    if feature_dim != (wanted := HEAD + network.late_channels * len(kept_frequencies(side))):
         raise InputError(f"--backbone late:{encoder} sees vectors of {wanted} values, not {feature_dim}.")
-    late = LateBlocks(list(network.eval().folded().late(network.last_halving)), side)
-    return [FromFrequencies(side), late]
+    return LateNetwork(list(network.eval().folded().late(network.last_halving)), side)
 
 
 def scale_of(name: str) -> Scale:

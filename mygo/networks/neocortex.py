@@ -90,12 +90,12 @@ def image_shape_of(input_shape: InputShape, backbone: str) -> ImageShape:
 
 def late(encoder: str, input_shape: InputShape) -> Backbone:
     """Return what lies behind the front of ``encoder``, for the vectors that it makes (see `mygo.adapting.late`)."""
-    from mygo.adapting.late import late_layers  # takes time to import
+    from mygo.adapting.late import late_network  # takes time to import
     from mygo.encoders.efficientnet_lite import HEAD
 
     if len(input_shape) != 1:
         raise InputError(f"--backbone {LATE}{encoder} sees vectors, not images: leave it out.")
-    return Backbone(late_layers(encoder, input_shape[0]), HEAD)
+    return Backbone([late_network(encoder, input_shape[0])], 2 * HEAD)
 
 
 LATE = "late:"
