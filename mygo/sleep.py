@@ -8,12 +8,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mygo.adapting.late import PACE, LateNetwork
 from mygo.config.learner import SleepConfig
 from mygo.data.examples import network_input
 from mygo.data.tasks import Task
 from mygo.learner.learner import Learner
 from mygo.memory.gaussian import ClassGaussians
 from mygo.networks.neocortex import NeocortexNet, OwnOutputs, own_outputs, stacked_heads, unstack_heads
+from mygo.networks.weights import fill
 from mygo.phase import PhaseContext
 from mygo.replay.schedule import Dreams
 from mygo.replay.spec import replay_of
@@ -45,18 +47,21 @@ def consolidate(life: Learner, task: Task, context: PhaseContext) -> None:
 
     def losses_of(network: Network, *tensors: Tensor) -> Losses:
         dreams, classes = Dreams(*tensors[:PARTS_OF_DREAMS]), tensors[PARTS_OF_DREAMS:]
-        features, logits = network(network_input(dreams.inputs), *classes)
+        features, *answers = network(network_input(dreams.inputs), *classes)
         there = outputs.among(*classes) if classes else outputs
-        losses = distillation_losses(logits, dreams, there, config, context.group)
-        return losses | feature_losses(features, dreams, config, context.group)
+        losses = [distillation_losses(logits, dreams, there, config, context.group) for logits in answers]
+        of_all = {name: torch.stack([each[name] for each in losses]).sum(0) for name in losses[0]}
+        return of_all | feature_losses(features, dreams, config, context.group)
 
-    if life.order_free:
+    if life.adapts:
+        consolidate_late(life, schedule.steps, losses_of, inputs_at, context)
+        return
+    if life.on_features:
         consolidate_features(life, schedule.steps, losses_of, inputs_at, context)
         return
-    student = blank_student(life, life.lessons_in_order()) if life.adapts else Student(life.neocortex)
-    train(student, losses_of, inputs_at, steps=schedule.steps, lr=config.lr, context=context)
-    life.neocortex.features = student.features
-    unstack_heads(student.heads, life.neocortex, life.lessons_in_order())
+    student = Student(life.neocortex)
+    train(student, losses_of, inputs_at, steps=config.steps, lr=config.lr, context=context)
+    unstack_heads(student.heads, life.neocortex, range(len(life.lessons)))
 
 
 def consolidate_features(
@@ -87,6 +92,27 @@ def consolidate_features(
         mix_discriminant(student.heads, gaussians, discriminant_weight(life))
     life.neocortex.features = student.features
     unstack_heads(student.heads, life.neocortex, order)
+
+
+def consolidate_late(
+    life: Learner,
+    steps: int,
+    losses_of: Callable[..., Losses],
+    inputs_at: Callable[[int], tuple[Tensor, ...]],
+    context: PhaseContext,
+) -> None:
+    """Train late blocks of the encoder, from where they were pretrained, beside a head on its pretrained features.
+
+    That is mixed with linear discriminant analysis as `consolidate_features` does.
+    """
+    gaussians = ClassGaussians(life.gaussians, context.group.device)
+    blank = blank_student(life, range(len(life.lessons)))
+    student = Ensemble(blank)
+    student.network.centre_on(gaussians.means.cpu())
+    train(student, losses_of, inputs_at, steps=steps, lr=life.config.sleep.lr, context=context)
+    student.mix_discriminant(gaussians, discriminant_weight(life))
+    life.neocortex.features = student.features
+    unstack_heads(student.merged(), life.neocortex, range(len(life.lessons)))
 
 
 def blank_student(life: Learner, order: Sequence[int]) -> "Student":
@@ -144,9 +170,62 @@ class Student(nn.Module):
         Logits are of all heads, or of ``classes`` [K] alone, counted over all heads side by side.
         """
         features = self.features(inputs)
-        if classes is None:
-            return features, self.heads(features)
-        return features, F.linear(features, self.heads.weight[classes], self.heads.bias[classes])
+        return features, answers_of(self.heads, features, classes)
+
+
+def answers_of(heads: nn.Linear, features: Tensor, classes: Tensor | None) -> Tensor:
+    """Return the logits of ``heads`` for ``features`` [N, F], or those of ``classes`` [K] alone."""
+    return heads(features) if classes is None else F.linear(features, heads.weight[classes], heads.bias[classes])
+
+
+class Ensemble(nn.Module):
+    """A student with late blocks that answers twice: with a head on what these say, and one on pretrained features.
+
+    Each learns to answer alone, or the one that learns faster would leave the other nothing to learn.
+    """
+
+    def __init__(self, student: Student) -> None:
+        """Share the features of a blank ``student``."""
+        super().__init__()
+        self.features = student.features
+        outputs = student.heads.out_features
+        half = student.heads.in_features // 2
+        self.on_late, self.on_pretrained = nn.Linear(half, outputs), nn.Linear(half, outputs)
+        for parameter in (*self.on_late.parameters(), *self.on_pretrained.parameters()):
+            nn.init.zeros_(parameter)
+
+    @property
+    def network(self) -> LateNetwork:
+        """The late blocks and what is beside them."""
+        (network,) = self.features
+        assert isinstance(network, LateNetwork)
+        return network
+
+    def forward(self, inputs: Tensor, classes: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Return features [N, 2560], and logits [N, K] of late blocks and of pretrained features, for vectors [N, D].
+
+        Logits are of all heads, or of ``classes`` [K] alone, counted over all heads side by side.
+        """
+        features = self.features(inputs)
+        late, pretrained = features.chunk(2, 1)
+        return features, answers_of(self.on_late, late, classes), answers_of(self.on_pretrained, pretrained, classes)
+
+    @torch.no_grad()
+    def mix_discriminant(self, gaussians: ClassGaussians, weight: float) -> None:
+        """Mix the head on pretrained features with linear discriminant analysis, as `mix_discriminant` does."""
+        head, centre = self.on_pretrained, self.network.centre
+        head.weight.mul_(PACE)
+        head.bias.sub_(head.weight @ centre)  # for features as memories have them
+        mix_discriminant(head, gaussians.first_dimensions(len(centre)), weight)
+        head.bias.add_(head.weight @ centre)
+        head.weight.div_(PACE)
+
+    @torch.no_grad()
+    def merged(self) -> nn.Linear:
+        """Return one layer that answers with the mean of both."""
+        weight = torch.cat([self.on_late.weight, self.on_pretrained.weight], 1) / 2
+        mean = {"weight": weight, "bias": (self.on_late.bias + self.on_pretrained.bias) / 2}
+        return fill(lambda: nn.Linear(weight.shape[1], weight.shape[0]), mean)
 
 
 def centred(values: Tensor, real: Tensor) -> Tensor:

@@ -78,6 +78,8 @@ def adapt(life: Learner, task: Task, data: Examples, context: PhaseContext) -> N
 
 def learn_late(life: Learner, task: Task, data: Examples, context: PhaseContext) -> None:
     """Do as `learn`, on the maps that the frozen front of an encoder saw."""
+    if len(life.lessons) == 1:
+        centre_on(life, data)
     learn(life, task, mirrored(life, life.with_replay(task, data)), context)
 
 
@@ -86,13 +88,25 @@ def adapt_late(life: Learner, task: Task, data: Examples, context: PhaseContext)
     adapt(life, task, mirrored(life, life.with_replay(task, data)), context)
 
 
+def centre_on(life: Learner, data: Examples) -> None:
+    """Let a ``life`` that adapts its encoder see pretrained features less their mean over ``data``."""
+    if life.adapts:
+        late_network_of(life).centre_on(data.inputs)
+
+
+def late_network_of(life: Learner) -> LateNetwork:
+    """Return what a ``life`` that adapts its encoder trains."""
+    (network,) = life.neocortex.features
+    assert isinstance(network, LateNetwork)
+    return network
+
+
 def mirrored(life: Learner, data: Examples) -> Examples:
     """Return ``data`` and behind it, where ``life`` adapts its encoder, all of it mirrored from left to right."""
     if not life.adapts:
         return data
-    (network,) = life.neocortex.features
-    assert isinstance(network, LateNetwork)
-    return Examples.concatenate([data, Examples(network.mirrored(data.inputs), data.labels)])
+    flipped = late_network_of(life).mirrored(data.inputs)
+    return Examples.concatenate([data, Examples(flipped, data.labels)])
 
 
 def memorise(life: Learner, task: Task, data: Examples, context: PhaseContext) -> None:

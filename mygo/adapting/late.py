@@ -117,17 +117,25 @@ class LateNetwork(nn.Module):
     learn from dreams is right in other places than what a linear head makes of what was pretrained.
     """
 
+    centre: Tensor
+
     def __init__(self, layers: Sequence[nn.Module], side: int) -> None:
         """Copy folded ``layers``, for maps of ``side`` × ``side`` pixels."""
         super().__init__()
         self.maps = FromFrequencies(side)
         self.blocks = LateBlocks(layers, side)
+        self.register_buffer("centre", torch.zeros(HEAD))
 
     def forward(self, vectors: Tensor) -> Tensor:
         """Return features [N, 2560] for ``vectors`` [N, D]."""
         adapted = self.blocks(self.maps(vectors[:, HEAD:]))
-        pretrained = F.layer_norm(vectors[:, :HEAD].float(), (HEAD,))
+        pretrained = HEAD**0.5 * F.normalize(vectors[:, :HEAD]) - self.centre
         return torch.cat([adapted, PACE * pretrained], 1)
+
+    @torch.no_grad()
+    def centre_on(self, vectors: Tensor) -> None:
+        """See pretrained features less their mean over ``vectors`` [N, D] from now on, which helps a head to learn."""
+        self.centre.copy_(vectors[:, :HEAD].mean(0))
 
     def mirrored(self, vectors: Tensor) -> Tensor:
         """Return ``vectors`` [N, D] of pictures mirrored from left to right, whose features are about the same."""

@@ -16,7 +16,7 @@ from mygo.phase import PhaseContext
 from mygo.training.batches import EpochBatches, repeats_of
 from mygo.training.loop import Losses, Network, train
 from mygo.training.process_group import batch_mean, share
-from mygo.wake import fit_features_and_head, mirrored
+from mygo.wake import centre_on, fit_features_and_head, mirrored
 
 LWF_TEMPERATURE = 2.0
 """Temperature of the distillation of Learning without Forgetting (Li & Hoiem 2016, arXiv:1606.09282)."""
@@ -24,6 +24,8 @@ LWF_TEMPERATURE = 2.0
 
 def finetune(life: Learner, task: Task, data: Examples, context: PhaseContext) -> None:
     """Train features and the new head on the new task, and nothing else: the lower bound."""
+    if task.index == 0:
+        centre_on(life, data)
     data, key = mirrored(life, data), (life.config.seed, "finetune", task.index)
     fit_features_and_head(life.neocortex, task, data, context, key, life.config.baseline_steps, life.config.wake)
 
@@ -103,6 +105,8 @@ def fit_all_heads(
     parts = [mirrored(life, part) for part in parts]
     shifted = [Examples(p.inputs, p.labels + sum(sizes[:i])) for i, p in enumerate(parts)]
     data = Examples.concatenate(shifted)
+    if task.index == 0 or name == "joint":
+        centre_on(life, data)
     weights = torch.cat([shares(p.labels, config) for p in parts]) if balanced else repeats(data.labels, config)
     data = data.to(context.group.device)
 

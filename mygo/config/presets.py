@@ -14,7 +14,14 @@ def behind_encoder(adapt: Adapt = "none") -> LifeConfig:
             backbone="linear",
             wake=WakeConfig(head_steps=200, adapt_steps=150),
             memory=MemoryConfig(gaussian=GaussianConfig(rank=5)),
-            sleep=SleepConfig(steps=1200, steps_per_class=12, max_shift=0, own_head_weight=0.0, temperature=2.0),
+            sleep=SleepConfig(
+                steps=1200,
+                steps_per_class=12,
+                max_shift=0,
+                own_head_weight=0.0,
+                discriminant_examples=20.0,
+                temperature=2.0,
+            ),
         )
     return LifeConfig(
         backbone="linear",

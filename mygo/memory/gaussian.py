@@ -280,6 +280,13 @@ class ClassGaussians:
         self.num_classes, self.rank, self.feature_dim = self.factors.shape
         self.noise_dim = noise_dim_of(memories[0])
 
+    def first_dimensions(self, count: int) -> "ClassGaussians":
+        """Return the same classes in the first ``count`` dimensions alone; nothing is recalled from these."""
+        found = copy.copy(self)
+        found.means, found.variances = self.means[:, :count], self.variances[:, :count]
+        found.factors, found.feature_dim = self.factors[:, :, :count], count
+        return found
+
     @cached_property
     def sizes(self) -> Tensor:
         """By how much borrowed deviations are scaled for each class, [K]."""
