@@ -105,14 +105,13 @@ def consolidate_late(
 
     That is mixed with linear discriminant analysis as `consolidate_features` does.
     """
-    gaussians = ClassGaussians(life.gaussians, context.group.device)
-    blank = blank_student(life, range(len(life.lessons)))
-    student = Ensemble(blank)
-    student.network.centre_on(gaussians.means.cpu())
+    gaussians, order = ClassGaussians(life.gaussians, context.group.device), life.lessons_in_order()
+    student = Ensemble(blank_student(life, order))
+    student.network.centre_on(gaussians.means)
     train(student, losses_of, inputs_at, steps=steps, lr=life.config.sleep.lr, context=context)
     student.mix_discriminant(gaussians, discriminant_weight(life))
     life.neocortex.features = student.features
-    unstack_heads(student.merged(), life.neocortex, range(len(life.lessons)))
+    unstack_heads(student.merged(), life.neocortex, order)
 
 
 def blank_student(life: Learner, order: Sequence[int]) -> "Student":

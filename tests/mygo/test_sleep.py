@@ -4,12 +4,13 @@ from torch import nn
 
 from mygo.config.learner import LifeConfig, SleepConfig
 from mygo.config.settings import change
+from mygo.encoders.efficientnet_lite import HEAD
 from mygo.learner.learner import Learner
 from mygo.learner.records import TaskRecord
 from mygo.memory.gaussian import ClassGaussians, GaussianMemory
 from mygo.networks.neocortex import NeocortexNet, own_outputs
 from mygo.replay.schedule import Dreams
-from mygo.sleep import Student, discriminant_weight, distillation_losses, feature_losses, mix_discriminant
+from mygo.sleep import Ensemble, Student, discriminant_weight, distillation_losses, feature_losses, mix_discriminant
 from mygo.training.process_group import SingleProcess
 
 
@@ -121,3 +122,60 @@ def test_answers_are_moved_to_those_of_linear_discriminant_analysis(weight: floa
     moved = after - (1 - weight) * before
     assert torch.allclose(moved, theirs * (moved.norm() / theirs.norm()), atol=1e-5)
     assert (float(moved.norm()) > 0.1) == (weight > 0)
+
+
+@pytest.fixture
+def ensemble() -> Ensemble:
+    """A student of three classes behind the front of an encoder of small pictures, whose heads say something."""
+    torch.manual_seed(0)
+    net = NeocortexNet((HEAD + 192,), "late:efficientnet-lite0@32")
+    net.add_task_head(3)
+    student = Ensemble(Student(net))
+    student.network.centre_on(torch.randn(5, HEAD + 192))
+    for head in (student.on_late, student.on_pretrained):
+        nn.init.normal_(head.weight, std=0.1)
+        nn.init.normal_(head.bias)
+    return student
+
+
+@torch.no_grad()
+def test_what_is_kept_of_an_ensemble_answers_with_the_mean_of_both(ensemble: Ensemble) -> None:
+    vectors = torch.randn(4, HEAD + 192)
+    features, of_late, of_pretrained = ensemble(vectors)
+    torch.testing.assert_close(ensemble.merged()(features), (of_late + of_pretrained) / 2, rtol=1e-4, atol=1e-4)
+    chosen = torch.tensor([2, 0])
+    for some, whole in zip(ensemble(vectors, chosen)[1:], (of_late, of_pretrained), strict=True):
+        torch.testing.assert_close(some, whole[:, chosen])
+
+
+def test_each_half_of_an_ensemble_learns_to_answer_alone(ensemble: Ensemble) -> None:
+    _, of_late, of_pretrained = ensemble(torch.randn(4, HEAD + 192))
+    of_pretrained.sum().backward(retain_graph=True)
+    assert not any(parameter.grad.any() for parameter in ensemble.features.parameters() if parameter.grad is not None)
+    assert ensemble.on_late.weight.grad is None
+    of_late.sum().backward()
+    assert all(parameter.grad is not None and parameter.grad.any() for parameter in ensemble.features.parameters())
+
+
+@torch.no_grad()
+def test_the_half_on_pretrained_features_is_mixed_with_the_discriminant_of_those_alone(ensemble: Ensemble) -> None:
+    memory = GaussianMemory(3, HEAD + 192, 2)
+    memory.means.normal_()
+    memory.means[:, :HEAD] *= HEAD**0.5 / memory.means[:, :HEAD].norm(dim=1, keepdim=True)
+    memory.rest.uniform_(0.5, 1.5)
+    vectors = torch.randn(6, HEAD + 192)
+    vectors[:, :HEAD] *= HEAD**0.5 / vectors[:, :HEAD].norm(dim=1, keepdim=True)
+    _, late_before, before = ensemble(vectors)
+    ensemble.mix_discriminant(ClassGaussians([memory]), 1.0)
+    _, late_after, after = ensemble(vectors)
+    assert torch.equal(late_before, late_after)
+    of_features = GaussianMemory(3, HEAD, 2)
+    for name in ("means", "rest"):
+        setattr(of_features, name, getattr(memory, name)[:, :HEAD])
+    weights, biases = ClassGaussians([of_features]).discriminant()
+    wanted = vectors[:, :HEAD] @ weights.T + biases
+    wanted, found = (each - each.mean(1, keepdim=True) for each in (wanted, after))
+    ratio = (wanted * found).sum() / wanted.square().sum()
+    torch.testing.assert_close(found, ratio * wanted, rtol=1e-3, atol=1e-3)
+    assert ratio > 0
+    assert not torch.allclose(before, after)
