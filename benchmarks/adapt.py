@@ -91,11 +91,6 @@ class Row:
     orders: int = ORDERS
 
 
-def sized(centres: int, rank: int) -> tuple[tuple[str, Any], ...]:
-    """Return the settings of memories with so many centres and directions a class."""
-    return ("memory.gaussian.centres", centres), ("memory.gaussian.rank", rank)
-
-
 ROWS = {
     "mygo": Row("**mygo --adapt late**"),
     "joint": Row("joint fine-tuning of the late blocks, real maps", "joint-once"),
@@ -105,8 +100,7 @@ ROWS = {
     "labels": Row("without teachers: labels alone", "labels", orders=1),
     "warm": Row("each sleep goes on from the last", "warm", orders=1),
     "unmirrored": Row("without mirror images", "unmirrored", orders=1),
-    "one-centre": Row("one centre a class, 16 directions", changes=sized(1, 16), orders=1),
-    "no-directions": Row("16 centres a class, no directions", changes=sized(16, 0), orders=1),
+    "no-directions": Row("without own directions", changes=(("memory.gaussian.rank", 0),), orders=1),
     "temperature-1": Row("temperature 1", changes=(("sleep.temperature", 1.0),), orders=1),
     "half": Row("half the steps asleep", changes=(("sleep.steps", 400), ("sleep.steps_per_class", 4)), orders=1),
 }

@@ -87,7 +87,7 @@ def write_vectors() -> Callable[..., str]:
 def tiny_adapting() -> LifeConfig:
     """A learner that adapts its encoder in a few seconds."""
     few = {"wake.head_steps": 20, "wake.adapt_steps": 10, "wake.batch_size": 32, "sleep.steps": 15}
-    few |= {"sleep.batch_size": 32, "memory.gaussian.rank": 2, "memory.gaussian.centres": 2}
+    few |= {"sleep.batch_size": 32, "memory.gaussian.rank": 2}
     floors = {"memory.fidelity_floor": 0.0, "memory.diversity_floor": 0.0}
     return change(
         replace(behind_encoder("late"), encoder="efficientnet-lite0@32", precision="float32"), {**few, **floors}

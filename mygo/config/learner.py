@@ -58,11 +58,9 @@ class GaussianConfig:
 
     rank: int = 28
     """Main directions of variation; each takes a byte for every feature."""
-    centres: int = 1
-    """Centres around which a class varies, by k-means; each beyond one takes a byte for every feature."""
 
     def __post_init__(self) -> None:
-        check_ranges(self, "memory.gaussian", rank=(0, MOST_CHANNELS), centres=(1, MOST_CHANNELS))
+        check_ranges(self, "memory.gaussian", rank=(0, MOST_CHANNELS))
 
 
 Adapt = Literal["none", "late"]

@@ -2,12 +2,11 @@
 
 A class keeps its mean, its main directions of variation in 8 bits, and the variance that is left in each dimension. How
 the rest varies together is shared: it is borrowed from the deviations of all classes. So all that is kept is kept for a
-class, can be merged with more of the same class, and is gone with it. A class of several kinds of examples can keep
-several centres around which it varies alike.
+class, can be merged with more of the same class, and is gone with it.
 """
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 
 import torch
@@ -34,73 +33,48 @@ APART = 1e-9
 """How far eigenvalues that are the same are taken apart, beside the mean variance, where they cannot be found else."""
 ROWS_AT_ONCE = 1024
 """Vectors that are in memory together while a class is fitted."""
-EXAMPLES_A_CENTRE = 20
-"""Least examples for each centre of a class: a centre of fewer would come close to keeping them."""
-CLUSTERED = 10_000
-"""Most vectors of a class that its centres are found among."""
 
 
 class GaussianMemory(nn.Module):
     """The classes of one lesson, K of them, in D dimensions with R directions each.
 
     Buffers: ``means`` [K, D]; ``directions`` int8 [K, R, D], which times ``scales`` [K, R] are the main directions, as
-    long as the standard deviation along them; ``rest`` [K, D], the variance that they leave. With M centres a class,
-    M > 1, also ``offsets`` int8 [K, M, D], which times ``offset_scales`` [K, M] lead from the mean to each, and
-    ``shares`` [K, M], how much of the class is around each; directions and variances are those around its centre.
+    long as the standard deviation along them; ``rest`` [K, D], the variance that they leave.
     """
 
     means: Tensor
     directions: Tensor
     scales: Tensor
     rest: Tensor
-    offsets: Tensor
-    offset_scales: Tensor
-    shares: Tensor
 
-    def __init__(self, num_classes: int, feature_dim: int, rank: int, centres: int = 1) -> None:
+    def __init__(self, num_classes: int, feature_dim: int, rank: int) -> None:
         super().__init__()
         self.num_classes = num_classes
-        self.num_centres = centres
         self.register_buffer("means", torch.zeros(num_classes, feature_dim))
         self.register_buffer("directions", torch.zeros(num_classes, rank, feature_dim, dtype=torch.int8))
         self.register_buffer("scales", torch.zeros(num_classes, rank))
         self.register_buffer("rest", torch.zeros(num_classes, feature_dim))
-        if centres > 1:
-            self.register_buffer("offsets", torch.zeros(num_classes, centres, feature_dim, dtype=torch.int8))
-            self.register_buffer("offset_scales", torch.zeros(num_classes, centres))
-            self.register_buffer("shares", torch.zeros(num_classes, centres))
 
     @property
     def factors(self) -> Tensor:
         """The main directions, float32 [K, R, D]."""
         return self.directions * self.scales[:, :, None]
 
-    @property
-    def centres(self) -> Tensor:
-        """From each mean to its centres, float32 [K, M, D]; with one centre those are zeros."""
-        if self.num_centres == 1:
-            return torch.zeros_like(self.means)[:, None]
-        return self.offsets * self.offset_scales[:, :, None]
-
     def set_class(self, label: int, mean: Tensor, factors: Tensor, rest: Tensor) -> None:
         """Keep ``mean`` [D], ``factors`` [at most R, D] and ``rest`` [D] of the class ``label``, rounded as stored."""
+        scales = (factors.abs().amax(1) / LARGEST_BYTE).half().float()
+        rounded = (factors / scales.clamp_min(1e-12)[:, None]).round().clamp(-LARGEST_BYTE, LARGEST_BYTE)
+        count = len(factors)
         self.means[label] = mean.half().float()
-        fill_rows(self.directions[label], self.scales[label], factors)
+        self.directions[label, :count], self.directions[label, count:] = rounded.to(torch.int8), 0
+        self.scales[label, :count], self.scales[label, count:] = scales, 0
         self.rest[label] = rest.clamp_min(0).half().float()
-
-    def set_centres(self, label: int, offsets: Tensor, shares: Tensor) -> None:
-        """Keep ``offsets`` [at most M, D] and their ``shares`` of the class ``label``, rounded as stored."""
-        if self.num_centres == 1:
-            return
-        fill_rows(self.offsets[label], self.offset_scales[label], offsets)
-        self.shares[label] = 0
-        self.shares[label, : len(shares)] = shares.half().float()
 
     @classmethod
     def of_classes(cls, memories: "Sequence[GaussianMemory]", labels: Tensor) -> "GaussianMemory":
         """Return a copy of the classes ``labels`` [K], counted over all of ``memories``."""
         _, rank, feature_dim = memories[0].directions.shape
-        found = cls(len(labels), feature_dim, rank, memories[0].num_centres)
+        found = cls(len(labels), feature_dim, rank)
         for name, _ in list(found.named_buffers()):
             found.register_buffer(name, torch.cat([getattr(memory, name) for memory in memories])[labels])
         return found
@@ -112,15 +86,6 @@ class GaussianMemory(nn.Module):
         self.num_classes = len(kept)
 
 
-def fill_rows(bytes_: Tensor, scales: Tensor, rows: Tensor) -> None:
-    """Write ``rows`` [n, D] to the first of ``bytes_`` int8 [R, D] and ``scales`` [R], and zeros to the others."""
-    largest = (rows.abs().amax(1) / LARGEST_BYTE).half().float()
-    rounded = (rows / largest.clamp_min(1e-12)[:, None]).round().clamp(-LARGEST_BYTE, LARGEST_BYTE)
-    count = len(rows)
-    bytes_[:count], bytes_[count:] = rounded.to(torch.int8), 0
-    scales[:count], scales[count:] = largest, 0
-
-
 @torch.no_grad()
 def fit_gaussians(
     vectors: Tensor, labels: Tensor, num_classes: int, config: GaussianConfig, group: ProcessGroup
@@ -129,71 +94,36 @@ def fit_gaussians(
 
     Each rank of ``group`` fits its share of the classes, and all get the same memory.
     """
-    memory = GaussianMemory(num_classes, vectors.shape[1], config.rank, config.centres)
+    memory = GaussianMemory(num_classes, vectors.shape[1], config.rank)
     for label in range(group.rank, num_classes, group.size):
         rows = (labels == label).nonzero().squeeze(1)
         if len(rows):
-            mean = mean_of(vectors, rows, group.device)
-            offsets = offsets_of(vectors, rows, mean, config.centres)
-            factors, rest, shares = moments_of(vectors, rows, mean, offsets, config.rank)
+            mean, factors, rest = moments_of(vectors, rows, config.rank, group.device)
             memory.set_class(label, mean.cpu(), factors.cpu(), rest.cpu())
-            memory.set_centres(label, offsets.cpu(), shares.cpu())
     if group.size > 1:
         for buffer in memory.buffers():
             buffer.copy_(group.sum(buffer.float()))  # the other ranks have zeros there
     return memory
 
 
-def mean_of(vectors: Tensor, rows: Tensor, device: torch.device) -> Tensor:
-    """Return the mean [D] of the ``rows`` [N] of ``vectors``, of which few are in memory at once."""
-    sums = [rows_of(vectors, part).to(device).double().sum(0) for part in rows.split(ROWS_AT_ONCE)]
-    return (torch.stack(sums).sum(0) / len(rows)).float()
+def moments_of(vectors: Tensor, rows: Tensor, rank: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the mean [D] of the ``rows`` [N] of ``vectors``, and their covariance as `main_directions` does.
 
-
-def offsets_of(vectors: Tensor, rows: Tensor, mean: Tensor, centres: int) -> Tensor:
-    """Return from the ``mean`` to the centres of the ``rows`` [N] of ``vectors``, [at most centres, D], by k-means.
-
-    The largest class is clustered by some of its examples.
+    Few rows are in memory at once.
     """
-    count = min(centres, len(rows) // EXAMPLES_A_CENTRE)
-    if count < 2:
-        return torch.zeros(1, len(mean), device=mean.device)
-    from sklearn.cluster import KMeans  # takes a second to import
-
-    some = rows[torch.linspace(0, len(rows) - 1, min(len(rows), CLUSTERED)).long()]
-    deviations = rows_of(vectors, some) - mean.cpu()
-    found = KMeans(count, n_init=1, random_state=0).fit(deviations.numpy())
-    return torch.from_numpy(found.cluster_centers_).float().to(mean.device)
-
-
-def moments_of(
-    vectors: Tensor, rows: Tensor, mean: Tensor, offsets: Tensor, rank: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the covariance of the ``rows`` [N] of ``vectors`` around the nearest of their centres.
-
-    These are at ``offsets`` [M, D] from their ``mean``. Few rows are in memory at once.
-
-    Returns:
-        The covariance as `main_directions` does; and the share of the rows that is around each centre, [M].
-    """
-    size = max(1, len(rows) - len(offsets)) ** 0.5
-    counts = torch.zeros(len(offsets), device=mean.device)
-
-    def deviations() -> Iterator[Tensor]:
-        for part in rows.split(ROWS_AT_ONCE):
-            from_mean = rows_of(vectors, part).to(mean.device) - mean
-            nearest = torch.cdist(from_mean, offsets).argmin(1)
-            counts.add_(nearest.bincount(minlength=len(offsets)))
-            yield (from_mean - offsets[nearest]) / size
-
+    parts = rows.split(ROWS_AT_ONCE)
+    sums = [rows_of(vectors, part).to(device).double().sum(0) for part in parts]
+    mean = (torch.stack(sums).sum(0) / len(rows)).float()
+    size = max(1, len(rows) - 1) ** 0.5
+    deviations = ((rows_of(vectors, part).to(device) - mean) / size for part in parts)
     if len(rows) <= len(mean):
-        return *main_directions(torch.cat(list(deviations())), rank), counts / len(rows)
-    covariance = torch.zeros(len(mean), len(mean), device=mean.device)
-    for part in deviations():
+        return mean, *main_directions(torch.cat(list(deviations)), rank)
+    covariance = torch.zeros(len(mean), len(mean), device=device)
+    for part in deviations:
         covariance.addmm_(part.T, part)
     values, axes = main_axes(covariance, rank)
     factors = axes * values.clamp_min(0).sqrt()[:, None]
-    return factors, (covariance.diag() - factors.square().sum(0)).clamp_min(0), counts / len(rows)
+    return mean, factors, (covariance.diag() - factors.square().sum(0)).clamp_min(0)
 
 
 def main_directions(deviations: Tensor, rank: int) -> tuple[Tensor, Tensor]:
@@ -254,27 +184,24 @@ def merge_gaussians(
 
 
 def noise_dim_of(memory: GaussianMemory) -> int:
-    """Return how many draws one vector takes: with several centres, the last decides around which it is."""
+    """Return how many draws one vector takes."""
     _, rank, feature_dim = memory.directions.shape
-    return (1 + DONORS) * rank + feature_dim + (memory.num_centres > 1)
+    return (1 + DONORS) * rank + feature_dim
 
 
 class ClassGaussians:
     """All classes of several memories side by side, from which vectors are recalled.
 
-    A vector of a class is one of its centres, plus a deviation along its own main directions, plus the mean of the
-    deviations of two classes drawn at random, less what lies in those directions, at the size that the class's own rest
-    has. So the rest has the covariance that the classes share, and no matrix of D times D is decomposed. The vector is
-    then scaled to the length of all vectors, √D.
+    A vector of a class is its mean, plus a deviation along its own main directions, plus the mean of the deviations of
+    two classes drawn at random, less what lies in those directions, at the size that the class's own rest has. So the
+    rest has the covariance that the classes share, and no matrix of D times D is decomposed. The vector is then scaled
+    to the length of all vectors, √D.
     """
 
     def __init__(self, memories: Sequence[GaussianMemory], device: torch.device | str = "cpu") -> None:
         self.means = torch.cat([memory.means for memory in memories]).to(device)
         self.factors = torch.cat([memory.factors for memory in memories]).to(device)
         self.variances = torch.cat([memory.rest for memory in memories]).to(device)
-        self.centres = torch.cat([memory.centres for memory in memories]).to(device)
-        if memories[0].num_centres > 1:
-            self.bounds = torch.cat([memory.shares for memory in memories]).to(device).cumsum(1)
         lengths = self.factors.norm(dim=2, keepdim=True)
         self.axes = self.factors / lengths.clamp_min(1e-12)
         self.num_classes, self.rank, self.feature_dim = self.factors.shape
@@ -340,7 +267,7 @@ class ClassGaussians:
     def _recall_group(self, label: int, donors: tuple[int, int], noise: Tensor) -> Tensor:
         """Return vectors of the class ``label``, not yet of the length that all have, with the same ``donors``."""
         parts = [self.rank, self.rank, self.rank, self.feature_dim]
-        own, one, other, left = noise[:, : sum(parts)].split(parts, dim=1)
+        own, one, other, left = noise.split(parts, dim=1)
         first, second = donors
         rest: Tensor = left * ((self.variances[first] + self.variances[second]) / DONORS).sqrt()
         rest.addmm_(one, self.factors[first], alpha=DONORS**-0.5).addmm_(
@@ -348,15 +275,7 @@ class ClassGaussians:
         )
         rest -= (rest @ self.axes[label].T) @ self.axes[label]
         rest.mul_(self.sizes[label]).add_(self.means[label]).addmm_(own, self.factors[label])
-        if self.centres.shape[1] > 1:
-            rest += self.centres[label, self._centres_at(label, noise[:, -1])]
         return rest
-
-    def _centres_at(self, label: int, noise: Tensor) -> Tensor:
-        """Return the centre of the class ``label`` that normal ``noise`` [N] stands for, each as often as its share."""
-        bounds = self.bounds[label]
-        quantiles = torch.special.ndtr(noise) * bounds[-1]
-        return torch.searchsorted(bounds, quantiles).clamp_max(len(bounds) - 1)
 
 
 def recall_vectors(memories: Sequence[GaussianMemory], counts: Sequence[int], key: seeding.Key) -> Examples:

@@ -46,7 +46,7 @@ def test_where_an_encoder_is_adapted_nothing_of_a_linear_head_is_searched() -> N
     sleep, everything = (search_space(name, behind_encoder("late"), over_pixels=False) for name in ("sleep", "all"))
     assert "sleep.discriminant_examples" not in sleep
     assert "backbone" not in everything
-    assert {"memory.gaussian.centres", "wake.adapt_steps"} <= everything.keys() - sleep.keys()
+    assert {"memory.gaussian.rank", "wake.adapt_steps"} <= everything.keys() - sleep.keys()
 
 
 def test_sleeps_space_leaves_memories_alone() -> None:

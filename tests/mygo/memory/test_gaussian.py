@@ -13,7 +13,6 @@ from mygo.config.learner import GaussianConfig
 from mygo.data.examples import Examples
 from mygo.memory import gaussian
 from mygo.memory.gaussian import (
-    EXAMPLES_A_CENTRE,
     ClassGaussians,
     GaussianMemory,
     fit_gaussians,
@@ -303,40 +302,3 @@ def test_two_workers_fit_what_one_fits_to_the_bit(tmp_path: Path) -> None:
         found = torch.load(tmp_path / f"{rank}.pt")
         assert all(torch.equal(value, alone[name]) for name, value in found.items())
         assert found["directions"].dtype == torch.int8
-
-
-def two_kinds(count: int = 400) -> Examples:
-    """A class of two kinds, one of which is three times as frequent, and one of one kind."""
-    rng = torch.Generator().manual_seed(4)
-    apart = 4 * torch.randn(3, DIM, generator=rng)
-    kinds = torch.tensor([0] * (3 * count // 4) + [1] * (count // 4) + [2] * count)
-    vectors = apart[kinds] + 0.5 * torch.randn(len(kinds), DIM, generator=rng)
-    return Examples(vectors, (kinds == 2).long())
-
-
-def test_a_class_of_several_kinds_is_recalled_around_several_centres(monkeypatch: pytest.MonkeyPatch) -> None:
-    data = two_kinds()
-    config = GaussianConfig(rank=2, centres=2)
-    memory = fit_gaussians(data.inputs, data.labels, 2, config, SingleProcess())
-    real = data.inputs[data.labels == 0]
-    kinds = torch.stack([real[:300].mean(0), real[300:].mean(0)])
-    found = memory.means[0] + memory.centres[0]
-    nearest = torch.cdist(kinds, found).argmin(1)
-    assert sorted(nearest.tolist()) == [0, 1]
-    torch.testing.assert_close(found[nearest], kinds, rtol=0, atol=0.1)
-    torch.testing.assert_close(memory.shares[0][nearest], torch.tensor([0.75, 0.25]), rtol=0, atol=1e-3)
-    recalled = unscaled([memory], 0, 2000, monkeypatch)
-    around = torch.cdist(recalled, kinds).argmin(1)
-    assert around.float().mean() == pytest.approx(0.25, abs=0.03)
-    for kind in (0, 1):
-        torch.testing.assert_close(recalled[around == kind].mean(0), kinds[kind], rtol=0, atol=0.15)
-    assert float(recalled[around == 0].var(0).mean()) == pytest.approx(0.25, rel=0.2)
-
-
-def test_a_centre_has_at_least_some_examples() -> None:
-    data = drawn(EXAMPLES_A_CENTRE * 2 - 1)
-    memory = fit_gaussians(data.inputs, data.labels, 2, GaussianConfig(rank=2, centres=5), SingleProcess())
-    assert memory.centres.abs().sum() == 0
-    alone = fit_gaussians(data.inputs, data.labels, 2, GaussianConfig(rank=2), SingleProcess())
-    assert torch.equal(memory.means, alone.means)
-    assert torch.equal(memory.directions, alone.directions)
