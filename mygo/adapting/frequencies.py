@@ -64,10 +64,10 @@ class FromFrequencies(nn.Module):
 
     def forward(self, vectors: Tensor) -> Tensor:
         """Return the maps of ``vectors``."""
-        of_channels = F.normalize(vectors).view(len(vectors), -1, len(self.waves))
+        of_channels = F.normalize(vectors).view(vectors.shape[0], -1, len(self.waves))
         maps: Tensor = (of_channels * of_channels.shape[1] ** 0.5) @ self.waves
-        return maps.view(len(vectors), -1, self.side, self.side)
+        return maps.view(vectors.shape[0], -1, self.side, self.side)
 
     def mirrored(self, vectors: Tensor) -> Tensor:
         """Return the vectors of the maps of ``vectors``, mirrored from left to right."""
-        return (vectors.view(len(vectors), -1, len(self.signs)) * self.signs.to(vectors.device)).flatten(1)
+        return (vectors.view(vectors.shape[0], -1, len(self.signs)) * self.signs.to(vectors.device)).flatten(1)

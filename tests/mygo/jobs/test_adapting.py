@@ -17,6 +17,7 @@ from mygo.events import Event, PhaseEnded, Progress
 from mygo.jobs.experiment import Experiment, ExperimentConfig
 from mygo.jobs.lesson import Lesson
 from mygo.jobs.life import Life
+from mygo.learner.export import export_program
 from mygo.learner.learner import Learner
 from mygo.wake import mirrored
 
@@ -188,3 +189,18 @@ def test_a_life_is_adapted_for_good_or_never(
         Lesson(folder, more, config=change(behind_encoder(), {"encoder": ENCODER})).check()
     with pytest.raises(InputError, match="This life has --adapt late for good"):
         Lesson(folder, more, config=behind_encoder()).check()
+
+
+def test_what_was_adapted_is_exported_with_its_front(
+    tiny_adapting: LifeConfig, photos: Callable[..., Path], tmp_path: Path
+) -> None:
+    life = Life.behind(ENCODER, config=tiny_adapting)
+    data = photos("red", "green")
+    life.learn(data, "first")
+    export_program(life, tmp_path / "life.pt2", life.class_names, life.encoder)
+    pictures = [Image.open(data / "red" / f"{number}.png") for number in range(3)]
+    assert life.encoder is not None
+    batch = life.encoder.collate([life.encoder.preprocess(picture.convert("RGB")) for picture in pictures])
+    logits = torch.export.load(tmp_path / "life.pt2").module()(batch)
+    found = life.predict(pictures).probabilities
+    torch.testing.assert_close(logits.softmax(1), found.float(), rtol=1e-3, atol=1e-3)
