@@ -12,6 +12,7 @@ from mygo.adapting.late import PACE, LateNetwork
 from mygo.config.learner import SleepConfig
 from mygo.data.examples import network_input
 from mygo.data.tasks import Task
+from mygo.encoders.efficientnet_lite import HEAD
 from mygo.learner.learner import Learner
 from mygo.memory.gaussian import ClassGaussians
 from mygo.networks.neocortex import NeocortexNet, OwnOutputs, own_outputs, stacked_heads, unstack_heads
@@ -47,11 +48,12 @@ def consolidate(life: Learner, task: Task, context: PhaseContext) -> None:
 
     def losses_of(network: Network, *tensors: Tensor) -> Losses:
         dreams, classes = Dreams(*tensors[:PARTS_OF_DREAMS]), tensors[PARTS_OF_DREAMS:]
-        features, *answers = network(network_input(dreams.inputs), *classes)
+        features, taught, *told = network(network_input(dreams.inputs), *classes)
         there = outputs.among(*classes) if classes else outputs
-        losses = [distillation_losses(logits, dreams, there, config, context.group) for logits in answers]
-        of_all = {name: torch.stack([each[name] for each in losses]).sum(0) for name in losses[0]}
-        return of_all | feature_losses(features, dreams, config, context.group)
+        losses = distillation_losses(taught, dreams, there, config, context.group)
+        for logits in told:
+            losses |= label_losses(logits, dreams, classes, config, context.group)
+        return losses | feature_losses(features, dreams, config, context.group)
 
     if life.adapts:
         consolidate_late(life, schedule.steps, losses_of, inputs_at, context)
@@ -89,7 +91,7 @@ def consolidate_features(
     if is_linear:
         with torch.no_grad():
             student.heads.bias.sub_(student.heads.weight @ centre)
-        mix_discriminant(student.heads, gaussians, discriminant_weight(life))
+        mix_discriminant(student.heads, gaussians, discriminant_weight(life, gaussians.feature_dim))
     life.neocortex.features = student.features
     unstack_heads(student.heads, life.neocortex, order)
 
@@ -109,9 +111,9 @@ def consolidate_late(
     student = Ensemble(blank_student(life, order))
     student.network.centre_on(gaussians.means)
     train(student, losses_of, inputs_at, steps=steps, lr=life.config.sleep.lr, context=context)
-    student.mix_discriminant(gaussians, discriminant_weight(life))
+    student.mix_discriminant(gaussians, discriminant_weight(life, HEAD))
     life.neocortex.features = student.features
-    unstack_heads(student.merged(), life.neocortex, order)
+    unstack_heads(student.merged(gaussians.means), life.neocortex, order)
 
 
 def blank_student(life: Learner, order: Sequence[int]) -> "Student":
@@ -124,17 +126,17 @@ def blank_student(life: Learner, order: Sequence[int]) -> "Student":
     return Student(net)
 
 
-def discriminant_weight(life: Learner) -> float:
+def discriminant_weight(life: Learner, feature_dim: int) -> float:
     """Return how much linear discriminant analysis weighs beside the student, from 0 to 1.
 
-    That is 1 / (1 + √(n / c)) for n examples seen for each feature dimension, where c is the setting. Generative
+    That is 1 / (1 + √(n / c)) for n examples seen for each of ``feature_dim``, where c is the setting. Generative
     classifiers come close to their best with far fewer examples than discriminative ones (Ng & Jordan 2002).
     """
     equal = life.config.sleep.discriminant_examples
     if equal == 0:
         return 0.0
     examples = sum(sum(lesson.images) for lesson in life.lessons)
-    return 1 / (1 + math.sqrt(examples / math.prod(life.input_shape) / equal))
+    return 1 / (1 + math.sqrt(examples / feature_dim / equal))
 
 
 @torch.no_grad()
@@ -146,12 +148,15 @@ def mix_discriminant(heads: nn.Linear, gaussians: ClassGaussians, weight: float)
     if weight == 0 or gaussians.num_classes < 2:
         return
     weights, biases = gaussians.discriminant()
-    own = heads(gaussians.means)
-    theirs = gaussians.means @ weights.T + biases
-    own_size, their_size = ((each - each.mean(1, keepdim=True)).std() for each in (own, theirs))
-    ratio = weight * own_size / their_size.clamp_min(1e-12)
+    ratio = weight * ratio_of_sizes(heads(gaussians.means), gaussians.means @ weights.T + biases)
     heads.weight.mul_(1 - weight).add_(ratio * (weights - weights.mean(0)))
     heads.bias.mul_(1 - weight).add_(ratio * (biases - biases.mean()))
+
+
+def ratio_of_sizes(first: Tensor, second: Tensor) -> Tensor:
+    """Return by what logits ``second`` [N, K] must be scaled to deviate from their mean over classes as ``first`` do."""
+    size, of_second = ((each - each.mean(1, keepdim=True)).std() for each in (first, second))
+    return size / of_second.clamp_min(1e-12)
 
 
 class Student(nn.Module):
@@ -180,7 +185,8 @@ def answers_of(heads: nn.Linear, features: Tensor, classes: Tensor | None) -> Te
 class Ensemble(nn.Module):
     """A student with late blocks that answers twice: with a head on what these say, and one on pretrained features.
 
-    Each learns to answer alone, or the one that learns faster would leave the other nothing to learn.
+    Each learns to answer alone, or the one that learns faster would leave the other nothing to learn. Late blocks learn
+    from teachers; a linear layer needs none, and learns of which class a dream is.
     """
 
     def __init__(self, student: Student) -> None:
@@ -220,10 +226,12 @@ class Ensemble(nn.Module):
         head.weight.div_(PACE)
 
     @torch.no_grad()
-    def merged(self) -> nn.Linear:
-        """Return one layer that answers with the mean of both."""
-        weight = torch.cat([self.on_late.weight, self.on_pretrained.weight], 1) / 2
-        mean = {"weight": weight, "bias": (self.on_late.bias + self.on_pretrained.bias) / 2}
+    def merged(self, vectors: Tensor) -> nn.Linear:
+        """Return one layer that answers with the mean of both, once they are as large on ``vectors`` [N, D]."""
+        _, of_late, of_pretrained = self(vectors)
+        ratio = ratio_of_sizes(of_late, of_pretrained)
+        weight = torch.cat([self.on_late.weight, ratio * self.on_pretrained.weight], 1) / 2
+        mean = {"weight": weight, "bias": (self.on_late.bias + ratio * self.on_pretrained.bias) / 2}
         return fill(lambda: nn.Linear(weight.shape[1], weight.shape[0]), mean)
 
 
@@ -265,3 +273,11 @@ def distillation_losses(
         "own_head": config.own_head_weight * batch_mean(squared, config.batch_size, group),
         "all_heads": config.all_heads_weight * batch_mean(crossed, config.batch_size, group),
     }
+
+
+def label_losses(
+    logits: Tensor, dreams: Dreams, classes: Sequence[Tensor], config: SleepConfig, group: ProcessGroup
+) -> dict[str, Tensor]:
+    """Return the cross-entropy of ``logits`` [N, K], which are of all ``classes`` there are or of those, with labels."""
+    labels = torch.searchsorted(*classes, dreams.labels) if classes else dreams.labels
+    return {"labels": batch_mean(F.cross_entropy(logits, labels, reduction="none"), config.batch_size, group)}

@@ -176,7 +176,7 @@ def fitted_memory(life: Learner, num_classes: int, data: Examples, context: Phas
     if cache is None:
         return fit_now()
     address = cache.gaussian_address(data, num_classes, config, group)
-    blank = GaussianMemory(num_classes, data.inputs.shape[1], config.rank)
+    blank = GaussianMemory(num_classes, data.inputs.shape[1], config.rank, config.bits)
     return cache.recall_or_train(address, blank, fit_now, group, context.emit).cpu()
 
 

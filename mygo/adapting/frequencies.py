@@ -12,9 +12,9 @@ from torch.nn import functional as F
 
 HIGHEST = 2
 """The sum of the vertical and the horizontal frequency up to which values are kept."""
-LENGTH = 20.0
-"""Of the low frequencies of a photograph's maps, for each √channel: what EfficientNet-Lite 0 to 2 have where maps are
-halved for the last time is 16 to 24, and a life sees vectors of one length."""
+AMPLITUDE = 4.0
+"""Root mean square of a photograph's maps where EfficientNet-Lite halves them for the last time, up to the frequencies
+that are kept: it is 3 at 224 pixels and 5 at 96, and a life sees vectors of one length."""
 
 
 def kept_frequencies(side: int) -> list[tuple[int, int]]:
@@ -58,7 +58,7 @@ class FromFrequencies(nn.Module):
         super().__init__()
         self.side = side
         with torch.device("cpu"):
-            self.register_buffer("waves", LENGTH * cosines(side), persistent=False)
+            self.register_buffer("waves", AMPLITUDE * side * cosines(side), persistent=False)
             signs = torch.tensor([(-1.0) ** right for _, right in kept_frequencies(side)])
             self.register_buffer("signs", signs, persistent=False)
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mygo.adapting.frequencies import HIGHEST, ToFrequencies, kept_frequencies
-from mygo.adapting.late import LateNetwork, scale_of, side_at_cut
+from mygo.adapting.late import LateNetwork, scale_of, side_at_cut, side_of_drawn
 from mygo.encoders.efficientnet_lite import HEAD, EfficientNetLite, efficientnet_lite
 from mygo.encoders.frozen import FrozenEncoder
 from mygo.encoders.preprocessing import ImagePreprocessing
@@ -63,5 +63,6 @@ def front(request: EncoderRequest) -> FrontEncoder:
         feature_dim=HEAD + whole.network.late_channels * len(kept_frequencies(side)),
         checksum=f"{whole.checksum} after block {cut}, frequencies up to {HIGHEST}",
     )
-    found.late_weights = LateNetwork(list(folded.late(cut)), side).state_dict()
+    drawn = side_of_drawn(whole.preprocessing.size)
+    found.late_weights = LateNetwork(list(folded.late(cut)), drawn).state_dict()
     return found

@@ -20,6 +20,9 @@ from mygo.errors import InputError
 
 HALVED = 2 * math.prod(stage.stride for stage in STAGES)
 """By how much the sides of maps at the cut are smaller than those of pictures; the stem halves them, too."""
+LARGEST_SIDE = 4
+"""Of the maps that late blocks see. Low frequencies say no more in more pixels: clothing photos of 224 pixels were told
+apart better on 4 × 4 than on 7 × 7, in a third of the time."""
 PACE = 3.0
 """How much larger pretrained features are given to a head, so that under Adam its weights for them learn faster."""
 
@@ -153,7 +156,7 @@ def late_network(encoder: str, feature_dim: int) -> LateNetwork:
     name, _, size = encoder.partition("@")
     scale = scale_of(name)
     network = EfficientNetLite(scale.width, scale.depth)
-    side = side_at_cut(int(size) if size.isdecimal() else scale.size)
+    side = side_of_drawn(int(size) if size.isdecimal() else scale.size)
     if feature_dim != (wanted := HEAD + network.late_channels * len(kept_frequencies(side))):
         raise InputError(f"--backbone late:{encoder} sees vectors of {wanted} values, not {feature_dim}.")
     return LateNetwork(list(network.eval().folded().late(network.last_halving)), side)
@@ -175,3 +178,8 @@ def scale_of(name: str) -> Scale:
 def side_at_cut(size: int) -> int:
     """Return the side of maps at the cut, for pictures of ``size`` × ``size`` pixels."""
     return math.ceil(size / HALVED)
+
+
+def side_of_drawn(size: int) -> int:
+    """Return the side of the maps that late blocks see of such pictures: few pixels suffice for low frequencies."""
+    return min(LARGEST_SIDE, side_at_cut(size))

@@ -52,12 +52,17 @@ class GanConfig:
         check_ranges(self, "memory.gan", **rates, ema_decay=(0.0, 1.0))
 
 
+LoadingBits = Literal[4, 8]
+
+
 @dataclass(frozen=True, kw_only=True)
 class GaussianConfig:
     """What is kept of each class behind an encoder."""
 
     rank: int = 28
-    """Main directions of variation; each takes a byte for every feature."""
+    """Main directions of variation."""
+    bits: LoadingBits = 8
+    """Bits of a direction for each feature."""
 
     def __post_init__(self) -> None:
         check_ranges(self, "memory.gaussian", rank=(0, MOST_CHANNELS))

@@ -13,7 +13,7 @@ def behind_encoder(adapt: Adapt = "none") -> LifeConfig:
             adapt="late",
             backbone="linear",
             wake=WakeConfig(head_steps=200, adapt_steps=150),
-            memory=MemoryConfig(gaussian=GaussianConfig(rank=5)),
+            memory=MemoryConfig(gaussian=GaussianConfig(rank=11, bits=4)),
             sleep=SleepConfig(
                 steps=1200,
                 steps_per_class=12,

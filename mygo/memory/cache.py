@@ -58,7 +58,7 @@ CODE = (
     "mygo.training.process_group",
 )
 """The modules that take part in training a memory."""
-GAUSSIAN_VERSION = 1
+GAUSSIAN_VERSION = 2
 """Of what fitted Gaussians become, as `VERSION`."""
 GAUSSIAN_CODE = (
     "mygo.data.examples",

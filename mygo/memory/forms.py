@@ -17,7 +17,7 @@ Memory: TypeAlias = Generator | GaussianMemory
 def blank_memory(config: MemoryConfig, num_classes: int, input_shape: InputShape) -> Memory:
     """Return a memory of ``num_classes`` that was never trained, of the form and sizes that it has for such inputs."""
     if len(input_shape) == 1:
-        return GaussianMemory(num_classes, input_shape[0], config.gaussian.rank)
+        return GaussianMemory(num_classes, input_shape[0], config.gaussian.rank, config.gaussian.bits)
     channels, height, width = input_shape
     return build_generator(config.gan, num_classes, (channels, height, width))
 

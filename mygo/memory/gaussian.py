@@ -1,8 +1,9 @@
 """The memory of classes as Gaussians of low rank over feature vectors, and what they recall together.
 
-A class keeps its mean, its main directions of variation in 8 bits, and the variance that is left in each dimension. How
-the rest varies together is shared: it is borrowed from the deviations of all classes. So all that is kept is kept for a
-class, can be merged with more of the same class, and is gone with it.
+A class keeps its mean, the variance in each dimension, and its main directions of variation as loadings in few bits,
+which say how much of each dimension's deviation lies along them. How the rest varies together is shared: it is borrowed
+from the deviations of all classes. So all that is kept is kept for a class, can be merged with more of the same class,
+and is gone with it.
 """
 
 import copy
@@ -11,14 +12,16 @@ from functools import cached_property
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from mygo import seeding
-from mygo.config.learner import GaussianConfig
+from mygo.config.learner import GaussianConfig, LoadingBits
 from mygo.data.examples import Examples
 from mygo.data.mapped import rows_of
 from mygo.training.process_group import ProcessGroup
 
-LARGEST_BYTE = 127
+CLIPPED = tuple(tenth / 10 for tenth in range(3, 11))
+"""Shares of a direction's largest loading at which all are clipped; that is taken which rounds them best."""
 DONORS = 2
 """Classes that lend their deviations to one vector."""
 LENT_TOGETHER = 16
@@ -31,6 +34,8 @@ LEAST_LEFT = 1e-5
 """Share of the shared variance that must lie outside a class's own directions for anything to be borrowed."""
 APART = 1e-9
 """How far eigenvalues that are the same are taken apart, beside the mean variance, where they cannot be found else."""
+LEAST_DEVIATION = 1e-12
+"""What standard deviations and loadings are divided by where there are none."""
 ROWS_AT_ONCE = 1024
 """Vectors that are in memory together while a class is fitted."""
 
@@ -38,43 +43,62 @@ ROWS_AT_ONCE = 1024
 class GaussianMemory(nn.Module):
     """The classes of one lesson, K of them, in D dimensions with R directions each.
 
-    Buffers: ``means`` [K, D]; ``directions`` int8 [K, R, D], which times ``scales`` [K, R] are the main directions, as
-    long as the standard deviation along them; ``rest`` [K, D], the variance that they leave.
+    Buffers: ``means`` and ``variances`` [K, D]; ``loadings`` uint8 [K, R, ⌈D · bits / 8⌉], whose levels times ``scales``
+    [K, R] and each dimension's standard deviation are the main directions, as long as the standard deviation along them.
     """
 
     means: Tensor
-    directions: Tensor
+    variances: Tensor
+    loadings: Tensor
     scales: Tensor
-    rest: Tensor
 
-    def __init__(self, num_classes: int, feature_dim: int, rank: int) -> None:
+    def __init__(self, num_classes: int, feature_dim: int, rank: int, bits: LoadingBits = 8) -> None:
         super().__init__()
-        self.num_classes = num_classes
+        self.num_classes, self.bits = num_classes, bits
         self.register_buffer("means", torch.zeros(num_classes, feature_dim))
-        self.register_buffer("directions", torch.zeros(num_classes, rank, feature_dim, dtype=torch.int8))
+        self.register_buffer("variances", torch.zeros(num_classes, feature_dim))
+        width = -(-feature_dim * bits // 8)
+        self.register_buffer("loadings", torch.zeros(num_classes, rank, width, dtype=torch.uint8))
         self.register_buffer("scales", torch.zeros(num_classes, rank))
-        self.register_buffer("rest", torch.zeros(num_classes, feature_dim))
+
+    @property
+    def feature_dim(self) -> int:
+        """The dimensions of a vector."""
+        return self.means.shape[1]
+
+    @property
+    def rank(self) -> int:
+        """The main directions that are kept of a class."""
+        return self.scales.shape[1]
 
     @property
     def factors(self) -> Tensor:
-        """The main directions, float32 [K, R, D]."""
-        return self.directions * self.scales[:, :, None]
+        """The main directions, float32 [K, R, D]; together they have no more than the variance of any dimension."""
+        levels = self.loadings if self.bits == 8 else unpacked(self.loadings)[:, :, : self.feature_dim]
+        loadings = (levels - (2**self.bits - 1) / 2) * self.scales[:, :, None]
+        explained = loadings.square().sum(1, keepdim=True).clamp_min(1)
+        return loadings * (self.variances[:, None] / explained).sqrt()
+
+    @property
+    def rest(self) -> Tensor:
+        """The variance that the main directions leave, [K, D]."""
+        return (self.variances - self.factors.square().sum(1)).clamp_min(0)
 
     def set_class(self, label: int, mean: Tensor, factors: Tensor, rest: Tensor) -> None:
         """Keep ``mean`` [D], ``factors`` [at most R, D] and ``rest`` [D] of the class ``label``, rounded as stored."""
-        scales = (factors.abs().amax(1) / LARGEST_BYTE).half().float()
-        rounded = (factors / scales.clamp_min(1e-12)[:, None]).round().clamp(-LARGEST_BYTE, LARGEST_BYTE)
-        count = len(factors)
         self.means[label] = mean.half().float()
-        self.directions[label, :count], self.directions[label, count:] = rounded.to(torch.int8), 0
-        self.scales[label, :count], self.scales[label, count:] = scales, 0
-        self.rest[label] = rest.clamp_min(0).half().float()
+        self.variances[label] = (rest.clamp_min(0) + factors.square().sum(0)).half().float()
+        loadings = factors / self.variances[label].sqrt().clamp_min(LEAST_DEVIATION)
+        levels, scales = rounded(loadings, 2**self.bits)
+        count = len(factors)
+        self.loadings[label, :count] = levels if self.bits == 8 else packed(levels)
+        self.scales[label, :count] = scales
+        self.loadings[label, count:], self.scales[label, count:] = 0, 0
 
     @classmethod
     def of_classes(cls, memories: "Sequence[GaussianMemory]", labels: Tensor) -> "GaussianMemory":
         """Return a copy of the classes ``labels`` [K], counted over all of ``memories``."""
-        _, rank, feature_dim = memories[0].directions.shape
-        found = cls(len(labels), feature_dim, rank)
+        found = cls(len(labels), memories[0].feature_dim, memories[0].rank, memories[0].bits)
         for name, _ in list(found.named_buffers()):
             found.register_buffer(name, torch.cat([getattr(memory, name) for memory in memories])[labels])
         return found
@@ -86,6 +110,34 @@ class GaussianMemory(nn.Module):
         self.num_classes = len(kept)
 
 
+def rounded(loadings: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Return which of ``count`` levels each of ``loadings`` [R, D] has, uint8 [R, D], and how far they are apart, [R].
+
+    Levels are spread evenly about 0, which is none of them.
+    """
+    largest = loadings.abs().amax(1, keepdim=True)
+    middle, least = (count - 1) / 2, torch.full_like(largest, torch.inf)
+    best, apart = torch.zeros_like(loadings), torch.zeros_like(largest)
+    for share in CLIPPED:
+        steps = (share * largest / middle).half().float()
+        levels = (loadings / steps.clamp_min(LEAST_DEVIATION) + middle).round().clamp(0, count - 1)
+        error = ((levels - middle) * steps - loadings).square().sum(1, keepdim=True)
+        better = error < least
+        best, apart, least = levels.where(better, best), steps.where(better, apart), error.where(better, least)
+    return best.to(torch.uint8), apart.squeeze(1)
+
+
+def packed(levels: Tensor) -> Tensor:
+    """Return ``levels`` uint8 [R, D], each below 16, two a byte, [R, ⌈D / 2⌉]."""
+    even, odd = F.pad(levels, (0, levels.shape[1] % 2)).unflatten(1, (-1, 2)).unbind(2)
+    return even + 16 * odd
+
+
+def unpacked(pairs: Tensor) -> Tensor:
+    """Return the levels that `packed` made ``pairs`` [..., ⌈D / 2⌉] of, and one more if D is odd."""
+    return torch.stack([pairs % 16, pairs // 16], -1).flatten(-2)
+
+
 @torch.no_grad()
 def fit_gaussians(
     vectors: Tensor, labels: Tensor, num_classes: int, config: GaussianConfig, group: ProcessGroup
@@ -94,7 +146,7 @@ def fit_gaussians(
 
     Each rank of ``group`` fits its share of the classes, and all get the same memory.
     """
-    memory = GaussianMemory(num_classes, vectors.shape[1], config.rank)
+    memory = GaussianMemory(num_classes, vectors.shape[1], config.rank, config.bits)
     for label in range(group.rank, num_classes, group.size):
         rows = (labels == label).nonzero().squeeze(1)
         if len(rows):
@@ -177,7 +229,7 @@ def merge_gaussians(
         mean = parts[0] * old.means[label] + parts[1] * new.means[label]
         between = (parts[0] * parts[1]) ** 0.5 * (new.means[label] - old.means[label])
         stacked = [part**0.5 * memory.factors[label] for part, memory in zip(parts, (old, new), strict=True)]
-        factors, left = main_directions(torch.cat([*stacked, between[None]]), merged.scales.shape[1])
+        factors, left = main_directions(torch.cat([*stacked, between[None]]), merged.rank)
         rest = parts[0] * old.rest[label] + parts[1] * new.rest[label]
         merged.set_class(label, mean, factors, left + rest)
     return merged
@@ -185,8 +237,7 @@ def merge_gaussians(
 
 def noise_dim_of(memory: GaussianMemory) -> int:
     """Return how many draws one vector takes."""
-    _, rank, feature_dim = memory.directions.shape
-    return (1 + DONORS) * rank + feature_dim
+    return (1 + DONORS) * memory.rank + memory.feature_dim
 
 
 class ClassGaussians:

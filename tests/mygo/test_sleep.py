@@ -95,13 +95,13 @@ def test_features_are_distilled_only_where_they_weigh_something() -> None:
 
 def test_the_discriminant_weighs_less_the_more_examples_there_were(tiny_on_vectors: LifeConfig) -> None:
     life = Learner("mygo", change(tiny_on_vectors, {"sleep.discriminant_examples": 10.0}), (12,))
-    assert discriminant_weight(life) == 1, "nothing was seen"
+    assert discriminant_weight(life, 12) == 1, "nothing was seen"
     life.lessons = [TaskRecord("a", ("x", "y"), (40, 80)), TaskRecord("b", ("z",), (0,))]
-    assert discriminant_weight(life) == pytest.approx(1 / 2), "10 for each of 12 features"
+    assert discriminant_weight(life, 12) == pytest.approx(1 / 2), "10 for each of 12 features"
     life.lessons[1].images = (9 * 120 - 120,)
-    assert discriminant_weight(life) == pytest.approx(1 / 4)
+    assert discriminant_weight(life, 12) == pytest.approx(1 / 4)
     life.config = change(tiny_on_vectors, {"sleep.discriminant_examples": 0.0})
-    assert discriminant_weight(life) == 0
+    assert discriminant_weight(life, 12) == 0
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.4, 1.0])
@@ -139,10 +139,12 @@ def ensemble() -> Ensemble:
 
 
 @torch.no_grad()
-def test_what_is_kept_of_an_ensemble_answers_with_the_mean_of_both(ensemble: Ensemble) -> None:
+def test_what_is_kept_of_an_ensemble_answers_with_the_mean_of_both_in_one_size(ensemble: Ensemble) -> None:
     vectors = torch.randn(4, HEAD + 192)
     features, of_late, of_pretrained = ensemble(vectors)
-    torch.testing.assert_close(ensemble.merged()(features), (of_late + of_pretrained) / 2, rtol=1e-4, atol=1e-4)
+    sizes = [(each - each.mean(1, keepdim=True)).std() for each in (of_late, of_pretrained)]
+    wanted = (of_late + sizes[0] / sizes[1] * of_pretrained) / 2
+    torch.testing.assert_close(ensemble.merged(vectors)(features), wanted, rtol=1e-4, atol=1e-4)
     chosen = torch.tensor([2, 0])
     for some, whole in zip(ensemble(vectors, chosen)[1:], (of_late, of_pretrained), strict=True):
         torch.testing.assert_close(some, whole[:, chosen])
@@ -162,7 +164,7 @@ def test_the_half_on_pretrained_features_is_mixed_with_the_discriminant_of_those
     memory = GaussianMemory(3, HEAD + 192, 2)
     memory.means.normal_()
     memory.means[:, :HEAD] *= HEAD**0.5 / memory.means[:, :HEAD].norm(dim=1, keepdim=True)
-    memory.rest.uniform_(0.5, 1.5)
+    memory.variances.uniform_(0.5, 1.5)
     vectors = torch.randn(6, HEAD + 192)
     vectors[:, :HEAD] *= HEAD**0.5 / vectors[:, :HEAD].norm(dim=1, keepdim=True)
     _, late_before, before = ensemble(vectors)
@@ -170,7 +172,7 @@ def test_the_half_on_pretrained_features_is_mixed_with_the_discriminant_of_those
     _, late_after, after = ensemble(vectors)
     assert torch.equal(late_before, late_after)
     of_features = GaussianMemory(3, HEAD, 2)
-    for name in ("means", "rest"):
+    for name in ("means", "variances"):
         setattr(of_features, name, getattr(memory, name)[:, :HEAD])
     weights, biases = ClassGaussians([of_features]).discriminant()
     wanted = vectors[:, :HEAD] @ weights.T + biases

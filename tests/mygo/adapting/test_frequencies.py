@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from mygo.adapting.frequencies import LENGTH, FromFrequencies, ToFrequencies, kept_frequencies
+from mygo.adapting.frequencies import AMPLITUDE, FromFrequencies, ToFrequencies, kept_frequencies
 from mygo.memory.gaussian import to_length
 
 
@@ -18,7 +18,7 @@ def test_smooth_maps_come_back_as_long_as_those_of_photographs(side: int, kept: 
     vectors = ToFrequencies(side)(maps)
     assert vectors.shape == (5, 4 * kept)
     torch.testing.assert_close(vectors.norm(dim=1), maps.flatten(1).norm(dim=1))
-    wanted = maps * (2 * LENGTH / maps.flatten(1).norm(dim=1))[:, None, None, None]
+    wanted = maps * (2 * AMPLITUDE * side / maps.flatten(1).norm(dim=1))[:, None, None, None]
     torch.testing.assert_close(FromFrequencies(side)(to_length(vectors)), wanted, rtol=1e-4, atol=1e-4)
 
 

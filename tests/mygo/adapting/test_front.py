@@ -25,7 +25,7 @@ def test_front_and_late_blocks_together_are_the_whole_encoder(monkeypatch: pytes
     assert vectors.shape == (1, front.feature_dim) == (1, HEAD + 192 * 9)
     torch.testing.assert_close(vectors[:, :HEAD], to_length(wanted), rtol=1e-3, atol=1e-3)
     maps = front.network.front(*front.preprocessing.inputs(batch))  # type: ignore[operator, union-attr]
-    monkeypatch.setattr(frequencies, "LENGTH", float(maps.norm()) / 192**0.5)  # which a life does not see
+    monkeypatch.setattr(frequencies, "AMPLITUDE", float(maps.norm()) / 192**0.5 / 3)  # which a life does not see
     net = NeocortexNet((front.feature_dim,), "late:efficientnet-lite0@96")
     net.features[-1].load_state_dict(front.late_weights)
     with torch.no_grad():

@@ -161,10 +161,10 @@ def test_what_is_taught_again_is_merged(taught: Callable[..., Learner], write_ve
     after = known(Life.open(tmp_path / "life"))
     of_b = [name for name in before if name.split()[0] in LESSONS["b"] and " head " not in name]
     assert all(torch.equal(after[name], before[name]) for name in of_b)
-    for part in ("directions", "scales", "rest"):
+    for part in ("loadings", "scales", "variances"):
         name = f"ash memory {part}"
         assert torch.allclose(
-            after[name].float(), before[name].float(), rtol=0.05, atol=1.0 if part[0] == "d" else 1e-3
+            after[name].float(), before[name].float(), rtol=0.05, atol=1.0 if part == "loadings" else 1e-3
         )
 
 
