@@ -154,7 +154,7 @@ def mix_discriminant(heads: nn.Linear, gaussians: ClassGaussians, weight: float)
 
 
 def ratio_of_sizes(first: Tensor, second: Tensor) -> Tensor:
-    """Return by what logits ``second`` [N, K] must be scaled to deviate from their mean over classes as ``first`` do."""
+    """Return by what logits ``second`` [N, K] are to be scaled to vary over classes as much as ``first`` do."""
     size, of_second = ((each - each.mean(1, keepdim=True)).std() for each in (first, second))
     return size / of_second.clamp_min(1e-12)
 
@@ -278,6 +278,6 @@ def distillation_losses(
 def label_losses(
     logits: Tensor, dreams: Dreams, classes: Sequence[Tensor], config: SleepConfig, group: ProcessGroup
 ) -> dict[str, Tensor]:
-    """Return the cross-entropy of ``logits`` [N, K], which are of all ``classes`` there are or of those, with labels."""
-    labels = torch.searchsorted(*classes, dreams.labels) if classes else dreams.labels
+    """Return the cross-entropy with labels of ``logits`` [N, K], which are of all classes, or of some ``classes``."""
+    labels = torch.searchsorted(classes[0], dreams.labels) if classes else dreams.labels
     return {"labels": batch_mean(F.cross_entropy(logits, labels, reduction="none"), config.batch_size, group)}

@@ -43,8 +43,9 @@ ROWS_AT_ONCE = 1024
 class GaussianMemory(nn.Module):
     """The classes of one lesson, K of them, in D dimensions with R directions each.
 
-    Buffers: ``means`` and ``variances`` [K, D]; ``loadings`` uint8 [K, R, ⌈D · bits / 8⌉], whose levels times ``scales``
-    [K, R] and each dimension's standard deviation are the main directions, as long as the standard deviation along them.
+    Buffers: ``means`` and ``variances`` [K, D]; ``loadings`` uint8 [K, R, ⌈D · bits / 8⌉], whose levels times
+    ``scales`` [K, R] and each dimension's standard deviation are the main directions, as long as the standard deviation
+    along them.
     """
 
     means: Tensor
@@ -77,12 +78,14 @@ class GaussianMemory(nn.Module):
         levels = self.loadings if self.bits == 8 else unpacked(self.loadings)[:, :, : self.feature_dim]
         loadings = (levels - (2**self.bits - 1) / 2) * self.scales[:, :, None]
         explained = loadings.square().sum(1, keepdim=True).clamp_min(1)
-        return loadings * (self.variances[:, None] / explained).sqrt()
+        directions: Tensor = loadings * (self.variances[:, None] / explained).sqrt()
+        return directions
 
     @property
     def rest(self) -> Tensor:
         """The variance that the main directions leave, [K, D]."""
-        return (self.variances - self.factors.square().sum(1)).clamp_min(0)
+        left: Tensor = self.variances - self.factors.square().sum(1)
+        return left.clamp_min(0)
 
     def set_class(self, label: int, mean: Tensor, factors: Tensor, rest: Tensor) -> None:
         """Keep ``mean`` [D], ``factors`` [at most R, D] and ``rest`` [D] of the class ``label``, rounded as stored."""
@@ -129,8 +132,8 @@ def rounded(loadings: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
 def packed(levels: Tensor) -> Tensor:
     """Return ``levels`` uint8 [R, D], each below 16, two a byte, [R, ⌈D / 2⌉]."""
-    even, odd = F.pad(levels, (0, levels.shape[1] % 2)).unflatten(1, (-1, 2)).unbind(2)
-    return even + 16 * odd
+    levels = F.pad(levels, (0, levels.shape[1] % 2))
+    return levels[:, ::2] + 16 * levels[:, 1::2]
 
 
 def unpacked(pairs: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from mygo.adapting.front import FrontEncoder
 from mygo.config.learner import LifeConfig
 from mygo.config.presets import behind_encoder
 from mygo.config.settings import change
@@ -199,7 +200,8 @@ def test_what_was_adapted_is_exported_with_its_front(
     life.learn(data, "first")
     export_program(life, tmp_path / "life.pt2", life.class_names, life.encoder)
     pictures = [Image.open(data / "red" / f"{number}.png") for number in range(3)]
-    assert life.encoder is not None
+    assert isinstance(life.encoder, FrontEncoder)
+    life.encoder.precision = "float32"  # as programs have it
     batch = life.encoder.collate([life.encoder.preprocess(picture.convert("RGB")) for picture in pictures])
     logits = torch.export.load(tmp_path / "life.pt2").module()(batch)
     found = life.predict(pictures).probabilities
