@@ -376,6 +376,7 @@ def born_with(config: LifeConfig) -> set[tuple[str, object]]:
         ("adapt", config.adapt),
         ("backbone", config.backbone),
         ("memory.gaussian.rank", config.memory.gaussian.rank),
+        ("memory.gaussian.bits", config.memory.gaussian.bits),
         ("memory.gan.generator", gan.generator),
         ("memory.gan.latent-dim", gan.latent_dim),
         ("memory.gan.generator-width", gan.generator_width),
