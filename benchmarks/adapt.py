@@ -77,7 +77,7 @@ STREAMS = (
     Stream("CIFAR-100 at 96 px, 10 tasks of 10", "cifar100", "efficientnet-lite0@96", 10, "cifar100-10"),
 )
 FROZEN = ("mygo", "joint", "slda", "ranpac")
-AT_THE_END = ("joint-once", "at-once", "replay-jpegs")
+AT_THE_END = ("joint-once", "at-once", "replay-jpegs", "labels", "unmirrored")
 """The strategies that train after the last task alone, and so have no forgetting."""
 
 
@@ -97,12 +97,14 @@ ROWS = {
     "at-once": Row("all dreams at once, taught by each lesson's fast learner", "at-once"),
     "replay": Row("replay of JPEGs in as many bytes", "replay-jpegs"),
     "adapt-first": Row("the first lesson adapts, then frozen", "adapt-first"),
-    "labels": Row("without teachers: labels alone", "labels", orders=1),
+    "labels": Row("at once, without teachers: labels alone", "labels", orders=1),
+    "unmirrored": Row("at once, without mirror images", "unmirrored", orders=1),
+    "no-directions": Row("at once, without own directions", "at-once", (("memory.gaussian.rank", 0),), orders=1),
+    "temperature-1": Row("at once, at temperature 1", "at-once", (("sleep.temperature", 1.0),), orders=1),
+    "half": Row(
+        "at once, in half the steps", "at-once", (("sleep.steps", 600), ("sleep.steps_per_class", 12)), orders=1
+    ),
     "warm": Row("each sleep goes on from the last", "warm", orders=1),
-    "unmirrored": Row("without mirror images", "unmirrored", orders=1),
-    "no-directions": Row("without own directions", changes=(("memory.gaussian.rank", 0),), orders=1),
-    "temperature-1": Row("temperature 1", changes=(("sleep.temperature", 1.0),), orders=1),
-    "half": Row("half the steps asleep", changes=(("sleep.steps", 400), ("sleep.steps_per_class", 4)), orders=1),
 }
 
 
@@ -117,8 +119,8 @@ class Flags:
     threads: int = 2
     rows: str = ",".join(ROWS)
     """Comma list of the rows."""
-    orders: int = ORDERS
-    """Class orders at most; the first is by name."""
+    orders: str = "0,1,2"
+    """Comma list of the class orders; the first is by name."""
     validation_share: float = 0.0
     """Share of the training data to try settings on."""
     change: tuple[str, ...] = ()
@@ -210,10 +212,10 @@ def sleep_once(life: Learner, task: Task, context: PhaseContext) -> None:
 
 
 def by_labels(life: Learner, task: Task, context: PhaseContext) -> None:
-    """Sleep without teachers."""
-    if len(life.lessons) > 1:
+    """Sleep without teachers, after the last lesson alone."""
+    if is_last(life, task):
         life.fast_learner = None
-    sleep.consolidate(life, task, context)
+        sleep.consolidate(life, task, context)
 
 
 def going_on(life: Learner, task: Task, context: PhaseContext) -> None:
@@ -251,7 +253,7 @@ def register() -> None:
         "at-once": Phases(awake, {"consolidate": sleep_once}),
         "labels": Phases(awake, {"consolidate": by_labels}),
         "warm": Phases(awake, {"consolidate": going_on}),
-        "unmirrored": Phases(plainly, {"consolidate": sleep.consolidate}),
+        "unmirrored": Phases(plainly, {"consolidate": sleep_once}),
     }
     for name, phases in found.items():
         STRATEGIES[name] = Strategy(phases.wake, phases.sleep)
@@ -402,7 +404,7 @@ def main() -> None:
             JPEGS.size = jpeg_bytes(found, side)
             JPEGS.count = max(1, round(stored_bytes(memory) / JPEGS.size))
             print(stream.title, JPEGS, flush=True)
-            for order in range(flags.orders):
+            for order in map(int, flags.orders.split(",")):
                 for name in names:
                     if order < ROWS[name].orders:
                         measure(stream, name, order, source, index, flags)

@@ -16,7 +16,7 @@ def behind_encoder(adapt: Adapt = "none") -> LifeConfig:
             memory=MemoryConfig(gaussian=GaussianConfig(rank=11, bits=4)),
             sleep=SleepConfig(
                 steps=1200,
-                steps_per_class=12,
+                steps_per_class=24,
                 max_shift=0,
                 own_head_weight=0.0,
                 discriminant_examples=20.0,
