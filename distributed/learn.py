@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from rich.console import Console
 
 from distributed.command import SMALL_SIDE, OnRay, run_job_on_ray
-from mygo.cli.learn import LessonFlags
-from mygo.cli.show import NEWEST, Show
+from mygo.cli.commands.learn import LessonFlags
+from mygo.cli.commands.show import NEWEST, Show
 from mygo.data.sources import Source
 from mygo.jobs.lesson import remarks_on
 from mygo.reporting.console import plain

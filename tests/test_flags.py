@@ -23,7 +23,7 @@ import distributed.run
 import mygo.__main__
 import tune.sweep
 from mygo.baselines.registry import STRATEGIES
-from mygo.cli.predict import Predict
+from mygo.cli.commands.predict import Predict
 from mygo.cli.registry import COMMANDS as COMMANDS_OF_MYGO
 from mygo.config.learner import LifeConfig
 from mygo.data.datasets import DATASETS

@@ -10,14 +10,14 @@ from typing import Protocol
 
 from rich.console import Console
 
-from mygo.cli.dream import Dream
-from mygo.cli.embed import Embed
-from mygo.cli.export import Export
-from mygo.cli.forget import Forget
-from mygo.cli.learn import Learn
-from mygo.cli.predict import Predict
-from mygo.cli.report import Report
-from mygo.cli.show import Show
+from mygo.cli.commands.dream import Dream
+from mygo.cli.commands.embed import Embed
+from mygo.cli.commands.export import Export
+from mygo.cli.commands.forget import Forget
+from mygo.cli.commands.learn import Learn
+from mygo.cli.commands.predict import Predict
+from mygo.cli.commands.report import Report
+from mygo.cli.commands.show import Show
 
 
 class Command(Protocol):

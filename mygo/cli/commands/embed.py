@@ -7,9 +7,9 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
+from mygo.cli.commands.predict import seen_through_encoder
 from mygo.cli.flags import OptionalPath
 from mygo.cli.folders import LifeFolder, open_life
-from mygo.cli.predict import seen_through_encoder
 from mygo.errors import InputError
 from mygo.reporting.console import plain
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import tyro
 from rich.console import Console
 
+from mygo.cli.commands.show import NEWEST, Show
 from mygo.cli.flags import OptionalPath, OptionalText, adapted, first_look, parse_flags
-from mygo.cli.show import NEWEST, Show
 from mygo.config.learner import Adapt, LifeConfig
 from mygo.config.ranges import check_share
 from mygo.config.settings import SAVE_EVERY

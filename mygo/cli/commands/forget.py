@@ -6,9 +6,9 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
+from mygo.cli.commands.show import NEWEST, Show
 from mygo.cli.flags import OptionalPath
 from mygo.cli.folders import LifeFolder, life_folder
-from mygo.cli.show import NEWEST, Show
 from mygo.reporting.terminal import print_notice
 
 
