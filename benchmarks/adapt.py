@@ -26,7 +26,6 @@ import numpy as np
 import torch
 import tyro
 from PIL import Image
-from torch import Tensor
 
 from mygo import sleep, wake
 from mygo.baselines.methods import fit_all_heads
@@ -45,8 +44,8 @@ from mygo.memory.forms import blank_memory
 from mygo.memory.quality import stored_bytes
 from mygo.networks.neocortex import NeocortexNet
 from mygo.phase import PhaseContext
-from mygo.replay.features import FeatureDreamer, TwoTeachers
-from mygo.replay.schedule import Dreams, SampleRequest
+from mygo.replay.features import FeatureDreamer, NetworkTeachers
+from mygo.replay.schedule import Dreams
 from mygo.replay.spec import ReplaySpec
 from mygo.training.precision import resolved
 from mygo.training.process_group import ProcessGroup, SingleProcess
@@ -162,22 +161,6 @@ def replay_jpegs(life: Learner, task: Task, data: Examples, context: PhaseContex
     life.exemplars.append(data[torch.cat(rows)])
 
 
-class LessonLearners:
-    """The fast learner of each lesson, which answers for its classes."""
-
-    def __init__(self, learners: Sequence[NeocortexNet], precision: Any) -> None:
-        self.teachers = [TwoTeachers(each, each, 0, CPU, precision) for each in learners]
-
-    def of(self, vectors: Tensor, request: SampleRequest) -> Tensor:
-        """Return logits [N, H], as `mygo.replay.features.Answers` says."""
-        logits = torch.zeros(len(vectors), max(teacher.old.largest_head for teacher in self.teachers))
-        for task, teacher in enumerate(self.teachers):
-            rows = (request.tasks == task).nonzero().squeeze(1)
-            some = SampleRequest(request.tasks[rows], request.labels[rows], request.noise[rows], request.shifts[rows])
-            logits[rows] = teacher.of(vectors[rows], some) if len(rows) else logits[rows]
-        return logits
-
-
 @dataclass(frozen=True)
 class TaughtByAll:
     """Dreams that the fast learner of each lesson labels."""
@@ -187,8 +170,9 @@ class TaughtByAll:
 
     def dreams(self, spec: ReplaySpec, group: ProcessGroup, first_step: int = 0) -> Iterator[Dreams]:
         """Return the dreams of each step."""
-        schedule, learners = spec.schedule, LessonLearners(self.learners, self.precision)
-        dreamer = FeatureDreamer(spec.memories, learners, CPU)  # type: ignore[arg-type]
+        schedule, numbers = spec.schedule, range(len(self.learners))
+        answers = NetworkTeachers(self.learners, numbers, CPU, self.precision)
+        dreamer = FeatureDreamer(spec.memories, answers, CPU)  # type: ignore[arg-type]
         requests = (schedule.request(block, group.rank, group.size) for block in schedule.blocks_from(first_step))
         return schedule.steps_of(map(dreamer.dream, requests), first_step)
 

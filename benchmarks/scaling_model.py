@@ -335,10 +335,9 @@ def dreamer_of(life: Life) -> Dreamer:
     features = life.config.sleep.feature_weight > 0
     return Dreamer(
         life.memories,
-        life.neocortex,
-        life.neocortex,
+        (life.neocortex,),
+        (0,) * len(life.memories),
         torch.device("cpu"),
-        current=len(life.memories) - 1,
         with_features=features,
     )
 

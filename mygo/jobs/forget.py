@@ -74,6 +74,7 @@ def take_out(life: Learner, class_name: str, context: PhaseContext) -> None:
     if kept:
         lesson.classes = tuple(lesson.classes[place] for place in kept)
         lesson.images = tuple(lesson.images[place] for place in kept)
+        lesson.origins = tuple(lesson.origins[place] for place in kept) if lesson.origins else ()
         keep = keep_gaussians if life.on_features else train_anew
         keep(life, index, kept, context)
     task = Task(life.current, tuple(range(len(life.lessons[life.current].classes))))
@@ -98,13 +99,18 @@ def keep_gaussians(life: Learner, index: int, kept: Sequence[int], context: Phas
 
     Where an encoder is adapted, no lesson has a teacher of its own.
     """
-    task = Task(index, tuple(range(len(kept))))
     measured = {field.name: getattr(life.record, field.name)[index] for field in fields(Quality)}
     memory = life.gaussians[index]
     memory.keep_classes(kept)
     life.keep_memory(index, memory, Quality(**measured).of_classes(kept))
-    if life.adapts:
-        return
-    counts = [max(count, LEAST_RECALLED) for count in life.lessons[index].images]
+    if not life.adapts:
+        teach_on_dreams(life, index, context)
+
+
+def teach_on_dreams(life: Learner, index: int, context: PhaseContext) -> None:
+    """Teach the teacher of a lesson anew, on what the memory of that lesson alone dreams."""
+    lesson = life.lessons[index]
+    task = Task(index, tuple(range(len(lesson.classes))))
+    counts = [max(count, LEAST_RECALLED) for count in lesson.images]
     data = life.recall(index, counts, life.key("forget"), alone=True)
     teach_from(life, task, data, context.at(Place(life.strategy, index, "teach")))

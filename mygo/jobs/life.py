@@ -16,6 +16,7 @@ from mygo.data.examples import ImageShape
 from mygo.errors import InputError
 from mygo.jobs.forget import forget
 from mygo.jobs.lesson import learn
+from mygo.jobs.merge import merge
 from mygo.jobs.perception import encoder_of, open_encoder, seeing_through, vectors_of
 from mygo.learner.learner import Learner
 from mygo.learner.predict import Images, Predictions, classify, predict
@@ -92,6 +93,10 @@ class Life(Learner):
     def forget(self, class_name: str, **options: Any) -> None:
         """Forget a class for good, as `mygo.jobs.forget.forget` does."""
         forget(self, class_name, **options)
+
+    def merge(self: L, *others: Learner, folder: str | os.PathLike[str] | None = None, **options: Any) -> L:
+        """Return a life that knows what this one and ``others`` know, as `mygo.jobs.merge.merge` does."""
+        return merge(type(self), [self, *others], None if folder is None else Path(folder), **options)
 
     def predict(self, inputs: Images | Sequence[str], lesson: str | None = None) -> Predictions:
         """Return how probable each class is for ``inputs``.

@@ -17,7 +17,7 @@ from mygo.data.examples import Examples, InputShape
 from mygo.errors import InputError
 from mygo.files import MANIFEST
 from mygo.learner.saved import SCHEMA, SHAPE, SavedLife, newest
-from mygo.learner.state import LearnerState
+from mygo.learner.state import Guest, LearnerState
 from mygo.learner.storage import PREVIOUS, checksum, read_manifest, write_manifest
 from mygo.memory.forms import blank_memory
 from mygo.memory.quality import stored_tensors
@@ -101,6 +101,10 @@ class Learner(LearnerState):
             "files": {
                 "neocortex": write("neocortex", self.neocortex.state_dict()),
                 "fast_learner": write("fast-learner", self.fast_learner.state_dict()) if self.fast_learner else None,
+                "guests": [
+                    {"file": write(f"guest-{number}", guest.network.state_dict()), "lessons": list(guest.lessons)}
+                    for number, guest in enumerate(self.guests)
+                ],
                 "memories": [
                     write(f"memory-{task}", stored_tensors(memory)) for task, memory in enumerate(self.memories)
                 ],
@@ -169,6 +173,9 @@ class Learner(LearnerState):
         life.neocortex = life._read_network(files["neocortex"], sizes)
         if files["fast_learner"]:
             life.fast_learner = life._read_network(files["fast_learner"], sizes)
+        for guest in files.get("guests", ()):
+            known = tuple(range(len(sizes))[int(number)] for number in guest["lessons"])
+            life.guests.append(Guest(life._read_network(guest["file"], sizes), known))
         for name, size in zip(files["memories"], sizes, strict=False):
             build = functools.partial(blank_memory, config.memory, size, life.input_shape)
             life.memories.append(fill(build, read_tensors(folder, name), torch.half).eval().requires_grad_(False))

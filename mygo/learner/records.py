@@ -25,6 +25,8 @@ class TaskRecord:
     """Accuracy on held-out images when it was measured last: among all classes, and among its own. None: never."""
     recall: float | None = None
     """Share of its dreams that were given their class, among all classes, when it was measured last."""
+    origins: tuple[str, ...] = ()
+    """Of a life that was merged, the names of the lives that each class came from; else empty."""
 
     @classmethod
     def read(cls, values: Mapping[str, Any]) -> "TaskRecord":
@@ -33,10 +35,11 @@ class TaskRecord:
         Raises:
             TypeError, ValueError: they are not those of a lesson.
         """
-        lesson = cls(**{**values, "classes": tuple(values["classes"]), "images": tuple(values["images"])})
+        lists = {name: tuple(values.get(name, ())) for name in ("classes", "images", "origins")}
+        lesson = cls(**{**values, **lists})
         measured = [share for share in (lesson.class_il, lesson.task_il, lesson.recall) if share is not None]
         if (
-            not all(isinstance(text, str) for text in (lesson.name, lesson.learned, *lesson.classes))
+            not all(isinstance(text, str) for text in (lesson.name, lesson.learned, *lesson.classes, *lesson.origins))
             or not all(isinstance(count, int) for count in lesson.images)
             or not all(isinstance(share, int | float) and 0 <= share <= 1 for share in measured)
         ):

@@ -76,6 +76,8 @@ class SavedLife:
             for role in ("neocortex", "fast_learner", "statistics", "checkpoint"):
                 if files.get(role):
                     tensors(files[role])
+            for guest in files.get("guests", ()):
+                tensors(guest["file"])
             teachers = files.get("teachers", ())
             memories, heads = (
                 [sum(tensor.nbytes for tensor in tensors(name).values()) for name in names]

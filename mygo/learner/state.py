@@ -1,7 +1,7 @@
 """What a learner is and knows at one moment, in memory."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timezone
 
 import torch
@@ -42,6 +42,18 @@ def check_networks(config: LifeConfig) -> None:
     generator_named(config.memory.gan.generator)
 
 
+@dataclass(frozen=True)
+class Guest:
+    """A network that knows some lessons better than the neocortex, and teaches them in the next sleep.
+
+    It has a head for each lesson of the life that it is in, but those of others say nothing.
+    """
+
+    network: NeocortexNet
+    lessons: tuple[int, ...]
+    """The numbers of those that it knows."""
+
+
 class LearnerState(Sight):
     """One learner: the neocortex, its generative memories and, between waking and sleeping, the fast learner."""
 
@@ -61,6 +73,8 @@ class LearnerState(Sight):
         """In which it is computed: once it has begun, the one that its first workers agreed on."""
         self.neocortex = self.newborn()
         self.fast_learner: NeocortexNet | None = None
+        self.guests: list[Guest] = []
+        """Networks of other lives, between their arrival and the sleep after it."""
         self.memories: list[Memory] = []
         self.teachers: list[nn.Linear] = []
         """Behind an encoder, the head that each lesson left, trained on its real features, which teaches sleep."""
@@ -89,7 +103,7 @@ class LearnerState(Sight):
 
     def to(self, device: torch.device) -> None:
         """Move the networks that train to ``device``."""
-        for network in (self.neocortex, self.fast_learner):
+        for network in (self.neocortex, self.fast_learner, *(guest.network for guest in self.guests)):
             if network is not None:
                 network.to(device)
 
@@ -193,7 +207,7 @@ class LearnerState(Sight):
 
     def end_cycle(self) -> None:
         """End the current cycle, whether it taught anything or not."""
-        self.fast_learner = None
+        self.fast_learner, self.guests = None, []
         self.cycles += 1
         self.current = None
         self.phases_done = []

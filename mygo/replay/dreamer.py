@@ -25,38 +25,37 @@ DREAM_CHUNK = 128
 
 
 class Dreamer:
-    """Recalls images from all memories and has the teacher label them. Nothing here is ever trained.
+    """Recalls images from all memories and has teachers label them. Nothing here is ever trained.
 
-    The teacher is a composite: for dreams of other tasks the neocortex as it was before this sleep, for dreams of the
-    ``current`` task the fast learner that adapted to it while awake.
+    Each task has the teacher that knows it best: the neocortex as it was before this sleep, the fast learner that
+    adapted to the newest task while awake, or the network of another life that learned it.
     """
 
     def __init__(
         self,
         memories: Sequence[Generator],
-        neocortex: NeocortexNet,
-        fast_learner: NeocortexNet,
+        teachers: Sequence[NeocortexNet],
+        taught_by: Sequence[int],
         device: torch.device,
         *,
-        current: int,
         with_features: bool = False,
         precision: Precision = "float32",
         eager: bool = False,
     ) -> None:
         """Copy the networks, so that a student may change while its teacher does not.
 
-        On a GPU all is recorded after the first blocks, unless it is to be ``eager``.
+        ``teachers`` have heads for all tasks, and ``taught_by`` says which of them teaches each. On a GPU all is
+        recorded after the first blocks, unless it is to be ``eager``.
         """
         self.device = device
         self._warm_up = math.inf if eager else 1
         self._recorded: dict[tuple[int, ...], Recorded] = {}
         self.precision = precision
         self.memories = [frozen(memory, device, precision) for memory in memories]
-        self.input_shape = neocortex.input_shape
-        self.current = current
-        self.old, self.new = (Teacher(net, device, precision) for net in (neocortex, fast_learner))
-        self.feature_dim = neocortex.feature_dim if with_features else 0
-        sizes = torch.tensor(neocortex.head_sizes, device=device)
+        self.input_shape, self.taught_by = teachers[0].input_shape, tuple(taught_by)
+        self.teachers = [Teacher(net, device, precision) for net in teachers]
+        self.feature_dim = teachers[0].feature_dim if with_features else 0
+        sizes = torch.tensor(teachers[0].head_sizes, device=device)
         self.first_class = sizes.cumsum(0) - sizes
 
     @torch.inference_mode()
@@ -68,24 +67,25 @@ class Dreamer:
             return self._dream_padded(order)
 
     def _rows(self, order: SampleRequest) -> list[Tensor]:
-        """Return which rows of ``order`` each memory dreams, and then those that the new and the old teacher see."""
+        """Return which rows of ``order`` each memory dreams, and then those that each teacher sees."""
         wanted = [order.tasks == task for task in range(len(self.memories))]
-        wanted += [order.tasks == self.current, order.tasks != self.current]
+        seen_by = torch.tensor(self.taught_by, device=order.tasks.device)[order.tasks]
+        wanted += [seen_by == teacher for teacher in range(len(self.teachers))]
         return [which.nonzero().squeeze(1) for which in wanted]
 
     def _dream(self, order: SampleRequest, chunks: Sequence[Sequence[Tensor]]) -> Dreams:
         """Dream the rows of ``order`` that are in each network's ``chunks``, which come in the order of `_rows`."""
         count, device = len(order.tasks), order.tasks.device
         images = torch.empty(count, *self.input_shape, dtype=torch.uint8, device=device)
-        *of_memories, of_new, of_old = chunks
+        of_memories, of_teachers = chunks[: len(self.memories)], chunks[len(self.memories) :]
         for memory, own in zip(self.memories, of_memories, strict=True):
             for rows in own:
                 with multiplying(self.precision, device):
                     recalled = memory(order.noise[rows, : memory.latent_dim], order.labels[rows])
                 images[rows] = shifted(to_pixels(recalled.float()), order.shifts[rows])
-        logits = torch.empty(count, self.old.largest_head, device=device)
+        logits = torch.empty(count, self.teachers[0].largest_head, device=device)
         features = torch.empty(count, self.feature_dim, device=device)
-        for teacher, taught in ((self.new, of_new), (self.old, of_old)):
+        for teacher, taught in zip(self.teachers, of_teachers, strict=True):
             for rows in taught:
                 with multiplying(self.precision, device):
                     seen, answers = teacher.answer(images[rows], order.tasks[rows])
@@ -97,8 +97,10 @@ class Dreamer:
 
         How much room there is depends on nothing but the schedule, since batches of another size may round differently.
         """
-        rows, count, own = self._rows(order), len(order.tasks), order.room[self.current]
-        room = [*order.room, own, max(LEAST_ROOM, min(count, sum(order.room) - own))]
+        rows, count, room = self._rows(order), len(order.tasks), list(order.room)
+        for teacher in range(len(self.teachers)):
+            own = sum(each for each, taught_by in zip(order.room, self.taught_by, strict=True) if taught_by == teacher)
+            room.append(max(LEAST_ROOM, min(count, own)))
         if any(len(part) > most for part, most in zip(rows, room, strict=True)):
             room = [count] * len(rows)
         sizes = count, *room

@@ -109,28 +109,27 @@ class LessonTeachers:
         return logits
 
 
-class TwoTeachers:
-    """The neocortex as it was before this sleep, and for the newest lesson the fast learner."""
+class NetworkTeachers:
+    """Networks with heads for all lessons, of which one teaches each."""
 
     def __init__(
         self,
-        before: NeocortexNet,
-        fast_learner: NeocortexNet,
-        current: int,
+        teachers: Sequence[NeocortexNet],
+        taught_by: Sequence[int],
         device: torch.device,
         precision: Precision,
     ) -> None:
-        """Copy both, so that a student may change while its teacher does not."""
-        self.old, self.new = (Teacher(net, device, precision) for net in (before, fast_learner))
-        self.current, self.precision = current, precision
+        """Copy the ``teachers``, so that a student may change while they do not; ``taught_by`` says whose is whose."""
+        self.teachers = [Teacher(net, device, precision) for net in teachers]
+        self.taught_by, self.precision = torch.tensor(taught_by), precision
 
     def of(self, vectors: Tensor, request: SampleRequest) -> Tensor:
         """Return what the teacher that knows each one's lesson best says; see `Answers`."""
-        logits = torch.zeros(len(vectors), self.old.largest_head, device=vectors.device)
-        for teacher, taught in ((self.new, request.tasks == self.current), (self.old, request.tasks != self.current)):
-            for rows in in_chunks(taught.nonzero().squeeze(1)):
+        logits = torch.zeros(len(vectors), self.teachers[0].largest_head, device=vectors.device)
+        for number, taught in grouped(self.taught_by[request.tasks.cpu()], len(self.teachers)):
+            for rows in in_chunks(taught):
                 with multiplying(self.precision, vectors.device):
-                    _, answers = teacher.answer(vectors[rows], request.tasks[rows].to(vectors.device))
+                    _, answers = self.teachers[number].answer(vectors[rows], request.tasks[rows].to(vectors.device))
                 logits[rows] = answers.float()
         return logits
 

@@ -15,7 +15,7 @@ from mygo.memory.gaussian import GaussianMemory, noise_dim_of
 from mygo.networks.generator import Generator
 from mygo.networks.neocortex import NeocortexNet
 from mygo.replay.dreamer import Dreamer
-from mygo.replay.features import FeatureDreamer, FeatureSchedule, Labels, LessonTeachers, TwoTeachers
+from mygo.replay.features import FeatureDreamer, FeatureSchedule, Labels, LessonTeachers, NetworkTeachers
 from mygo.replay.schedule import Dreams, ReplaySchedule, SampleRequest
 from mygo.training.precision import resolved
 
@@ -62,8 +62,9 @@ class ImageReplay(ReplaySpec):
     """A sleep over pixels."""
 
     memories: Sequence[Generator]
-    teachers: tuple[NeocortexNet, NeocortexNet]
-    """The neocortex as it was before this sleep, and the fast learner of the current task."""
+    teachers: Sequence[NeocortexNet]
+    taught_by: tuple[int, ...]
+    """Which of them teaches each task."""
     with_features: bool
     """Whether teachers also say what their features are."""
     precision: AnyPrecision
@@ -71,13 +72,11 @@ class ImageReplay(ReplaySpec):
 
     def dreamer(self, device: torch.device) -> Dreamer:
         """Return a dreamer on ``device``, taught by the networks as they are now."""
-        before, fast_learner = self.teachers
         return Dreamer(
             self.memories,
-            before,
-            fast_learner,
+            self.teachers,
+            self.taught_by,
             device,
-            current=self.schedule.current,
             with_features=self.with_features,
             precision=resolved(self.precision, device),
             eager=self.eager,
@@ -101,16 +100,17 @@ class LateReplay(ReplaySpec):
     """A sleep that trains the late blocks of an encoder."""
 
     memories: Sequence[GaussianMemory]
-    teachers: tuple[NeocortexNet, NeocortexNet] | tuple[()]
-    """The neocortex as it was before this sleep, and the fast learner of the current lesson; without them nothing is
-    asked but of which class a dream is."""
+    teachers: Sequence[NeocortexNet]
+    """Without any, nothing is asked but of which class a dream is."""
+    taught_by: tuple[int, ...]
+    """Which of them teaches each lesson."""
     precision: AnyPrecision
 
     def dreamer(self, device: torch.device) -> FeatureDreamer:
         """Return a dreamer on ``device``, taught by the networks as they are now."""
         if not self.teachers:
             return FeatureDreamer(self.memories, Labels(self.schedule.head_sizes), device)
-        answers = TwoTeachers(*self.teachers, self.schedule.current, device, resolved(self.precision, device))
+        answers = NetworkTeachers(self.teachers, self.taught_by, device, resolved(self.precision, device))
         return FeatureDreamer(self.memories, answers, device)
 
 
@@ -125,24 +125,43 @@ def replay_of(learner: LearnerState) -> ReplaySpec:
     schedule = schedule_of(learner, learner.current)
     sleep = (learner.strategy, learner.cycles, *schedule.key)
     if learner.adapts:
-        taught = () if learner.fast_learner is None else (learner.neocortex, learner.fast_learner)
-        return LateReplay(sleep, schedule, learner.gaussians, taught, learner.precision)
+        networks, taught_by = networks_that_teach(learner)
+        return LateReplay(sleep, schedule, learner.gaussians, networks, taught_by, learner.precision)
     if learner.on_features:
         order, gaussians, teachers = learner.lessons_in_order(), learner.gaussians, learner.teachers
         return FeatureReplay(
             sleep, schedule, [gaussians[number] for number in order], [teachers[number] for number in order]
         )
-    if learner.fast_learner is None:
+    networks, taught_by = networks_that_teach(learner)
+    if not networks:
         raise RuntimeError("a sleep needs the fast learner of the current task: adapt first")
     return ImageReplay(
         sleep,
         schedule,
         learner.generators,
-        (learner.neocortex, learner.fast_learner),
-        with_features=learner.config.sleep.feature_weight > 0,
+        networks,
+        taught_by,
+        with_features=learner.config.sleep.feature_weight > 0 and not learner.guests,
         precision=learner.precision,
         eager=learner.config.eager,
     )
+
+
+def networks_that_teach(learner: LearnerState) -> tuple[list[NeocortexNet], tuple[int, ...]]:
+    """Return the networks that teach the current sleep of ``learner``, and which of them teaches each lesson.
+
+    There are none where nothing but labels is asked: after a class was forgotten that they knew.
+    """
+    taught_by = [0] * len(learner.lessons)
+    teachers = [learner.neocortex]
+    if learner.fast_learner is not None and learner.current is not None:
+        taught_by[learner.current] = len(teachers)
+        teachers.append(learner.fast_learner)
+    for guest in learner.guests:
+        for lesson in guest.lessons:
+            taught_by[lesson] = len(teachers)
+        teachers.append(guest.network)
+    return (teachers, tuple(taught_by)) if len(teachers) > 1 else ([], ())
 
 
 def schedule_of(learner: LearnerState, current: int) -> ReplaySchedule:

@@ -38,7 +38,7 @@ def dreamer() -> Dreamer:
     neocortex, fast_learner = two_teachers()
     # Memories may differ in the length of their noise.
     memories = [ConvGenerator(size, (1, 8, 8), latent_dim=dim, width=8) for size, dim in ((2, 4), (3, 6))]
-    return Dreamer(memories, neocortex, fast_learner, CPU, current=len(memories) - 1)
+    return Dreamer(memories, (neocortex, fast_learner), (0, 1), CPU)
 
 
 def test_blocks_cover_the_night() -> None:
@@ -117,7 +117,7 @@ def test_a_block_may_be_too_small_to_hold_a_dream_of_every_task() -> None:
         net.add_task_head(size)
     memories = [ConvGenerator(size, (1, 8, 8), latent_dim=6, width=8) for size in NIGHT.head_sizes]
     order = dataclasses.replace(NIGHT, batch_size=1, steps_per_block=1).request(0)
-    assert len(Dreamer(memories, net, net, CPU, current=len(memories) - 1).dream(order)) == 1
+    assert len(Dreamer(memories, (net,), (0, 0), CPU).dream(order)) == 1
 
 
 def test_labels_count_over_all_heads_and_images_come_from_the_tasks_own_generator(dreamer: Dreamer) -> None:
@@ -135,7 +135,7 @@ def test_dreaming_builds_no_graph_and_a_changing_student_changes_no_teacher(drea
     student = NeocortexNet((1, 8, 8), "mlp")
     student.add_task_head(2)
     student.add_task_head(3)
-    own = Dreamer(dreamer.memories, student, student, CPU, current=1)
+    own = Dreamer(dreamer.memories, (student,), (0, 0), CPU)
     before = own.dream(NIGHT.request(0))
     assert not before.teacher_logits.requires_grad
     with torch.no_grad():
@@ -148,15 +148,14 @@ def test_dreaming_builds_no_graph_and_a_changing_student_changes_no_teacher(drea
 def test_teacher_features_are_what_its_heads_saw() -> None:
     neocortex, fast_learner = two_teachers()
     memories = [ConvGenerator(size, (1, 8, 8), latent_dim=6, width=8) for size in (2, 3)]
-    dreams = Dreamer(memories, neocortex, fast_learner, CPU, current=len(memories) - 1, with_features=True).dream(
-        NIGHT.request(0)
-    )
+    teachers = neocortex, fast_learner
+    dreams = Dreamer(memories, teachers, (0, 1), CPU, with_features=True).dream(NIGHT.request(0))
     assert dreams.teacher_features.shape == (4 * 12, 400)
     for task, teacher in enumerate((neocortex, fast_learner)):
         mine = dreams.tasks == task
         answers = teacher.classifiers[task](dreams.teacher_features[mine])
         assert torch.allclose(answers, dreams.teacher_logits[mine, : NIGHT.head_sizes[task]], atol=1e-5)
-    without = Dreamer(memories, neocortex, fast_learner, CPU, current=len(memories) - 1).dream(NIGHT.request(0))
+    without = Dreamer(memories, teachers, (0, 1), CPU).dream(NIGHT.request(0))
     assert without.teacher_features.shape == (4 * 12, 0)
     assert torch.equal(without.teacher_logits, dreams.teacher_logits)
 
@@ -164,7 +163,7 @@ def test_teacher_features_are_what_its_heads_saw() -> None:
 @pytest.mark.parametrize("share", [None, 1.0])
 def test_dreams_in_fixed_shapes_as_on_a_gpu_are_the_same(share: float | None) -> None:
     memories = [ConvGenerator(size, (1, 8, 8), latent_dim=6, width=8) for size in (2, 3)]
-    dreamer = Dreamer(memories, *two_teachers(), CPU, current=1, eager=True)
+    dreamer = Dreamer(memories, two_teachers(), (0, 1), CPU, eager=True)
     order = dataclasses.replace(NIGHT, current_share=share).request(0)
     dreams, padded = dreamer.dream(order), dreamer._dream_padded(order)
     for some, others in zip(dreams.tensors, padded.tensors, strict=True):

@@ -9,7 +9,7 @@ from torch import nn
 from mygo.config.learner import GaussianConfig
 from mygo.memory.gaussian import ClassGaussians, GaussianMemory, fit_gaussians, noise_dim_of
 from mygo.networks.neocortex import NeocortexNet
-from mygo.replay.features import CERTAIN, FeatureDreamer, FeatureSchedule, Labels, LessonTeachers, TwoTeachers
+from mygo.replay.features import CERTAIN, FeatureDreamer, FeatureSchedule, Labels, LessonTeachers, NetworkTeachers
 from mygo.replay.schedule import SampleRequest
 from mygo.training.process_group import SingleProcess
 
@@ -137,7 +137,7 @@ def test_a_dream_does_not_depend_on_what_else_is_asked_for(memories: list[Gaussi
         assert torch.allclose(alone, together[one], atol=1e-5)
 
 
-def test_the_newest_lesson_is_taught_by_the_fast_learner_and_others_by_the_neocortex_before(
+def test_each_lesson_is_taught_by_the_network_that_knows_it(
     memories: list[GaussianMemory],
 ) -> None:
     torch.manual_seed(0)
@@ -146,7 +146,7 @@ def test_the_newest_lesson_is_taught_by_the_fast_learner_and_others_by_the_neoco
         before.add_task_head(size)
         fast_learner.add_task_head(size)
     request = NIGHT.request(0)
-    answers = TwoTeachers(before, fast_learner, NIGHT.current, CPU, "float32")
+    answers = NetworkTeachers((before, fast_learner), (0, 1), CPU, "float32")
     dreams = FeatureDreamer(memories, answers, CPU).dream(request)
     for task, teacher in enumerate((before, fast_learner)):
         rows = dreams.tasks == task
