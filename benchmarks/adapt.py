@@ -26,9 +26,10 @@ import numpy as np
 import torch
 import tyro
 from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
 
-from mygo import sleep, wake
-from mygo.baselines.methods import fit_all_heads
+from mygo import seeding, sleep, wake
 from mygo.baselines.registry import STRATEGIES, Phases, Strategy
 from mygo.config.presets import behind_encoder
 from mygo.config.settings import change
@@ -42,13 +43,14 @@ from mygo.jobs.shared_features import shared_features
 from mygo.learner.learner import Learner
 from mygo.memory.forms import blank_memory
 from mygo.memory.quality import stored_bytes
-from mygo.networks.neocortex import NeocortexNet
+from mygo.networks.neocortex import NeocortexNet, unstack_heads
 from mygo.phase import PhaseContext
 from mygo.replay.features import FeatureDreamer, NetworkTeachers
 from mygo.replay.schedule import Dreams
 from mygo.replay.spec import ReplaySpec
+from mygo.training.loop import Losses, Network, train
 from mygo.training.precision import resolved
-from mygo.training.process_group import ProcessGroup, SingleProcess
+from mygo.training.process_group import ProcessGroup, SingleProcess, batch_mean
 
 RESULTS = Path(__file__).resolve().parent / "results" / "adapt.md"
 ORDERS = 3
@@ -138,7 +140,34 @@ def joint_once(life: Learner, task: Task, data: Examples, context: PhaseContext)
     """Keep all data, and train on it after the last task alone: before, joint training would begin anew each time."""
     life.exemplars.append(data)
     if is_last(life, task):
-        fit_all_heads(life, task, life.exemplars, context, "joint")
+        fit_on_real(life, life.exemplars, context, [len(part) for part in life.exemplars])
+
+
+def fit_on_real(life: Learner, parts: Sequence[Examples], context: PhaseContext, shares: Sequence[float]) -> None:
+    """Train what a sleep trains, on real examples and their labels; ``shares`` of the draws are of each task's part."""
+    sizes, config = life.neocortex.head_sizes, life.config.sleep
+    mirrored = [wake.mirrored(life, part) for part in parts]
+    inputs = torch.cat([part.inputs for part in mirrored])
+    labels = torch.cat([part.labels + sum(sizes[:task]) for task, part in enumerate(mirrored)])
+    student = sleep.Ensemble(sleep.blank_student(life, range(len(sizes))))
+    means = torch.stack([inputs[labels == label].float().mean(0) for label in range(sum(sizes))])
+    student.network.centre_on(means)
+    weights = torch.cat(
+        [torch.full((len(part),), most / len(part)) for most, part in zip(shares, mirrored, strict=True)]
+    )
+
+    def inputs_at(step: int) -> tuple[Tensor]:
+        rng = seeding.stream(life.config.seed, "real", step)
+        return (torch.multinomial(weights, config.batch_size, replacement=True, generator=rng),)
+
+    def losses_of(network: Network, rows: Tensor) -> Losses:
+        _, *answers = network(inputs[rows].float())
+        errors = torch.stack([F.cross_entropy(logits, labels[rows], reduction="none") for logits in answers]).sum(0)
+        return {"labels": batch_mean(errors, config.batch_size, context.group)}
+
+    train(student, losses_of, inputs_at, steps=life.config.baseline_steps, lr=config.lr, context=context)
+    life.neocortex.features = student.features
+    unstack_heads(student.merged(means), life.neocortex, range(len(sizes)))
 
 
 @dataclass
@@ -156,7 +185,7 @@ JPEGS = Jpegs()
 def replay_jpegs(life: Learner, task: Task, data: Examples, context: PhaseContext) -> None:
     """Keep some pictures of each class, as if their JPEGs had lost nothing; train after the last task, anew."""
     if is_last(life, task):
-        fit_all_heads(life, task, [*life.exemplars, data], context, "replay", balanced=True)
+        fit_on_real(life, [*life.exemplars, data], context, [1] * (task.index + 1))
     rows = [(data.labels == label).nonzero().squeeze(1)[: JPEGS.count] for label in data.labels.unique()]
     life.exemplars.append(data[torch.cat(rows)])
 
