@@ -244,9 +244,9 @@ def feature_losses(features: Tensor, dreams: Dreams, config: SleepConfig, group:
     """Return the mean squared error with the teacher's features [N, F], weighted, if it weighs anything.
 
     Teachers and student come from one network, so their features can be compared (Romero et al. 2015, arXiv:1412.6550,
-    match them through a regressor where they cannot).
+    match them through a regressor where they cannot). Where they come from several lives, dreams bring none.
     """
-    if config.feature_weight == 0:
+    if config.feature_weight == 0 or not dreams.teacher_features.shape[1]:
         return {}
     squared = (features - dreams.teacher_features).square().mean(1)
     return {"features": config.feature_weight * batch_mean(squared, config.batch_size, group)}

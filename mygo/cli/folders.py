@@ -56,3 +56,15 @@ def open_life(folder: Path) -> "Life":
     from mygo.jobs.life import Life
 
     return Life.open(life_folder(folder), print_notice)
+
+
+def open_life_or_pack(path: Path) -> "Life":
+    """Return the life in the folder, or in the file that `mygo.learner.pack.pack` wrote, that is meant by ``path``.
+
+    Raises:
+        InputError: there is none, or it is damaged or of another version.
+    """
+    from mygo.jobs.life import Life
+    from mygo.learner.pack import unpack
+
+    return unpack(Life, path) if path.is_file() else open_life(path)

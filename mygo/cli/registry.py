@@ -15,6 +15,8 @@ from mygo.cli.commands.embed import Embed
 from mygo.cli.commands.export import Export
 from mygo.cli.commands.forget import Forget
 from mygo.cli.commands.learn import Learn
+from mygo.cli.commands.merge import Merge
+from mygo.cli.commands.pack import Pack
 from mygo.cli.commands.predict import Predict
 from mygo.cli.commands.report import Report
 from mygo.cli.commands.show import Show
@@ -40,5 +42,7 @@ COMMANDS: dict[str, Callable[..., Command]] = {
     "export": Export,
     "report": Report,
     "forget": Forget,
+    "merge": Merge,
+    "pack": Pack,
 }
 """By name, in the order in which ``--help`` lists them."""

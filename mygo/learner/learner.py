@@ -4,13 +4,13 @@ import copy
 import functools
 import os
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from mygo.config.learner import LifeConfig
 from mygo.data.examples import Examples, InputShape
@@ -29,6 +29,7 @@ from mygo.training.precision import agreed
 from mygo.training.process_group import ProcessGroup
 
 L = TypeVar("L", bound="Learner")
+Tensors: TypeAlias = dict[str, Tensor]
 
 
 class Learner(LearnerState):
@@ -83,21 +84,7 @@ class Learner(LearnerState):
             return
         write = functools.partial(write_tensors, self.folder)
         manifest = {
-            "schema": SCHEMA,
-            "strategy": self.strategy,
-            "stream": self.stream,
-            "config": asdict(self.config),
-            "precision": self.precision,
-            "encoder_checksum": self.encoder_checksum,
-            "encoder_precision": self.encoder_precision,
-            SHAPE: list(self.input_shape),
-            "head_sizes": self.neocortex.head_sizes,
-            "tasks_learned": self.tasks_learned,
-            "cycles": self.cycles,
-            "current": self.current,
-            "phases_done": self.phases_done,
-            "lessons": [asdict(lesson) for lesson in self.lessons],
-            "record": asdict(self.record),
+            **self.facts(),
             "files": {
                 "neocortex": write("neocortex", self.neocortex.state_dict()),
                 "fast_learner": write("fast-learner", self.fast_learner.state_dict()) if self.fast_learner else None,
@@ -119,6 +106,26 @@ class Learner(LearnerState):
             },
         }
         self._write(manifest)
+
+    def facts(self) -> dict[str, Any]:
+        """Return all that a manifest says but for the files, as JSON has it."""
+        return {
+            "schema": SCHEMA,
+            "strategy": self.strategy,
+            "stream": self.stream,
+            "config": asdict(self.config),
+            "precision": self.precision,
+            "encoder_checksum": self.encoder_checksum,
+            "encoder_precision": self.encoder_precision,
+            SHAPE: list(self.input_shape),
+            "head_sizes": self.neocortex.head_sizes,
+            "tasks_learned": self.tasks_learned,
+            "cycles": self.cycles,
+            "current": self.current,
+            "phases_done": self.phases_done,
+            "lessons": [asdict(lesson) for lesson in self.lessons],
+            "record": asdict(self.record),
+        }
 
     def keep_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Add ``checkpoint`` to what the last `save` wrote, in place of the one before, if there is a folder."""
@@ -165,43 +172,56 @@ class Learner(LearnerState):
     @classmethod
     def _from_manifest(cls: type[L], folder: Path, manifest: Mapping[str, Any]) -> L:
         saved = SavedLife.of(folder, manifest)
-        config, sizes, files = saved.config, saved.head_sizes, manifest["files"]
-        names.refuse_code_in(folder, config.backbone, config.memory.gan.generator)
-        life = cls(saved.strategy, config, saved.input_shape, folder, saved.stream)
+        names.refuse_code_in(folder, saved.config.backbone, saved.config.memory.gan.generator)
+        life = cls.restored(saved, manifest["files"], functools.partial(read_tensors, folder))
+        life.folder = folder
+        life._written = copy.deepcopy(dict(manifest))  # the record goes on changing
+        return life
+
+    @classmethod
+    def restored(
+        cls: type[L], saved: SavedLife, files: Mapping[str, Any], read: Callable[[str], dict[str, Tensor]]
+    ) -> L:
+        """Return the learner that was ``saved``, without a folder; ``read`` gives the tensors of each of ``files``.
+
+        Raises:
+            LookupError, TypeError, ValueError: they are not those of its networks.
+        """
+        config, sizes = saved.config, saved.head_sizes
+        life = cls(saved.strategy, config, saved.input_shape, None, saved.stream)
         life.precision = saved.precision
         life.encoder_checksum, life.encoder_precision = saved.encoder_checksum, saved.encoder_precision
-        life.neocortex = life._read_network(files["neocortex"], sizes)
+
+        def network(file: str) -> NeocortexNet:
+            return fill(functools.partial(with_heads, saved.input_shape, config.backbone, sizes), read(file))
+
+        life.neocortex = network(files["neocortex"])
         if files["fast_learner"]:
-            life.fast_learner = life._read_network(files["fast_learner"], sizes)
+            life.fast_learner = network(files["fast_learner"])
         for guest in files.get("guests", ()):
             known = tuple(range(len(sizes))[int(number)] for number in guest["lessons"])
-            life.guests.append(Guest(life._read_network(guest["file"], sizes), known))
+            life.guests.append(Guest(network(guest["file"]), known))
         for name, size in zip(files["memories"], sizes, strict=False):
             build = functools.partial(blank_memory, config.memory, size, life.input_shape)
-            life.memories.append(fill(build, read_tensors(folder, name), torch.half).eval().requires_grad_(False))
+            life.memories.append(fill(build, read(name), torch.half).eval().requires_grad_(False))
         for name, size in zip(files.get("teachers", ()), sizes, strict=False):
             head = functools.partial(nn.Linear, life.neocortex.feature_dim, size)
-            life.teachers.append(fill(head, read_tensors(folder, name), torch.half).eval().requires_grad_(False))
+            life.teachers.append(fill(head, read(name), torch.half).eval().requires_grad_(False))
         if files.get("statistics"):
-            life.statistics = read_tensors(folder, files["statistics"])
+            life.statistics = read(files["statistics"])
         for name in files["exemplars"]:
-            kept = read_tensors(folder, name)
+            kept = read(name)
             life.exemplars.append(Examples(kept["images"], kept["labels"]))
         for field_name in ("record", "lessons", "tasks_learned", "cycles", "current", "phases_done"):
             setattr(life, field_name, getattr(saved, field_name))
         if saved.checkpoint is not None:
-            life.checkpoint = replace(saved.checkpoint, tensors=read_tensors(folder, files["checkpoint"]))
-        life._written = copy.deepcopy(dict(manifest))  # the record goes on changing
+            life.checkpoint = replace(saved.checkpoint, tensors=read(files["checkpoint"]))
         return life
 
-    def _read_network(self, file: str, head_sizes: list[int]) -> NeocortexNet:
-        if self.folder is None:
-            raise ValueError("a life without a folder has nothing to read")
 
-        def build() -> NeocortexNet:
-            net = NeocortexNet(self.input_shape, self.config.backbone)
-            for size in head_sizes:
-                net.add_task_head(size)
-            return net
-
-        return fill(build, read_tensors(self.folder, file))
+def with_heads(input_shape: InputShape, backbone: str, head_sizes: Sequence[int]) -> NeocortexNet:
+    """Return a new network with heads of ``head_sizes``."""
+    net = NeocortexNet(input_shape, backbone)
+    for size in head_sizes:
+        net.add_task_head(size)
+    return net
