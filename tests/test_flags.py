@@ -53,6 +53,8 @@ COMMANDS = {
     "export": Command(USE, ("export", "--life", "life", "out.onnx")),
     "report": Command(USE, ("report", "--life", "life")),
     "forget": Command(USE, ("forget", "--life", "life", "--class", "robin")),
+    "merge": Command(USE, ("merge", "life", "life", "--out", "merged")),
+    "pack": Command(USE, ("pack", "--life", "life", "out.mygo")),
 }
 
 

@@ -346,22 +346,31 @@ def lessons_of(life: Learner, found: Source | Survey | None, name: str | None, *
     return plan
 
 
-def teach_all(life: Learner, found: Source | Survey | None, plan: Sequence[Plan], context: PhaseContext) -> None:
+def teach_all(
+    life: Learner,
+    found: Source | Survey | None,
+    plan: Sequence[Plan],
+    context: PhaseContext,
+    one: Callable[[Learner, TaskStream, str, PhaseContext], None] | None = None,
+) -> None:
     """Teach ``life`` all lessons of a ``plan`` with what was ``found``; what could not be read is said.
+
+    ``one`` is how it is taught one of them, by default as `teach` does.
 
     Raises:
         InputError, StorageError, StoppedError: as `mygo.jobs.perception.perceived`.
     """
+    one = one or teach
     if found is None:
         for each in plan:
-            teach(life, stream_of(nothing(life), each.index, each.classes), each.name, context)
+            one(life, stream_of(nothing(life), each.index, each.classes), each.name, context)
         return
     with perceived(found, life, life.encoder, context) as source:
         if isinstance(found, Survey):  # what was read before was also reported before
             for text in (*source.notes, *listed(source.unreadable)):
                 context.emit(Notice(text))
         for each in plan:
-            teach(life, stream_of(source.dataset, each.index, each.classes), each.name, context)
+            one(life, stream_of(source.dataset, each.index, each.classes), each.name, context)
 
 
 def remarks_on(found: Source | Survey | None) -> list[str]:
@@ -405,6 +414,15 @@ def stream_of(dataset: LabelledDataset, index: int, classes: Sequence[str]) -> T
 
 def teach(life: Learner, stream: TaskStream, name: str, context: PhaseContext) -> None:
     """Let ``life`` learn the one task of ``stream``, or learn it again: wake, sleep, examine."""
+    task, context = begin(life, stream, name, context)
+    phases = STRATEGIES[STRATEGY].phases_for(life)
+    wake(life, phases, task, stream, context)
+    sleep(life, phases, task, context)
+    examine(life, task, stream.test[0], context)
+
+
+def begin(life: Learner, stream: TaskStream, name: str, context: PhaseContext) -> tuple[Task, PhaseContext]:
+    """Begin the one task of ``stream``, or go on with it; returns it, and the ``context`` that it is learned in."""
     (task,) = stream.tasks
     life.to(context.group.device)
     context = settled(life, context)
@@ -414,10 +432,7 @@ def teach(life: Learner, stream: TaskStream, name: str, context: PhaseContext) -
     life.begin(task, name)
     if context.group.rank == 0 and not begun:
         life.save()  # so that another lesson is not taken for this one, once it was interrupted
-    phases = STRATEGIES[STRATEGY].phases_for(life)
-    wake(life, phases, task, stream, context)
-    sleep(life, phases, task, context)
-    examine(life, task, stream.test[0], context)
+    return task, context
 
 
 def examine(life: Learner, task: Task, held_out: Examples, context: PhaseContext) -> None:

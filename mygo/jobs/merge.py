@@ -26,6 +26,7 @@ from mygo.learner.records import TaskRecord
 from mygo.learner.state import Guest
 from mygo.memory.gaussian import GaussianMemory, merge_gaussians
 from mygo.memory.quality import Quality
+from mygo.networks.neocortex import NeocortexNet
 from mygo.networks.weights import fill
 from mygo.phase import PhaseContext
 from mygo.training.allocation import keep_freed_memory
@@ -105,6 +106,9 @@ def merge(
         else:
             merged = kind(STRATEGY, lives[0].config, lives[0].input_shape, folder)
             put_together(merged, lives, plan, context)
+            merged.record.replaced_data_bytes = sum(life.record.replaced_data_bytes for life in lives)
+            merged.cycles = sum(life.cycles for life in lives)
+            merged.save()
         reconcile(merged, context)
     return merged
 
@@ -207,7 +211,10 @@ def cut(lesson: TaskRecord, kept: list[int], classes: list[str], life: str, plan
 
 
 def put_together(merged: Learner, lives: Sequence[Learner], plan: Sequence[Adopted], context: PhaseContext) -> None:
-    """Give ``merged`` what is taken of ``lives``, and save it as it is before its sleep."""
+    """Give ``merged``, which is blank, what is taken of ``lives``; then it is where it can sleep.
+
+    It goes on from the network of the first; what another one knows, its fast learner teaches if it has one.
+    """
     first = lives[0]
     encoder = encoder_of(first) if first.adapts else first.encoder
     if encoder is not None:
@@ -222,8 +229,7 @@ def put_together(merged: Learner, lives: Sequence[Learner], plan: Sequence[Adopt
     if not merged.order_free:
         merged.guests = list(guests_of(lives[1:], plan))
     merged.stream = "; ".join(taken.record.name for taken in plan)
-    merged.record.replaced_data_bytes = sum(life.record.replaced_data_bytes for life in lives)
-    merged.tasks_learned, merged.cycles = len(plan), sum(life.cycles for life in lives)
+    merged.tasks_learned = len(plan)
     merged.to(context.group.device)
     context = settled(merged, context)
     for index, taken in enumerate(plan):
@@ -232,8 +238,6 @@ def put_together(merged: Learner, lives: Sequence[Learner], plan: Sequence[Adopt
             change_memory(merged, index, taken, context)
     merged.current = len(plan) - 1
     merged.phases_done = list(STRATEGIES[STRATEGY].phases_for(merged).wake)
-    if context.group.rank == 0:
-        merged.save()
 
 
 def adopt(merged: Learner, taken: Adopted) -> None:
@@ -248,7 +252,7 @@ def adopt(merged: Learner, taken: Adopted) -> None:
 
 def head_of(taken: Adopted, *, blank: bool) -> nn.Linear:
     """Return the head of what is taken of a lesson as its life has it, or a ``blank`` one."""
-    own = taken.life.neocortex.classifiers[taken.number]
+    own = knows_best(taken.life).classifiers[taken.number]
     assert isinstance(own, nn.Linear)
     rows = torch.tensor(taken.kept)
     tensors = {name: tensor[rows].cpu() for name, tensor in own.state_dict().items()}
@@ -256,12 +260,17 @@ def head_of(taken: Adopted, *, blank: bool) -> nn.Linear:
     return fill(lambda: nn.Linear(own.in_features, len(taken.kept)), zeros if blank else tensors)
 
 
+def knows_best(life: Learner) -> NeocortexNet:
+    """Return the network that knows what ``life`` learned last: its fast learner, before it sleeps."""
+    return life.neocortex if life.fast_learner is None else life.fast_learner
+
+
 def guests_of(lives: Sequence[Learner], plan: Sequence[Adopted]) -> Iterator[Guest]:
     """Yield the networks of ``lives``, with a head for each lesson of the ``plan``, as far as they know any."""
     for life in lives:
         own = tuple(index for index, taken in enumerate(plan) if taken.life is life)
         if own:
-            network = copy.deepcopy(life.neocortex)
+            network = copy.deepcopy(knows_best(life))
             network.classifiers = nn.ModuleList(head_of(taken, blank=taken.life is not life) for taken in plan)
             yield Guest(network, own)
 

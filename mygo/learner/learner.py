@@ -107,6 +107,16 @@ class Learner(LearnerState):
         }
         self._write(manifest)
 
+    def save_as(self, folder: Path) -> None:
+        """Save the whole state to another ``folder`` from now on; the one before stays as it is."""
+        self.folder, self._written = folder, {}
+        self.save()
+
+    def replace(self, other: "Learner") -> None:
+        """Save this state to the folder of ``other``, in place of the state that this one has there."""
+        self.folder, self._written = other.folder, other._written
+        self.save()
+
     def facts(self) -> dict[str, Any]:
         """Return all that a manifest says but for the files, as JSON has it."""
         return {

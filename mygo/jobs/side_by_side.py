@@ -1,0 +1,235 @@
+"""Lessons that wait, learned side by side: each wakes in a copy of the life, and then the life sleeps once.
+
+So wakes, which take most of the time over pixels, can be anywhere and at any time. What one lesson learns awake it does
+not learn from another that waits with it; all else is as if they came one after another.
+"""
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from pathlib import Path
+
+from mygo.baselines.registry import STRATEGIES
+from mygo.cycle import wake
+from mygo.data.examples import Examples
+from mygo.data.tasks import TaskStream
+from mygo.errors import InputError, MygoError, StoppedError
+from mygo.evaluate import accuracy_on
+from mygo.events import EventHandler, Notice, silent
+from mygo.files import locked
+from mygo.jobs.experiment import LOCK_TIMEOUT_SECONDS
+from mygo.jobs.lesson import STRATEGY, Lesson, begin, lessons_of, local_context, teach_all
+from mygo.jobs.merge import Adopted, put_together
+from mygo.jobs.perception import encoder_of
+from mygo.learner.learner import Learner
+from mygo.memory.cache import MemoryCache
+from mygo.networks.weights import read_tensors, write_tensors
+from mygo.phase import PhaseContext
+from mygo.training.process_group import SingleProcess
+
+FOLDER = "side-by-side"
+"""Where in the folder of a life its copies wake."""
+HELD_OUT = "held-out"
+"""What the examples are written as that a lesson is examined on once the life has slept."""
+
+
+@dataclass(frozen=True)
+class Waking:
+    """The wake of one ``lesson``, in a copy of its life, by one process."""
+
+    lesson: Lesson
+    number: int
+    """Of those that wake together."""
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the copy."""
+        return self.lesson.folder / FOLDER / str(self.number)
+
+    @property
+    def name(self) -> str:
+        """What the lesson is called in messages."""
+        return self.lesson.name or str(self.lesson.data)
+
+    def run(self, on_event: EventHandler = silent, stop: Callable[[], bool] = lambda: False) -> None:
+        """Wake, or go on where an earlier run of the same ended.
+
+        Raises:
+            InputError: as `Lesson.check`.
+            StoppedError: it was stopped, and what was done is saved.
+        """
+        lesson, cache = replace(self.lesson, folder=self.folder), self.lesson.memory_cache
+        context = PhaseContext(
+            SingleProcess(),
+            on_event,
+            lesson.log_every,
+            cache=None if cache is None else MemoryCache(cache),
+            save_every=lesson.save_every,
+            stop=stop,
+        )
+        with locked(self.folder, LOCK_TIMEOUT_SECONDS):
+            if not Learner.exists(self.folder) and Learner.exists(self.lesson.folder):
+                Learner.open(self.lesson.folder).save_as(self.folder)
+            life, found = lesson.open(lambda text: on_event(Notice(text)))
+            plan = lessons_of(life, found, lesson.name, update=False)
+            if not (life.current is not None and is_awake(life)):
+                teach_all(life, found, plan, context, wake_alone)
+
+
+def is_awake(life: Learner) -> bool:
+    """Return whether all phases of the current lesson of ``life`` that need its data are done."""
+    return all(phase in life.phases_done for phase in STRATEGIES[STRATEGY].phases_for(life).wake)
+
+
+def wake_alone(life: Learner, stream: TaskStream, name: str, context: PhaseContext) -> None:
+    """Let ``life`` learn the one task of ``stream`` as far as it needs its data, and keep its held-out examples."""
+    assert life.folder is not None
+    task, context = begin(life, stream, name, context)
+    held_out = stream.test[0]
+    (life.folder / HELD_OUT).mkdir(exist_ok=True)
+    write_tensors(life.folder / HELD_OUT, HELD_OUT, {"inputs": held_out.inputs, "labels": held_out.labels})
+    wake(life, STRATEGIES[STRATEGY].phases_for(life), task, stream, context)
+
+
+def check_together(lessons: Sequence[Lesson]) -> tuple[list[Waking], list[str]]:
+    """Return which of ``lessons`` can be learned side by side, and a sentence about each of the others.
+
+    Raises:
+        InputError: none can, or two have the same name or show the same class.
+    """
+    able, complaints, names, classes = [], [], dict[str, str](), dict[str, str]()
+    for number, lesson in enumerate(lessons):
+        waking = Waking(lesson, number)
+        try:
+            life, found = lesson.open()
+            (plan,) = lessons_of(life, found, lesson.name, update=False)
+        except InputError as error:
+            complaints.append(f"{waking.name} is left out: {error}")
+            continue
+        for what, known in ((plan.name, names), *((one, classes) for one in plan.classes)):
+            if what in known:
+                raise InputError(f"{known[what]} and {waking.name} both have {what!r}: rename one of them.")
+            known[what] = waking.name
+        able.append(waking)
+    if not able:
+        raise InputError(complaints[0] if complaints else "There is no lesson to learn: pass --data.")
+    return able, complaints
+
+
+def bring_together(wakings: Sequence[Waking], context: PhaseContext) -> None:
+    """Bring what was learned in copies of a life back into it, so that it can sleep: all of it is saved, or nothing."""
+    folder = wakings[0].lesson.folder
+    copies = [Learner.open(waking.folder) for waking in wakings]
+    lives = [Learner.open(folder), *copies] if Learner.exists(folder) else copies
+    base = lives[0]
+    now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    plan = []
+    for life in lives:
+        for number in [life.current] if life.current is not None else range(len(life.lessons)):
+            lesson = replace(life.lessons[number], learned=now) if life in copies else life.lessons[number]
+            plan.append(Adopted(life, "", number, lesson, tuple(range(len(lesson.classes)))))
+    if base.adapts:
+        encoder_of(base, wakings[0].lesson.encoder_weights)
+    merged = Learner(STRATEGY, base.config, base.input_shape)
+    put_together(merged, lives, plan, context)
+    counted = 0 if base in copies else base.record.replaced_data_bytes
+    new = sum(copy.record.replaced_data_bytes - counted for copy in copies)
+    merged.record.replaced_data_bytes = counted + new
+    merged.cycles = base.cycles
+    if base in copies:
+        merged.save_as(folder)
+    else:
+        merged.record.seconds, merged.record.waits = base.record.seconds, base.record.waits
+        merged.replace(base)
+
+
+def learn_together(
+    lessons: Sequence[Lesson],
+    on_event: EventHandler = silent,
+    wake_all: Callable[[Sequence[Waking]], dict[int, MygoError]] | None = None,
+    finish: Callable[[Lesson], object] | None = None,
+) -> list[str]:
+    """Learn ``lessons`` of one life side by side, and return a sentence about each that could not be.
+
+    ``wake_all`` runs the wakes, and returns what went wrong by their numbers; ``finish`` runs the sleep. By default
+    both are done here, one wake after another. What was interrupted goes on when it is called again.
+
+    Raises:
+        InputError: none of them can be learned, or they cannot be learned together.
+        StoppedError: it was stopped, and what was done is saved.
+    """
+    folder = lessons[0].folder
+    complaints: list[str] = []
+    if asleep(folder):
+        able = [waking for waking in map(Waking, lessons, range(len(lessons))) if Learner.exists(waking.folder)]
+    else:
+        able, complaints = check_together(lessons)
+        failures = wake_all(able) if wake_all is not None else wake_in_turn(able, on_event)
+        for waking in able:
+            if waking.number in failures:
+                shutil.rmtree(waking.folder, ignore_errors=True)
+                complaints.append(f"{waking.name} is left out: {failures[waking.number]}")
+        able = [waking for waking in able if waking.number not in failures]
+        if not able:
+            raise InputError(complaints[0])
+        with locked(folder, LOCK_TIMEOUT_SECONDS):
+            bring_together(able, local_context(None, on_event))
+    asleep_lesson = replace(able[0].lesson, data=None, name=None, config=None)
+    if finish is None:
+        asleep_lesson.run(on_event=on_event)
+    else:
+        finish(asleep_lesson)
+    with locked(folder, LOCK_TIMEOUT_SECONDS):
+        examine_all(folder, able)
+        shutil.rmtree(folder / FOLDER, ignore_errors=True)
+    return complaints
+
+
+def asleep(folder: Path) -> bool:
+    """Return whether the life in ``folder`` has the wakes of all its lessons behind it, and sleeps."""
+    if not Learner.exists(folder) or not (folder / FOLDER).exists():
+        return False
+    life = Learner.open(folder, lambda text: None)
+    return life.current is not None and is_awake(life)
+
+
+def wake_in_turn(wakings: Sequence[Waking], on_event: EventHandler) -> dict[int, MygoError]:
+    """Run ``wakings`` in this process, one after another, and return by their numbers what went wrong."""
+    ended = {waking.number: failure_of(waking, on_event) for waking in wakings}
+    return {number: failure for number, failure in ended.items() if failure is not None}
+
+
+def failure_of(
+    waking: Waking, on_event: EventHandler = silent, stop: Callable[[], bool] = lambda: False
+) -> MygoError | None:
+    """Run ``waking``, and return what went wrong that a person must know.
+
+    Raises:
+        StoppedError: it was stopped, and what was done is saved.
+    """
+    try:
+        waking.run(on_event, stop)
+    except StoppedError:
+        raise
+    except MygoError as error:
+        return error
+    return None
+
+
+def examine_all(folder: Path, wakings: Sequence[Waking]) -> None:
+    """Measure how well the life in ``folder`` knows what was held out of the lessons that it learned together."""
+    life = Learner.open(folder)
+    for waking in wakings:
+        copy = Learner.open(waking.folder)
+        if copy.current is None:
+            continue
+        (file,) = (waking.folder / HELD_OUT).glob("*.safetensors")
+        held_out = read_tensors(file.parent, file.name)
+        name = copy.lessons[copy.current].name
+        index = next(index for index, lesson in enumerate(life.lessons) if lesson.name == name)
+        if len(held_out["labels"]):
+            examples = Examples(held_out["inputs"], held_out["labels"])
+            lesson = life.lessons[index]
+            lesson.task_il, lesson.class_il = accuracy_on(life.neocortex, index, examples, SingleProcess())
+    life.save()
