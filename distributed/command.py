@@ -73,9 +73,18 @@ def run_job_on_ray(
     ``small`` says that its images are too small for more than one worker to be worth it, and ``compared`` that the
     results are those of strategies, of which each gets its row among TensorBoard's HPARAMS.
     """
+    from distributed.cluster.session import ray_session
+
+    with ray_session(verbose=flags.verbose):
+        return run_job(job, out, flags, console, small=small, compared=compared)
+
+
+def run_job(
+    job: "Job", out: Path, flags: OnRay, console: Console, *, small: bool, compared: bool = False
+) -> dict[str, Any]:
+    """Do as `run_job_on_ray` on the Ray that this process is connected to."""
     from distributed.cluster.capacity import cpus_of_nodes, resources_in_reach, wait_for_nodes
     from distributed.cluster.placement import place_at_most
-    from distributed.cluster.session import ray_session
     from distributed.prometheus import PrometheusLogger
     from distributed.training.trainer import run_on_ray
     from mygo.events import tee
@@ -83,16 +92,15 @@ def run_job_on_ray(
     from mygo.reporting.tensorboard import TensorBoardLogger
 
     fewest, most = flags.workers(small=small)
-    with ray_session(verbose=flags.verbose):
-        wait_for_nodes(fewest, lambda text: console.print(plain(text), style="dim"))
-        placement = place_at_most(resources_in_reach(), fewest, most, flags.num_dreamers, nodes=cpus_of_nodes())
-        workers = placement.num_workers if fewest == most else f"{fewest} to {placement.num_workers}"
-        console.print(f"[dim]Training workers: {workers}, dreamers: {placement.num_dreamers}")
-        board = TensorBoardLogger(out / "tensorboard")
-        metrics = PrometheusLogger(printable(out.name), dreams_per_step=job.learner.sleep.batch_size)
-        with closing(board), metrics, ConsoleLogger(console) as bars:
-            on_event = tee(bars, board, metrics)
-            results = run_on_ray(job, placement, on_event, fewest=fewest, max_failures=flags.max_failures)
-            if compared:
-                board.finish(results)
-        return results
+    wait_for_nodes(fewest, lambda text: console.print(plain(text), style="dim"))
+    placement = place_at_most(resources_in_reach(), fewest, most, flags.num_dreamers, nodes=cpus_of_nodes())
+    workers = placement.num_workers if fewest == most else f"{fewest} to {placement.num_workers}"
+    console.print(f"[dim]Training workers: {workers}, dreamers: {placement.num_dreamers}")
+    board = TensorBoardLogger(out / "tensorboard")
+    metrics = PrometheusLogger(printable(out.name), dreams_per_step=job.learner.sleep.batch_size)
+    with closing(board), metrics, ConsoleLogger(console) as bars:
+        on_event = tee(bars, board, metrics)
+        results = run_on_ray(job, placement, on_event, fewest=fewest, max_failures=flags.max_failures)
+        if compared:
+            board.finish(results)
+    return results

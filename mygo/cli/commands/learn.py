@@ -14,6 +14,7 @@ from mygo.cli.flags import OptionalPath, OptionalText, adapted, first_look, pars
 from mygo.config.learner import Adapt, LifeConfig
 from mygo.config.ranges import check_share
 from mygo.config.settings import SAVE_EVERY
+from mygo.errors import InputError
 from mygo.reporting.console import plain
 
 if TYPE_CHECKING:
@@ -29,14 +30,17 @@ class LessonFlags:
 
     folder: Annotated[Path, tyro.conf.arg(name="life")]
     """Folder of the life, visible to all nodes."""
-    data: OptionalText = None
+    data: Annotated[list[str], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="STR")] = field(default_factory=list)
     """The examples: a folder with one sub-folder of images per class, or with train and test that are such folders; a
     table (CSV, TSV, JSONL or Parquet) with the columns image or text, and label; an .npz file (images or features,
     labels, class_names); an .npy file with FILE-labels.npy beside it; hf:NAME of Hugging Face's data sets; or
-    module:function for a torch Dataset. Leave it out to finish a lesson that is asleep already and whose data is
+    module:function for a torch Dataset. Given several times, each is a lesson, and they are learned side by side: each
+    wakes alone, and then the life sleeps once. Leave it out to finish a lesson that is asleep already and whose data is
     gone."""
+    lessons: OptionalPath = None
+    """A folder with lessons to learn side by side: each of its sub-folders is as --data."""
     name: OptionalText = None
-    """What the lesson is called; by default as its data."""
+    """What the lesson is called, if it is one; by default as its data."""
     update: bool = False
     """Teach classes again that the life knows; without it, a known class is refused."""
     held_out: float = 0.1
@@ -57,28 +61,53 @@ class LessonFlags:
         found = folder_and_settings(argv)
         return parse_flags(cls, argv, prog, found and cls(folder=found[0], learner=found[1]))
 
-    def lesson(self, save_every: float) -> "Lesson":
-        """Return the lesson that the flags describe.
+    def waiting(self, save_every: float) -> "list[Lesson]":
+        """Return the lessons that the flags describe: one, or several to be learned side by side.
 
         Raises:
-            InputError: a value is out of its range.
+            InputError: a value is out of its range, there are no lessons where they are said to be, or what is said of
+                them makes sense for one alone.
         """
         from mygo.jobs.lesson import Lesson
 
         check_share(self.held_out, "held-out")  # before the data is looked for
-        # Not Path.exists, which raises an error on a name that is too long.
-        is_there = self.data is not None and os.path.exists(self.data)  # noqa: PTH110
-        data = str(Path(self.data).resolve()) if self.data is not None and is_there else self.data
-        return Lesson(
-            self.folder.resolve(),
-            data,
-            self.name,
-            update=self.update,
-            held_out=self.held_out,
-            config=self.learner,
-            encoder_weights=self.encoder_weights and self.encoder_weights.resolve(),
-            save_every=save_every,
-        )
+        sources = [*self.data, *(map(str, lessons_in(self.lessons)) if self.lessons is not None else ())]
+        if len(sources) > 1 and (self.update or self.name is not None):
+            raise InputError("Several lessons are new ones, and called as their data: leave out --update and --name.")
+        return [
+            Lesson(
+                self.folder.resolve(),
+                source,
+                self.name,
+                update=self.update,
+                held_out=self.held_out,
+                config=self.learner,
+                encoder_weights=self.encoder_weights and self.encoder_weights.resolve(),
+                save_every=save_every,
+            )
+            for source in (map(absolute, sources) if sources else [None])
+        ]
+
+
+def absolute(source: str) -> str:
+    """Return ``source`` as a path that holds in any folder, if it is one."""
+    # Not Path.exists, which raises an error on a name that is too long.
+    return str(Path(source).resolve()) if os.path.exists(source) else source  # noqa: PTH110
+
+
+def lessons_in(folder: Path) -> list[Path]:
+    """Return the lessons in ``folder``, by name.
+
+    Raises:
+        InputError: there are none.
+    """
+    try:
+        found = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    except OSError as error:
+        raise InputError(f"{folder} cannot be read ({error.strerror}): name a folder of lessons.") from error
+    if not found:
+        raise InputError(f"{folder} holds no sub-folders, which would be lessons: name another folder, or use --data.")
+    return found
 
 
 def folder_and_settings(argv: list[str]) -> tuple[Path, LifeConfig] | None:
@@ -89,11 +118,13 @@ def folder_and_settings(argv: list[str]) -> tuple[Path, LifeConfig] | None:
     Raises:
         InputError: the life cannot be read.
     """
-    seen = first_look(argv, "life", "data", "encoder", "adapt")
+    seen = first_look(argv, "life", "data", "lessons", "encoder", "adapt")
     if seen["life"] is None:  # which tyro will say
         return None
     folder, is_help = Path(seen["life"]), bool({"-h", "--help"} & set(argv))
     data = None if is_help else seen["data"]
+    if data is None and seen["lessons"] is not None and not is_help:
+        data = next((str(path) for path in sorted(Path(seen["lessons"]).glob("*/"))), None)
     return folder, settings_of(folder, data, seen["encoder"] or "auto", adapted(seen["adapt"]))
 
 
@@ -105,7 +136,6 @@ def settings_of(folder: Path, data: str | None, encoder: str, adapt: Adapt) -> L
     Raises:
         InputError: the life cannot be read.
     """
-    from mygo.errors import InputError
     from mygo.jobs.perception import encoder_for, settings_for
     from mygo.learner.learner import Learner
     from mygo.learner.saved import SavedLife
@@ -136,14 +166,22 @@ class Learn(LessonFlags):
 
         from mygo.events import tee
         from mygo.jobs.lesson import remarks_on
+        from mygo.jobs.side_by_side import learn_together
         from mygo.reporting.console import ConsoleLogger
         from mygo.reporting.tensorboard import TensorBoardLogger
 
-        lesson = self.lesson(self.save_every)
-        for text in remarks_on(lesson.check()):
-            console.print(plain(text), style="dim")
+        lessons = self.waiting(self.save_every)
+        lesson, complaints = lessons[0], list[str]()
+        if len(lessons) == 1:
+            for text in remarks_on(lesson.check()):
+                console.print(plain(text), style="dim")
         started = time.perf_counter()
         with closing(TensorBoardLogger(lesson.folder / "tensorboard")) as board, ConsoleLogger(console) as bars:
-            lesson.run(on_event=tee(bars, board))
+            if len(lessons) == 1:
+                lesson.run(on_event=tee(bars, board))
+            else:
+                complaints = learn_together(lessons, tee(bars, board))
         console.print(plain(f"Taught in {time.perf_counter() - started:.0f} s."))
         Show(life=lesson.folder, newest=NEWEST).run(console)
+        if complaints:
+            raise InputError(" ".join(complaints))

@@ -1,0 +1,80 @@
+"""Lessons that wait, woken side by side on Ray: each in a task of its own, on its share of the cluster."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import ray
+import torch
+
+from distributed.cluster.capacity import resources_in_reach
+from distributed.cluster.interruption import interruptible
+from distributed.cluster.session import usable_cores
+from distributed.job import pack_registries, unpack_registries
+from distributed.training.forwarding import EventForwarder, forward_events, stop_requested
+from mygo.errors import InputError, MygoError, StoppedError
+from mygo.events import EventHandler, Notice
+from mygo.jobs.side_by_side import Waking, failure_of
+
+POLL_SECONDS = 0.5
+
+
+def shares(count: int, cpus: int, gpus: int) -> tuple[int, int, int]:
+    """Return how many of ``count`` wakes run at the same time, and the CPUs and GPUs of each."""
+    at_once = max(1, min(count, gpus or cpus))
+    return at_once, max(1, cpus // at_once), 1 if gpus else 0
+
+
+def wake_on_ray(wakings: Sequence[Waking], on_event: EventHandler, *, max_failures: int = 3) -> dict[int, MygoError]:
+    """Run ``wakings`` on the Ray that this process is connected to, and return by their numbers what went wrong.
+
+    One that is lost with its machine starts again elsewhere, ``max_failures`` times at most, from what it saved last;
+    the others go on meanwhile.
+
+    Raises:
+        StoppedError: a person stopped it, and what was done is saved.
+    """
+    resources = resources_in_reach()
+    at_once, cpus, gpus = shares(len(wakings), int(resources.get("CPU", 1)), int(resources.get("GPU", 0)))
+    on_event(Notice(f"{len(wakings)} lessons wake, {at_once} at a time, each with {cpus} CPUs and {gpus} GPUs"))
+    with forward_events(on_event) as control:
+        remote: Any = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=max_failures, scheduling_strategy="SPREAD")
+        run: Any = remote(wake_in_task)
+        registries = pack_registries()
+        tasks = {run.remote(waking, control, cpus, registries): waking for waking in wakings}
+        with interruptible(lambda: ray.get(control.request_stop.remote())) as interruption:
+            waiting, failures = list(tasks), dict[int, MygoError]()
+            while waiting:
+                done, waiting = ray.wait(waiting, timeout=POLL_SECONDS)
+                for task in done:
+                    failure = ended(task)
+                    if failure is not None:
+                        failures[tasks[task].number] = failure
+        if interruption.signal is not None:
+            error = StoppedError("Saved: run the same command again to go on.")
+            error.exit_code = interruption.exit_code
+            raise error
+    return failures
+
+
+def ended(task: "ray.ObjectRef[MygoError | None]") -> MygoError | None:
+    """Return what went wrong in a wake that has ended, if anything; one that was stopped is saved."""
+    try:
+        return ray.get(task)
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, StoppedError):
+            return None
+        raise
+    except (ray.exceptions.WorkerCrashedError, ray.exceptions.NodeDiedError) as error:
+        return InputError(f"its worker was lost too often ({type(error).__name__}).")
+
+
+def wake_in_task(waking: Waking, control: Any, threads: int, registries: bytes) -> MygoError | None:
+    """Wake in a process of Ray's, and return what went wrong that a person must know."""
+    unpack_registries(registries)
+    torch.set_num_threads(max(1, min(threads, usable_cores())))
+    on_event = EventForwarder(control)
+    try:
+        with stop_requested(control) as stop:
+            return failure_of(waking, on_event, stop)
+    finally:
+        on_event.flush()

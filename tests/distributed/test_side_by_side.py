@@ -1,0 +1,74 @@
+"""Lessons that wake side by side on Ray, and the command for them."""
+
+import shutil
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+import torch
+
+from distributed.run import main
+from distributed.side_by_side import shares, wake_on_ray
+from mygo.config.learner import LifeConfig
+from mygo.events import Event, Notice, Progress
+from mygo.jobs.lesson import Lesson
+from mygo.jobs.life import Life
+from mygo.jobs.side_by_side import learn_together
+
+Write = Callable[..., str]
+
+
+@pytest.mark.parametrize(
+    ("count", "cpus", "gpus", "expected"),
+    [(4, 2, 0, (2, 1, 0)), (2, 8, 0, (2, 4, 0)), (1, 8, 0, (1, 8, 0)), (3, 16, 2, (2, 8, 1)), (16, 16, 0, (16, 1, 0))],
+)
+def test_each_wake_has_its_share_of_the_cluster(
+    count: int, cpus: int, gpus: int, expected: tuple[int, int, int]
+) -> None:
+    assert shares(count, cpus, gpus) == expected
+
+
+def test_lessons_woken_on_ray_are_those_woken_here(
+    ray_cluster: None, tiny_on_vectors: LifeConfig, write_vectors: Write, tmp_path: Path
+) -> None:
+    sources = [write_vectors(tmp_path / f"{name}.npz", (name, f"{name}2")) for name in ("ash", "birch", "cedar")]
+    seen: list[Event] = []
+
+    def lessons(folder: str) -> list[Lesson]:
+        paths = [*sources, str(tmp_path / "nowhere")]
+        return [Lesson(tmp_path / folder, source, config=tiny_on_vectors) for source in paths]
+
+    (complaint,) = learn_together(lessons("here"))
+    (other,) = learn_together(lessons("there"), seen.append, lambda wakings: wake_on_ray(wakings, seen.append))
+    assert other == complaint
+    here, there = Life.open(tmp_path / "here"), Life.open(tmp_path / "there")
+    for one, another in zip(
+        (here.neocortex, *here.memories, *here.teachers),
+        (there.neocortex, *there.memories, *there.teachers),
+        strict=True,
+    ):
+        assert all(torch.equal(value, another.state_dict()[name]) for name, value in one.state_dict().items())
+    assert any(isinstance(event, Notice) and "3 lessons wake, 2 at a time" in str(event) for event in seen)
+    assert {event.place.phase for event in seen if isinstance(event, Progress)} >= {"teach", "consolidate"}
+
+
+def test_the_command_learns_a_folder_of_lessons(
+    ray_cluster: None,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    photos: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("distributed.cluster.session.ray_session", lambda **_: nullcontext())  # there is one
+    lessons = tmp_path / "lessons"
+    lessons.mkdir()
+    for name, colours in (("first", ("red", "green")), ("second", ("blue",))):
+        shutil.copytree(photos(*colours), lessons / name)
+    (lessons / "third").mkdir()
+    words = ["learn", "--life", str(tmp_path / "life"), "--lessons", str(lessons), "--encoder", "efficientnet-lite0@32"]
+    assert main([*words, "--num-workers", "1", "--sleep.steps", "20", "--wake.head-steps", "20"]) == 2
+    assert "third is left out: " in " ".join(capsys.readouterr().err.split())
+    life = Life.open(tmp_path / "life")
+    assert life.class_names == ["green", "red", "blue"]
+    assert [lesson.name for lesson in life.lessons] == ["first", "second"]
