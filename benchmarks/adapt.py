@@ -36,6 +36,7 @@ from mygo.config.settings import change
 from mygo.data.examples import Examples, with_validation
 from mygo.data.survey import Survey, survey
 from mygo.data.tasks import Task
+from mygo.encoders.efficientnet_lite import HEAD
 from mygo.events import Place
 from mygo.jobs.experiment import Experiment, ExperimentConfig, features_in
 from mygo.jobs.perception import encoder_of
@@ -320,7 +321,7 @@ def adapt_first(config: ExperimentConfig, index: Path, out: Path) -> dict[str, A
     data = with_validation(data, config.validation_share) if config.validation_share else data
     arrays: dict[str, Any] = {}
     for prefix, part in (("", data.train), ("test_", data.test)):
-        features = wake.extract_features(life.neocortex, part, CPU).sqrt()
+        features = wake.extract_features(life.neocortex, part, CPU)[:, :HEAD].sqrt()
         arrays |= {f"{prefix}features": features.numpy(), f"{prefix}labels": part.labels.numpy()}
     file = out / f"adapted-{config.life.seed}.npz"
     np.savez(file, class_names=np.array(data.class_names), **arrays)

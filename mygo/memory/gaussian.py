@@ -91,8 +91,9 @@ class GaussianMemory(nn.Module):
         """Keep ``mean`` [D], ``factors`` [at most R, D] and ``rest`` [D] of the class ``label``, rounded as stored."""
         self.means[label] = mean.half().float()
         self.variances[label] = (rest.clamp_min(0) + factors.square().sum(0)).half().float()
-        loadings = factors / self.variances[label].sqrt().clamp_min(LEAST_DEVIATION)
-        levels, scales = rounded(loadings, 2**self.bits)
+        deviations = self.variances[label].sqrt()
+        loadings = factors / deviations.where(deviations > 0, torch.inf)  # what varies too little to be kept has none
+        levels, scales = rounded(loadings.clamp(-1, 1), 2**self.bits)
         count = len(factors)
         self.loadings[label, :count] = levels if self.bits == 8 else packed(levels)
         self.scales[label, :count] = scales

@@ -205,6 +205,21 @@ def test_features_that_never_vary_are_recalled_as_constants() -> None:
     assert (recalled[:, 7] > 0).all()
 
 
+@pytest.mark.parametrize("bits", [4, 8])
+def test_features_that_hardly_vary_do_not_disturb_the_others(bits: LoadingBits) -> None:
+    data = drawn(100)
+    expected = fitted(data, bits=bits)
+    data.inputs[:, 3], data.inputs[:, 7] = 1e-6 * data.inputs[:, 3], 3e-4 * data.inputs[:, 7]
+    memory = fitted(data, bits=bits)
+    others = [place for place in range(DIM) if place not in (3, 7)]
+    for label in range(2):
+        found, wanted = (covariance_of(each, label)[others][:, others] for each in (memory, expected))
+        assert relative(found, wanted) < (0.25 if bits == 4 else 0.1), "rank 4 leaves something out in both"
+        own = data.inputs[data.labels == label]
+        assert relative(covariance_of(memory, label).diag(), own.var(0)) < 0.01
+    assert recall_vectors([memory], [5, 5], (0,)).inputs.isfinite().all()
+
+
 def test_directions_of_no_variance_are_none() -> None:
     factors, rest = main_directions(torch.zeros(3, DIM), 2)
     assert factors.shape == (2, DIM)
