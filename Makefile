@@ -25,7 +25,8 @@ test: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	# What needs Ray runs one after another; the rest beside it, in the time that Ray leaves, a process on each core.
-	OMP_NUM_THREADS=1 nice -n 19 $(BIN)/pytest --numprocesses auto --dist loadfile $(SLOW:%=--ignore=%) \
+	OMP_NUM_THREADS=1 nice -n 19 $(BIN)/pytest --numprocesses auto --dist loadfile \
+	  --no-loadscope-reorder $(SLOW:%=--ignore=%) \
 	  --ignore=tests/distributed > .pytest-alone.log 2>&1 & alone=$$!; \
 	trap 'kill $$alone' INT TERM; $(BIN)/pytest tests/distributed; rays=$$?; wait $$alone; others=$$?; \
 	cat .pytest-alone.log; exit $$((rays + others))

@@ -22,6 +22,15 @@ settings.register_profile("without deadlines", deadline=None)
 settings.load_profile("without deadlines")
 
 
+LONGEST = ("test_docs.py", "test_examples.py", "test_terminal.py", "test_experiment.py", "test_flags.py")
+"""Files that take a minute or more. They come first: one that came last would run alone, on one of several cores."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first, which pytest-xdist keeps with ``--no-loadscope-reorder``."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
+
+
 @pytest.fixture(scope="session")
 def wait_until() -> Callable[..., None]:
     """Waits until what a function looks at is so; if it never is, the test fails after some patience."""

@@ -163,7 +163,7 @@ def test_what_is_called_none_or_auto_or_a_number_is_called_so(flags: dict[str, d
         dream = mygo.__main__.parse(["dream", "--life", "life", "--class", word, "a.png"])
         assert dream.class_name == word
         lesson = distributed.learn.parse(["--life", word, "--data", word, "--name", word])
-        assert (lesson.folder, lesson.data, lesson.name) == (Path(word), word, word)
+        assert (lesson.folder, lesson.data, lesson.name) == (Path(word), [word], word)
     run = distributed.run.parse(["--out", "None", "--memory-cache", "None", "--cluster", "None", "--attach", "None"])
     assert (run.out, run.memory_cache, run.cluster, run.attach) == (Path("None"),) * 3 + ("None",)
     sweep = tune.sweep.parse(["--out", "None", "--memory-cache", "None"])
