@@ -135,7 +135,7 @@ def late_wake_space(base: LifeConfig) -> Space:
     return {
         "wake.adapt_steps": Range(low=max(1, steps // 4), high=2 * steps, log=True, integer=True),
         "wake.lr": Range(low=3e-4, high=1e-2, log=True),
-        "memory.gaussian.rank": Choice((2, 5, 10, 20)),
+        "memory.gaussian.rank": Choice((3, 6, 11, 22)),
     }
 
 
