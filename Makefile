@@ -1,6 +1,6 @@
 # make run     set up, then the main job; pass flags with ARGS="--dataset fashion-mnist"
 # make test    set up, then lint, types and all fast tests; under 10 minutes
-# make test-slow   set up, then faults, clusters, sweeps and the main job at full size
+# make test-slow   set up, then faults, clusters, sweeps, the main job at full size, and the documentation site
 # make test-ray-fallbacks   set up, then what runs on Ray, without Ray's private names
 # make test-ray-versions    what leans on Ray's insides, with the oldest and the newest Ray that pyproject.toml admits
 # make test-oldest-versions   what needs no Ray, with the oldest version of each package that pyproject.toml admits
@@ -27,12 +27,13 @@ test: setup
 	# What needs Ray runs one after another; the rest beside it, in the time that Ray leaves, a process on each core.
 	OMP_NUM_THREADS=1 nice -n 19 $(BIN)/pytest --numprocesses auto --dist loadfile \
 	  --no-loadscope-reorder $(SLOW:%=--ignore=%) \
-	  --ignore=tests/distributed > .pytest-alone.log 2>&1 & alone=$$!; \
+	  --ignore=tests/distributed -m 'not figures and not scenario and not site' > .pytest-alone.log 2>&1 & alone=$$!; \
 	trap 'kill $$alone' INT TERM; $(BIN)/pytest tests/distributed; rays=$$?; wait $$alone; others=$$?; \
 	cat .pytest-alone.log; exit $$((rays + others))
 
 test-slow: setup
 	$(BIN)/pytest $(SLOW)
+	$(BIN)/pytest -m site tests/test_docs.py
 
 test-ray-fallbacks: setup
 	MYGO_RAY_FALLBACKS=1 $(BIN)/pytest tests/distributed tests/tune/test_trial.py

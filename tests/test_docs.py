@@ -101,15 +101,18 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.site
 def test_the_site_has_no_dead_link(site: Path) -> None:
     assert len(pages_in(site)) > 50
     assert dead_links(site) == []
 
 
+@pytest.mark.site
 def test_every_page_of_the_site_is_reachable(site: Path) -> None:
     assert unreachable_pages(site) <= FOR_A_PERSON_ALONE
 
 
+@pytest.mark.site
 def test_the_site_needs_no_network(site: Path) -> None:
     loaded = {what for parsed in pages_in(site).values() for what in parsed.loaded}
     assert loaded
@@ -119,6 +122,7 @@ def test_the_site_needs_no_network(site: Path) -> None:
     assert not [style for style in styles if re.search(r"url\(\s*['\"]?(https?:)?//|@import", style)]
 
 
+@pytest.mark.site
 def test_the_api_has_every_public_name_and_every_module(site: Path) -> None:
     public = (site / "api" / "index.html").read_text()
     for name in mygo.__all__:

@@ -23,6 +23,7 @@ from mygo.jobs.lesson import STRATEGY, Lesson, begin, lessons_of, local_context,
 from mygo.jobs.merge import Adopted, put_together
 from mygo.jobs.perception import encoder_of
 from mygo.learner.learner import Learner
+from mygo.learner.saved import SavedLife
 from mygo.memory.cache import MemoryCache
 from mygo.networks.weights import read_tensors, write_tensors
 from mygo.phase import PhaseContext
@@ -161,9 +162,8 @@ def learn_together(
     """
     folder = lessons[0].folder
     complaints: list[str] = []
-    if asleep(folder):
-        able = [waking for waking in map(Waking, lessons, range(len(lessons))) if Learner.exists(waking.folder)]
-    else:
+    able = brought_together(lessons)
+    if not able:
         able, complaints = check_together(lessons)
         failures = wake_all(able) if wake_all is not None else wake_in_turn(able, on_event)
         for waking in able:
@@ -175,23 +175,32 @@ def learn_together(
             raise InputError(complaints[0])
         with locked(folder, LOCK_TIMEOUT_SECONDS):
             bring_together(able, local_context(None, on_event))
-    asleep_lesson = replace(able[0].lesson, data=None, name=None, config=None)
-    if finish is None:
-        asleep_lesson.run(on_event=on_event)
-    else:
-        finish(asleep_lesson)
+    if SavedLife.open(folder).current is not None:
+        rest = replace(able[0].lesson, data=None, name=None, config=None)
+        if finish is None:
+            rest.run(on_event=on_event)
+        else:
+            finish(rest)
     with locked(folder, LOCK_TIMEOUT_SECONDS):
         examine_all(folder, able)
         shutil.rmtree(folder / FOLDER, ignore_errors=True)
     return complaints
 
 
-def asleep(folder: Path) -> bool:
-    """Return whether the life in ``folder`` has the wakes of all its lessons behind it, and sleeps."""
-    if not Learner.exists(folder) or not (folder / FOLDER).exists():
-        return False
-    life = Learner.open(folder, lambda text: None)
-    return life.current is not None and is_awake(life)
+def brought_together(lessons: Sequence[Lesson]) -> list[Waking]:
+    """Return those of ``lessons`` that an earlier run woke and brought into their life, which sleeps or has slept."""
+    folder = lessons[0].folder
+    copies = [waking for waking in map(Waking, lessons, range(len(lessons))) if Learner.exists(waking.folder)]
+    if not copies or not Learner.exists(folder):
+        return []
+    known = {lesson.name: lesson.classes for lesson in SavedLife.open(folder).lessons}
+    found = []
+    for waking in copies:
+        copy = SavedLife.open(waking.folder)
+        if copy.current is not None:
+            lesson = copy.lessons[copy.current]
+            found += [waking] if known.get(lesson.name) == lesson.classes else []
+    return found
 
 
 def wake_in_turn(wakings: Sequence[Waking], on_event: EventHandler) -> dict[int, MygoError]:

@@ -122,6 +122,24 @@ def test_what_was_interrupted_goes_on(waiting: Callable[..., list[Lesson]], tmp_
     assert_same(Life.open(folder), Life.open(tmp_path / "other"))
 
 
+def test_what_was_interrupted_when_all_was_learned_is_examined_and_tidied_up(
+    waiting: Callable[..., list[Lesson]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "life"
+
+    def power_cut(*_: object) -> None:
+        raise PowerCutError
+
+    with monkeypatch.context() as patch:
+        patch.setattr("mygo.jobs.side_by_side.examine_all", power_cut)
+        with pytest.raises(PowerCutError):
+            learn_together(waiting(folder, "ca"))
+    assert Life.open(folder).lessons[0].class_il is None
+    assert learn_together(waiting(folder, "ca")) == []
+    assert all(lesson.class_il is not None for lesson in Life.open(folder).lessons)
+    assert not (folder / FOLDER).exists()
+
+
 def pictures(path: Path, *classes: str) -> str:
     rng = np.random.default_rng(list(path.name.encode()))
     shown = [rng.normal(40 + 40 * label, 20, (24, 8, 8)) for label in range(len(classes))]
