@@ -41,14 +41,18 @@ def learn(argv: list[str], console: Console) -> None:
     flags.check()
     lessons = flags.waiting(flags.save_every)
     started = time.perf_counter()
-    complaints = learn_alone(lessons[0], flags, console) if len(lessons) == 1 else learn_all(lessons, flags, console)
+    complaints: list[str] = []
+    if len(lessons) == 1:
+        learn_alone(lessons[0], flags, console)
+    else:
+        complaints = learn_all(lessons, flags, console)
     console.print(f"Taught in {time.perf_counter() - started:.0f} s.")
     Show(life=lessons[0].folder, newest=NEWEST).run(console)
     if complaints:
         raise InputError(" ".join(complaints))
 
 
-def learn_alone(lesson: Lesson, flags: LearnArguments, console: Console) -> list[str]:
+def learn_alone(lesson: Lesson, flags: LearnArguments, console: Console) -> None:
     """Teach one lesson on Ray."""
     found = lesson.check()
     for text in remarks_on(found):
@@ -57,7 +61,6 @@ def learn_alone(lesson: Lesson, flags: LearnArguments, console: Console) -> list
     if isinstance(found, Source):
         small = max(found.dataset.input_shape[1:]) <= SMALL_SIDE
     run_job_on_ray(lesson, lesson.folder, flags, console, small=small)
-    return []
 
 
 def learn_all(lessons: Sequence[Lesson], flags: LearnArguments, console: Console) -> list[str]:

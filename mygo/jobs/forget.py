@@ -17,6 +17,7 @@ from mygo.files import locked
 from mygo.jobs.lesson import local_context
 from mygo.jobs.perception import encoder_of
 from mygo.learner.learner import Learner
+from mygo.memory.gaussian import GaussianMemory
 from mygo.memory.quality import Quality
 from mygo.phase import PhaseContext
 from mygo.sleep import consolidate
@@ -95,13 +96,18 @@ def train_anew(life: Learner, index: int, kept: Sequence[int], context: PhaseCon
 
 
 def keep_gaussians(life: Learner, index: int, kept: Sequence[int], context: PhaseContext) -> None:
-    """Keep the Gaussians of the ``kept`` classes as they are, and teach another teacher on what these alone dream.
-
-    Where an encoder is adapted, no lesson has a teacher of its own.
-    """
-    measured = {field.name: getattr(life.record, field.name)[index] for field in fields(Quality)}
+    """Keep the Gaussians of the ``kept`` classes as they are, and teach another teacher on what these alone dream."""
     memory = life.gaussians[index]
     memory.keep_classes(kept)
+    keep_changed(life, index, memory, kept, context)
+
+
+def keep_changed(life: Learner, index: int, memory: GaussianMemory, kept: Sequence[int], context: PhaseContext) -> None:
+    """Keep ``memory`` in place of that of a lesson of which the ``kept`` classes are left, and teach another teacher.
+
+    Where an encoder is adapted, no lesson has one.
+    """
+    measured = {field.name: getattr(life.record, field.name)[index] for field in fields(Quality)}
     life.keep_memory(index, memory, Quality(**measured).of_classes(kept))
     if not life.adapts:
         teach_on_dreams(life, index, context)

@@ -18,7 +18,7 @@ from mygo.errors import InputError
 from mygo.evaluate import measure_recall
 from mygo.events import EventHandler, silent
 from mygo.files import locked
-from mygo.jobs.forget import teach_on_dreams
+from mygo.jobs.forget import keep_changed
 from mygo.jobs.lesson import STRATEGY, local_context
 from mygo.jobs.perception import encoder_of
 from mygo.learner.learner import Learner
@@ -288,10 +288,7 @@ def change_memory(merged: Learner, index: int, taken: Adopted, context: PhaseCon
         more[here] = other.life.lessons[other.number].images[there]
         memory = merge_gaussians(memory, theirs, seen, more)
         seen[here] += more[here]
-    measured = {each.name: getattr(merged.record, each.name)[index] for each in fields(Quality)}
-    merged.keep_memory(index, memory, Quality(**measured).of_classes(taken.kept))
-    if not merged.adapts:
-        teach_on_dreams(merged, index, context)
+    keep_changed(merged, index, memory, taken.kept, context)
 
 
 def begun(kind: type[L], folder: Path, plan: Sequence[Adopted]) -> L:

@@ -35,7 +35,7 @@ LEAST_LEFT = 1e-5
 APART = 1e-9
 """How far eigenvalues that are the same are taken apart, beside the mean variance, where they cannot be found else."""
 LEAST_DEVIATION = 1e-12
-"""What standard deviations and loadings are divided by where there are none."""
+"""What loadings are divided by where there are none."""
 ROWS_AT_ONCE = 1024
 """Vectors that are in memory together while a class is fitted."""
 
@@ -84,7 +84,11 @@ class GaussianMemory(nn.Module):
     @property
     def rest(self) -> Tensor:
         """The variance that the main directions leave, [K, D]."""
-        left: Tensor = self.variances - self.factors.square().sum(1)
+        return self.left_by(self.factors)
+
+    def left_by(self, factors: Tensor) -> Tensor:
+        """Return the variance [K, D] that ``factors`` leave, which are the main directions, unpacked before."""
+        left: Tensor = self.variances - factors.square().sum(1)
         return left.clamp_min(0)
 
     def set_class(self, label: int, mean: Tensor, factors: Tensor, rest: Tensor) -> None:
@@ -225,6 +229,8 @@ def merge_gaussians(
     of ``old`` again. A class of which there is nothing new stays as it is, to the bit.
     """
     merged = copy.deepcopy(old)
+    directions = old.factors, new.factors
+    rests = old.left_by(directions[0]), new.left_by(directions[1])
     for label, (before, more) in enumerate(zip(old_counts, new_counts, strict=True)):
         if not more:
             continue
@@ -232,9 +238,9 @@ def merge_gaussians(
         parts = before / total, more / total
         mean = parts[0] * old.means[label] + parts[1] * new.means[label]
         between = (parts[0] * parts[1]) ** 0.5 * (new.means[label] - old.means[label])
-        stacked = [part**0.5 * memory.factors[label] for part, memory in zip(parts, (old, new), strict=True)]
+        stacked = [part**0.5 * each[label] for part, each in zip(parts, directions, strict=True)]
         factors, left = main_directions(torch.cat([*stacked, between[None]]), merged.rank)
-        rest = parts[0] * old.rest[label] + parts[1] * new.rest[label]
+        rest = parts[0] * rests[0][label] + parts[1] * rests[1][label]
         merged.set_class(label, mean, factors, left + rest)
     return merged
 
@@ -255,8 +261,9 @@ class ClassGaussians:
 
     def __init__(self, memories: Sequence[GaussianMemory], device: torch.device | str = "cpu") -> None:
         self.means = torch.cat([memory.means for memory in memories]).to(device)
-        self.factors = torch.cat([memory.factors for memory in memories]).to(device)
-        self.variances = torch.cat([memory.rest for memory in memories]).to(device)
+        factors = [memory.factors for memory in memories]
+        rests = [memory.left_by(own) for memory, own in zip(memories, factors, strict=True)]
+        self.factors, self.variances = torch.cat(factors).to(device), torch.cat(rests).to(device)
         lengths = self.factors.norm(dim=2, keepdim=True)
         self.axes = self.factors / lengths.clamp_min(1e-12)
         self.num_classes, self.rank, self.feature_dim = self.factors.shape

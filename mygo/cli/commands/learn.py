@@ -2,6 +2,7 @@
 
 import os
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
@@ -124,7 +125,8 @@ def folder_and_settings(argv: list[str]) -> tuple[Path, LifeConfig] | None:
     folder, is_help = Path(seen["life"]), bool({"-h", "--help"} & set(argv))
     data = None if is_help else seen["data"]
     if data is None and seen["lessons"] is not None and not is_help:
-        data = next((str(path) for path in sorted(Path(seen["lessons"]).glob("*/"))), None)
+        with suppress(InputError):  # it will come up again
+            data = str(lessons_in(Path(seen["lessons"]))[0])
     return folder, settings_of(folder, data, seen["encoder"] or "auto", adapted(seen["adapt"]))
 
 

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from mygo.config.learner import LifeConfig
 from mygo.config.settings import change
@@ -18,6 +17,7 @@ from mygo.jobs.life import Life
 from mygo.jobs.merge import merge
 from mygo.learner.learner import Learner
 from mygo.memory.gaussian import GaussianMemory
+from tests.mygo.jobs.knowledge import assert_same, known
 
 LESSONS = {"a": ("ash", "birch"), "b": ("cedar", "date", "elm"), "c": ("fir",)}
 Write = Callable[..., str]
@@ -39,23 +39,6 @@ def taught(tiny_on_vectors: LifeConfig, write_vectors: Write, tmp_path: Path) ->
         return life
 
     return taught
-
-
-def known(life: Learner) -> dict[str, Tensor]:
-    """Return all that a life knows, by class: outputs, memories and teachers."""
-    found: dict[str, Tensor] = {}
-    for number, lesson in enumerate(life.lessons):
-        parts = {"head": life.neocortex.classifiers[number], "memory": life.memories[number]}
-        for part, module in {**parts, "teacher": life.teachers[number]}.items():
-            for name, tensor in module.state_dict().items():
-                found |= {f"{each} {part} {name}": row for each, row in zip(lesson.classes, tensor, strict=True)}
-    return found
-
-
-def assert_same(life: Learner, other: Learner) -> None:
-    mine, theirs = known(life), known(other)
-    assert mine.keys() == theirs.keys()
-    assert [name for name in mine if not torch.equal(mine[name], theirs[name])] == []
 
 
 # -- behind a frozen encoder ------------------------------------------------------------------------------------------

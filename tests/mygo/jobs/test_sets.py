@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from mygo.config.learner import LifeConfig
 from mygo.config.settings import change
@@ -17,6 +16,7 @@ from mygo.jobs.forget import forget
 from mygo.jobs.lesson import Lesson, learn
 from mygo.jobs.life import Life
 from mygo.learner.learner import Learner
+from tests.mygo.jobs.knowledge import assert_same, known
 
 LESSONS = {"a": ("ash", "birch"), "b": ("cedar", "date", "elm"), "c": ("fir",)}
 Write = Callable[..., str]
@@ -43,23 +43,6 @@ def test_classes_whose_examples_are_all_the_same_are_learned(tiny_on_vectors: Li
     learn(life, str(tmp_path / "same.npz"))
     with torch.no_grad():
         assert life.neocortex(torch.eye(3) * 3**0.5).argmax(1).tolist() == [0, 1, 2]
-
-
-def known(life: Learner) -> dict[str, Tensor]:
-    """Return all that a life knows, by class: outputs, memories and teachers."""
-    found: dict[str, Tensor] = {}
-    for number, lesson in enumerate(life.lessons):
-        parts = {"head": life.neocortex.classifiers[number], "memory": life.memories[number]}
-        for part, module in {**parts, "teacher": life.teachers[number]}.items():
-            for name, tensor in module.state_dict().items():
-                found |= {f"{each} {part} {name}": row for each, row in zip(lesson.classes, tensor, strict=True)}
-    return found
-
-
-def assert_same(life: Learner, other: Learner) -> None:
-    mine, theirs = known(life), known(other)
-    assert mine.keys() == theirs.keys()
-    assert [name for name in mine if not torch.equal(mine[name], theirs[name])] == []
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations("abc"))[1:], ids="".join)

@@ -5,8 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from torch import Tensor
 
 from mygo.config.learner import LifeConfig
 from mygo.errors import InputError
@@ -14,7 +12,7 @@ from mygo.events import Event, Progress
 from mygo.jobs.lesson import Lesson
 from mygo.jobs.life import Life
 from mygo.jobs.side_by_side import FOLDER, learn_together
-from mygo.learner.learner import Learner
+from tests.mygo.jobs.knowledge import assert_same
 
 LESSONS = {"a": ("ash", "birch"), "b": ("cedar", "date", "elm"), "c": ("fir",)}
 Write = Callable[..., str]
@@ -33,23 +31,6 @@ def waiting(tiny_on_vectors: LifeConfig, write_vectors: Write, tmp_path: Path) -
         return [Lesson(folder, data.get(name, name), config=tiny_on_vectors) for name in names]
 
     return waiting
-
-
-def known(life: Learner) -> dict[str, Tensor]:
-    """Return all that a life knows, by class: outputs, memories and teachers."""
-    found: dict[str, Tensor] = {}
-    for number, lesson in enumerate(life.lessons):
-        parts = {"head": life.neocortex.classifiers[number], "memory": life.memories[number]}
-        for part, module in {**parts, "teacher": life.teachers[number]}.items():
-            for name, tensor in module.state_dict().items():
-                found |= {f"{each} {part} {name}": row for each, row in zip(lesson.classes, tensor, strict=True)}
-    return found
-
-
-def assert_same(life: Learner, other: Learner) -> None:
-    mine, theirs = known(life), known(other)
-    assert mine.keys() == theirs.keys()
-    assert [name for name in mine if not torch.equal(mine[name], theirs[name])] == []
 
 
 @pytest.mark.parametrize("before", ["", "b"], ids=["a new life", "a life that knows something"])
