@@ -22,7 +22,7 @@ settings.register_profile("without deadlines", deadline=None)
 settings.load_profile("without deadlines")
 
 
-LONGEST = ("test_docs.py", "test_examples.py", "test_terminal.py", "test_experiment.py", "test_flags.py")
+LONGEST = ("test_terminal.py", "test_adapting.py", "test_experiment.py", "test_flags.py", "test_teaching.py")
 """Files that take a minute or more. They come first: one that came last would run alone, on one of several cores."""
 
 

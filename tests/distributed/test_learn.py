@@ -13,9 +13,12 @@ from distributed.learn import parse
 from distributed.run import main
 from distributed.training.trainer import run_on_ray
 from mygo.config.learner import LifeConfig
-from mygo.events import Event, Progress
+from mygo.events import Event, EventHandler, Progress
 from mygo.jobs.lesson import Lesson
 from mygo.jobs.life import Life
+
+Where = tuple[str, int, int]
+"""A phase, a task and a step."""
 
 
 def write(path: Path, *classes: str) -> str:
@@ -80,30 +83,35 @@ def test_lessons_of_vectors_on_ray_are_the_lessons_without(
     assert not (tmp_path / "there" / "features").exists()
 
 
-@pytest.mark.parametrize("workers", [1, 2])
 def test_lessons_that_adapt_an_encoder_on_ray_are_the_lessons_without(
-    ray_cluster: None, tiny_adapting: LifeConfig, photos: Callable[..., Path], tmp_path: Path, workers: int
+    ray_cluster: None, tiny_adapting: LifeConfig, photos: Callable[..., Path], tmp_path: Path
 ) -> None:
     """One worker has the same bits, and two the same memories, and the same losses but for rounding."""
-    alone, on_ray = [], []
-    for source in (photos("red", "green"), photos("blue", "white")):
-        here, there = (Lesson(tmp_path / name, source, config=tiny_adapting, log_every=1) for name in ("here", "there"))
-        here.run(on_event=alone.append)
-        run_on_ray(there, place({"CPU": 2}, workers, 1), on_ray.append)
-    ours, theirs = map(losses_in, (alone, on_ray))
+
+    def lived(name: str, run: Callable[[Lesson, EventHandler], object]) -> tuple[Life, dict[Where, dict[str, float]]]:
+        seen: list[Event] = []
+        for source in (photos("red", "green"), photos("blue", "white")):
+            run(Lesson(tmp_path / name, source, config=tiny_adapting, log_every=1), seen.append)
+        return Life.open(tmp_path / name), losses_in(seen)
+
+    here, ours = lived("here", lambda lesson, heard: lesson.run(on_event=heard))
     assert {phase for phase, _, _ in ours} == {"learn", "adapt", "consolidate"}
-    assert ours.keys() == theirs.keys()
-    for key, of_one in ours.items():
-        assert theirs[key] == pytest.approx(of_one, abs=1e-2 if workers > 1 else 0), key
-    lives = [Life.open(tmp_path / name) for name in ("here", "there")]
-    for one, other in zip(*(life.memories for life in lives), strict=True):
-        assert all(torch.equal(value, other.state_dict()[name]) for name, value in one.state_dict().items())
-    nets = [life.neocortex.state_dict() for life in lives]
-    assert workers > 1 or all(torch.equal(value, nets[1][name]) for name, value in nets[0].items())
+    for workers in (1, 2):
+        placement = place({"CPU": 2}, workers, 1)
+        there, theirs = lived(
+            str(workers), lambda lesson, heard, placement=placement: run_on_ray(lesson, placement, heard)
+        )
+        assert ours.keys() == theirs.keys()
+        for key, of_one in ours.items():
+            assert theirs[key] == pytest.approx(of_one, abs=1e-2 if workers > 1 else 0), key
+        for one, other in zip(here.memories, there.memories, strict=True):
+            assert all(torch.equal(value, other.state_dict()[name]) for name, value in one.state_dict().items())
+        net = there.neocortex.state_dict()
+        assert workers > 1 or all(torch.equal(value, net[name]) for name, value in here.neocortex.state_dict().items())
 
 
-def losses_in(events: Sequence[Event]) -> dict[tuple[str, int, int], dict[str, float]]:
-    """Return all losses that ``events`` tell, by phase, task and step."""
+def losses_in(events: Sequence[Event]) -> dict[Where, dict[str, float]]:
+    """Return all losses that ``events`` tell."""
     return {
         (e.place.phase, e.place.task, e.step): dict(e.scalars) for e in events if isinstance(e, Progress) and e.scalars
     }
