@@ -1,5 +1,6 @@
 """What the commands that train on Ray have in common: their flags, and the session that they work in."""
 
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ from mygo.reporting.terminal import printable
 
 if TYPE_CHECKING:
     from distributed.job import Job
+    from mygo.errors import MygoError
+    from mygo.jobs.lesson import Lesson
 
 LONGEST_RANGE = 20
 """Characters of a range of workers."""
@@ -104,3 +107,28 @@ def run_job(
         if compared:
             board.finish(results)
     return results
+
+
+def run_together_on_ray(
+    lessons: "Sequence[Lesson]", out: Path, flags: OnRay, console: Console, *, small: bool = False
+) -> list[str]:
+    """Teach ``lessons`` of one life side by side on the Ray that is found or started, and let it sleep once.
+
+    Returns a sentence about each lesson that could not be learned; ``small`` is as for `run_job_on_ray`.
+    """
+    from distributed.cluster.session import ray_session
+    from distributed.side_by_side import wake_on_ray
+    from mygo.events import tee
+    from mygo.jobs.side_by_side import Waking, learn_together
+    from mygo.reporting.console import ConsoleLogger
+    from mygo.reporting.tensorboard import TensorBoardLogger
+
+    def wake_all(wakings: Sequence[Waking]) -> "dict[int, MygoError]":
+        with closing(TensorBoardLogger(out / "tensorboard")) as board, ConsoleLogger(console) as bars:
+            return wake_on_ray(wakings, tee(bars, board), max_failures=flags.max_failures)
+
+    def finish(rest: "Lesson") -> None:
+        run_job(rest, out, flags, console, small=small)
+
+    with ray_session(verbose=flags.verbose):
+        return learn_together(lessons, wake_all=wake_all, finish=finish)

@@ -4,20 +4,17 @@ python distributed/run.py learn --life lives/birds --data photos/birds
 """
 
 import time
-from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import dataclass
 
 from rich.console import Console
 
-from distributed.command import SMALL_SIDE, OnRay, run_job, run_job_on_ray
+from distributed.command import SMALL_SIDE, OnRay, run_job_on_ray, run_together_on_ray
 from mygo.cli.commands.learn import LessonFlags
 from mygo.cli.commands.show import NEWEST, Show
 from mygo.data.sources import Source
-from mygo.errors import InputError, MygoError
+from mygo.errors import InputError
 from mygo.files import check_writable
 from mygo.jobs.lesson import Lesson, remarks_on
-from mygo.jobs.side_by_side import Waking, learn_together
 from mygo.reporting.console import plain
 
 
@@ -45,7 +42,8 @@ def learn(argv: list[str], console: Console) -> None:
     if len(lessons) == 1:
         learn_alone(lessons[0], flags, console)
     else:
-        complaints = learn_all(lessons, flags, console)
+        check_writable(lessons[0].folder, "choose another --life")
+        complaints = run_together_on_ray(lessons, lessons[0].folder, flags, console)
     console.print(f"Taught in {time.perf_counter() - started:.0f} s.")
     Show(life=lessons[0].folder, newest=NEWEST).run(console)
     if complaints:
@@ -61,25 +59,3 @@ def learn_alone(lesson: Lesson, flags: LearnArguments, console: Console) -> None
     if isinstance(found, Source):
         small = max(found.dataset.input_shape[1:]) <= SMALL_SIDE
     run_job_on_ray(lesson, lesson.folder, flags, console, small=small)
-
-
-def learn_all(lessons: Sequence[Lesson], flags: LearnArguments, console: Console) -> list[str]:
-    """Teach several lessons on Ray, side by side, and return a sentence about each that could not be."""
-    from distributed.cluster.session import ray_session
-    from distributed.side_by_side import wake_on_ray
-    from mygo.events import tee
-    from mygo.reporting.console import ConsoleLogger
-    from mygo.reporting.tensorboard import TensorBoardLogger
-
-    folder = lessons[0].folder
-    check_writable(folder, "choose another --life")
-
-    def wake_all(wakings: Sequence[Waking]) -> dict[int, MygoError]:
-        with closing(TensorBoardLogger(folder / "tensorboard")) as board, ConsoleLogger(console) as bars:
-            return wake_on_ray(wakings, tee(bars, board), max_failures=flags.max_failures)
-
-    def finish(lesson: Lesson) -> None:
-        run_job(lesson, folder, flags, console, small=False)
-
-    with ray_session(verbose=flags.verbose):
-        return learn_together(lessons, wake_all=wake_all, finish=finish)

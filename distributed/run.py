@@ -19,7 +19,7 @@ if __name__ == "__main__":  # started as a script: import from the repository in
 import tyro
 from rich.console import Console
 
-from distributed.command import OnRay, run_job_on_ray
+from distributed.command import OnRay, run_job_on_ray, run_together_on_ray
 from mygo.cli.flags import OptionalPath, OptionalText, adapted, first_look, parse_flags
 from mygo.config.learner import Adapt, LifeConfig
 from mygo.config.presets import preset
@@ -54,6 +54,9 @@ class Arguments(OnRay):
     training images looked like, so such a folder is as private as the data was."""
     resume: bool = False
     """Go on with the lives in --out, from the last saved point. Needs the same settings as before."""
+    side_by_side: bool = False
+    """Let all tasks wake at the same time, each on its share of the cluster and without what the others learn, and
+    sleep once: what the stream would give if its tasks were lessons that wait. For --strategies mygo."""
     cluster: OptionalPath = None
     """Cluster file that `ray up` was given: run there as a job, with the code of this working tree, and bring the
     results back. --out, --data-root and --config are folders there."""
@@ -139,6 +142,9 @@ def run(arguments: Arguments, config: ExperimentConfig, console: Console) -> Non
     weights = arguments.encoder_weights and arguments.encoder_weights.resolve()
     experiment = Experiment(config, out, memory_cache=cache, save_every=arguments.save_every, encoder_weights=weights)
     experiment.check_data()  # what is missing or damaged is found before anything is started
+    if arguments.side_by_side:
+        run_side_by_side(arguments, experiment, console)
+        return
     experiment.check_out(resume=arguments.resume)
 
     console.print(plain(f"Starting Ray; results go to {out}"), style="dim")
@@ -146,6 +152,25 @@ def run(arguments: Arguments, config: ExperimentConfig, console: Console) -> Non
     console.print(results_table(results))
     console.print(plain(f"Results: {out / 'results.json'}. Curves: tensorboard --logdir {out / 'tensorboard'}"))
     show_report(out, console)
+
+
+def run_side_by_side(arguments: Arguments, experiment: Experiment, console: Console) -> None:
+    """Learn the tasks of ``experiment`` side by side, and show what came of it."""
+    from mygo.jobs.tasks_together import RESULTS, lessons_of_stream, results_in, write_results
+
+    assert experiment.out is not None
+    out, lessons = experiment.out, lessons_of_stream(experiment, resume=arguments.resume)
+    results = results_in(out)
+    if results is None:
+        console.print(plain(f"Starting Ray; results go to {out}"), style="dim")
+        started = time.perf_counter()
+        run_together_on_ray(lessons, out, arguments, console, small=experiment.config.dataset == "digits")
+        results = write_results(experiment, None if arguments.resume else time.perf_counter() - started)
+    console.print(plain(f"Side by side, {results['what']}:"))
+    reached, seconds = results["average_accuracy"], results["seconds"]
+    took = "" if seconds is None else f", {seconds:.0f} s"
+    console.print(f"class-IL {reached['class_il']:.3f}, task-IL {reached['task_il']:.3f}{took}", highlight=False)
+    console.print(plain(f"Results: {out / RESULTS}. Curves: tensorboard --logdir {out / 'tensorboard'}"))
 
 
 def show_report(out: Path, console: Console) -> None:

@@ -1,5 +1,6 @@
 """Lessons that wait, woken side by side on Ray: each in a task of its own, on its share of the cluster."""
 
+import socket
 from collections.abc import Sequence
 from typing import Any
 
@@ -73,6 +74,7 @@ def wake_in_task(waking: Waking, control: Any, threads: int, registries: bytes) 
     unpack_registries(registries)
     torch.set_num_threads(max(1, min(threads, usable_cores())))
     on_event = EventForwarder(control)
+    on_event(Notice(f"{waking.name} wakes on {socket.gethostname()}"))
     try:
         with stop_requested(control) as stop:
             return failure_of(waking, on_event, stop)

@@ -127,20 +127,22 @@ def tee(*handlers: EventHandler) -> EventHandler:
 
 
 class Pace:
-    """How fast a life goes, computed from its `Progress` events in their order."""
+    """How fast lives go, computed from the `Progress` events of each in their order."""
 
     def __init__(self) -> None:
-        self._first: Progress | None = None
-        self._last: Progress | None = None
+        self._first: dict[str, Progress] = {}
+        self._last: dict[str, Progress] = {}
 
     def follow(self, event: Progress) -> tuple[int, float]:
-        """Return the steps since the last event, and the mean steps per second since the phase began.
+        """Return the steps since the last event of this life, and the mean steps per second since the phase began.
 
         At the first event of a phase, or of its part since it began again, these are 1 and 0.
         """
-        first, last, self._last = self._first, self._last, event
-        if first is None or last is None or last.place != event.place or event.step <= last.step:
-            self._first = event
+        life = event.place.strategy
+        last, self._last[life] = self._last.get(life), event
+        if last is None or last.place != event.place or event.step <= last.step:
+            self._first[life] = event
             return 1, 0.0
+        first = self._first[life]
         seconds = event.when - first.when
         return event.step - last.step, (event.step - first.step) / seconds if seconds > 0 else 0.0

@@ -92,6 +92,11 @@ class Lesson:
         return self.config or (SavedLife.open(self.folder).config if Learner.exists(self.folder) else LifeConfig())
 
     @property
+    def rest(self) -> "Lesson":
+        """What is left of this lesson once the life is awake no more: its sleep, for which there need be no data."""
+        return replace(self, data=None, name=None, config=None)
+
+    @property
     def how_to_go_on(self) -> str:
         """What a person does to go on when it was interrupted."""
         return "run the same command again to go on"
@@ -401,15 +406,24 @@ def nothing(life: Learner) -> LabelledDataset:
 
 def stream_of(dataset: LabelledDataset, index: int, classes: Sequence[str]) -> TaskStream:
     """Return a stream of the one task number ``index``, with those images of ``dataset`` that show its ``classes``."""
-    position = {name: place for place, name in enumerate(classes)}
-    places = torch.tensor([position.get(name, -1) for name in dataset.class_names], dtype=torch.int64)
+    return TaskStream(only(dataset, classes), [Task(index, tuple(range(len(classes))))])
+
+
+def only(dataset: LabelledDataset, classes: Sequence[str]) -> LabelledDataset:
+    """Return what ``dataset`` holds of ``classes``, in their order."""
+    places = places_among(dataset.class_names, classes)
 
     def own(part: Examples) -> Examples:
         moved = Examples(part.inputs, places[part.labels])
         return moved.take((moved.labels >= 0).nonzero().squeeze(1))
 
-    own_images = replace(dataset, train=own(dataset.train), test=own(dataset.test), class_names=tuple(classes))
-    return TaskStream(own_images, [Task(index, tuple(range(len(classes))))])
+    return replace(dataset, train=own(dataset.train), test=own(dataset.test), class_names=tuple(classes))
+
+
+def places_among(class_names: Sequence[str], classes: Sequence[str]) -> torch.Tensor:
+    """Return int64 [len(class_names)]: where each is among ``classes``, or -1."""
+    position = {name: place for place, name in enumerate(classes)}
+    return torch.tensor([position.get(name, -1) for name in class_names], dtype=torch.int64)
 
 
 def teach(life: Learner, stream: TaskStream, name: str, context: PhaseContext) -> None:

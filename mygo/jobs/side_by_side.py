@@ -16,7 +16,7 @@ from mygo.data.examples import Examples
 from mygo.data.tasks import TaskStream
 from mygo.errors import InputError, MygoError, StoppedError
 from mygo.evaluate import accuracy_on
-from mygo.events import EventHandler, Notice, silent
+from mygo.events import Dreamt, Event, EventHandler, Notice, PhaseEnded, Progress, silent
 from mygo.files import locked
 from mygo.jobs.experiment import LOCK_TIMEOUT_SECONDS
 from mygo.jobs.lesson import STRATEGY, Lesson, begin, lessons_of, local_context, teach_all
@@ -63,7 +63,7 @@ class Waking:
         lesson, cache = replace(self.lesson, folder=self.folder), self.lesson.memory_cache
         context = PhaseContext(
             SingleProcess(),
-            on_event,
+            self.apart(on_event),
             lesson.log_every,
             cache=None if cache is None else MemoryCache(cache),
             save_every=lesson.save_every,
@@ -76,6 +76,17 @@ class Waking:
             plan = lessons_of(life, found, lesson.name, update=False)
             if not (life.current is not None and is_awake(life)):
                 teach_all(life, found, plan, context, wake_alone)
+
+    def apart(self, on_event: EventHandler) -> EventHandler:
+        """Return a handler that passes events on as those of a life of their own, so that wakes are shown apart."""
+
+        def handle(event: Event) -> None:
+            if isinstance(event, Progress | PhaseEnded | Dreamt):
+                place = replace(event.place, strategy=f"{event.place.strategy}-wake-{self.number + 1}")
+                event = replace(event, place=place)
+            on_event(event)
+
+        return handle
 
 
 def is_awake(life: Learner) -> bool:
@@ -176,7 +187,7 @@ def learn_together(
         with locked(folder, LOCK_TIMEOUT_SECONDS):
             bring_together(able, local_context(None, on_event))
     if SavedLife.open(folder).current is not None:
-        rest = replace(able[0].lesson, data=None, name=None, config=None)
+        rest = able[0].lesson.rest
         if finish is None:
             rest.run(on_event=on_event)
         else:

@@ -57,7 +57,8 @@ class ConsoleLogger:
             console=self.console,
             transient=True,
         )
-        self._bar: tuple[Place, TaskID] | None = None
+        self._bar_of: dict[str, tuple[Place, TaskID]] = {}
+        """By life, of which several may go on at the same time."""
         self._pace = Pace()
 
     def __enter__(self) -> "ConsoleLogger":
@@ -83,26 +84,26 @@ class ConsoleLogger:
                 self._bars.console.print(f"[dim]{place}: {measured}", highlight=False)
 
     def _advance(self, event: Progress) -> None:
-        if self._bar is None or self._bar[0] != event.place:
-            self._remove_bar()
+        life = event.place.strategy
+        if life not in self._bar_of or self._bar_of[life][0] != event.place:
+            self._remove_bar(life)
             bar = self._bars.add_task(str(event.place), total=event.steps, rate="", losses="")
-            self._bar = (event.place, bar)
+            self._bar_of[life] = (event.place, bar)
         _, per_second = self._pace.follow(event)
         unit = "examples" if event.place.phase == ENCODE else "steps"
         rate = f"{per_second:.0f} {unit}/s" if per_second else ""
         losses = "  ".join(f"{name} {value:.3f}" for name, value in event.scalars.items())
-        self._bars.update(self._bar[1], completed=event.step + 1, rate=rate, losses=losses)
+        self._bars.update(self._bar_of[life][1], completed=event.step + 1, rate=rate, losses=losses)
 
     def _finish(self, event: PhaseEnded) -> None:
-        self._remove_bar()
+        self._remove_bar(event.place.strategy)
         if event.place.phase == "evaluate" or event.seconds < 0.01:
             return
         self._bars.console.print(f"[dim]{event.place}: {event.seconds:.1f} s", highlight=False)
 
-    def _remove_bar(self) -> None:
-        if self._bar is not None:
-            self._bars.remove_task(self._bar[1])
-            self._bar = None
+    def _remove_bar(self, life: str) -> None:
+        if life in self._bar_of:
+            self._bars.remove_task(self._bar_of.pop(life)[1])
 
     def _show_row(self, event: Evaluated) -> None:
         for kind, matrix in (("class-IL", event.class_il), ("task-IL", event.task_il)):

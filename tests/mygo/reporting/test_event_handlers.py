@@ -2,7 +2,7 @@ import pytest
 from rich import filesize
 from rich.console import Console
 
-from mygo.events import Event, Notice, Pace, Place, Progress, tee
+from mygo.events import Event, Notice, Pace, PhaseEnded, Place, Progress, tee
 from mygo.jobs.experiment import Experiment, ExperimentConfig
 from mygo.reporting.console import ConsoleLogger, results_table
 
@@ -45,6 +45,18 @@ def test_the_bar_counts_steps_with_rate_and_losses() -> None:
         (task,) = bars._bars.tasks
         assert (task.description, task.completed, task.total) == ("mygo, task 2, consolidate", 41, 50)
         assert (task.fields["rate"], task.fields["losses"]) == ("10 steps/s", "own_head 0.250")
+
+
+def test_lives_that_go_on_at_the_same_time_have_a_bar_and_a_pace_each() -> None:
+    with ConsoleLogger(Console(record=True, width=160, force_terminal=True)) as bars:
+        for step in (0, 10):
+            for number in (1, 2):
+                place = Place(f"mygo-wake-{number}", 0, "learn")
+                bars(Progress(place, step * number, 50, {}, when=100.0 + step))
+        one, two = bars._bars.tasks
+        assert (one.fields["rate"], two.fields["rate"]) == ("1 steps/s", "2 steps/s")
+        bars(PhaseEnded(place, 1.0))
+        assert bars._bars.tasks == [one]
 
 
 def test_the_pace_is_that_of_the_phase_since_it_began_or_went_on() -> None:
