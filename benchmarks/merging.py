@@ -1,7 +1,6 @@
 """Lives that are merged, and lessons learned side by side, beside one life that learned all of it in turn.
 
 python benchmarks/merging.py --features runs/eyes/clothing.npz runs/eyes/cifar100.npz
-python benchmarks/merging.py --pixels fashion-mnist
 
 Classes are halved, and a life learns each half in so many lessons; they are merged, another life learns all lessons in
 turn, and one learns them side by side, in this process, so that its time is the sum of what machines would share.
@@ -23,8 +22,7 @@ import torch
 import tyro
 
 from mygo.config.learner import LifeConfig
-from mygo.config.presets import behind_encoder, preset
-from mygo.data.datasets import DATASETS
+from mygo.config.presets import behind_encoder
 from mygo.data.examples import Examples, LabelledDataset, network_input
 from mygo.jobs.lesson import Lesson
 from mygo.jobs.life import Life
@@ -36,12 +34,10 @@ RESULTS = Path(__file__).resolve().parent / "results"
 
 @dataclass(frozen=True)
 class Flags:
-    """What is learned; each command writes a table of its own."""
+    """What is learned."""
 
-    features: tuple[Path, ...] = ()
+    features: tuple[Path, ...]
     """Features with labels, class names and a test part."""
-    pixels: str | None = None
-    """A data set over pixels by name."""
     lessons: int = 4
     """Of all classes, an even number."""
     threads: int = 2
@@ -146,7 +142,6 @@ def main() -> None:
     flags = tyro.cli(Flags)
     torch.set_num_threads(flags.threads)
     lines = ["# Merged lives", "", *(__doc__ or "").split("\n\n")[2].splitlines(), ""]
-    sources: list[tuple[str, LabelledDataset, LifeConfig]] = []
     for file in flags.features:
         arrays = np.load(file)
         parts = [
@@ -154,21 +149,15 @@ def main() -> None:
             for prefix in ("", "test_")
         ]
         data = LabelledDataset(file.stem, parts[0], parts[1], tuple(arrays["class_names"].tolist()))
-        sources.append((f"{file.stem}, features", data, replace(behind_encoder(), encoder="none")))
-    if flags.pixels is not None:
-        config = replace(preset(flags.pixels), encoder="none")
-        sources.append((flags.pixels, DATASETS[flags.pixels].load(Path("data")), config))
-    for title, data, config in sources:
         with tempfile.TemporaryDirectory() as folder:
-            lessons = cut(data, config, flags.lessons, Path(folder))
+            lessons = cut(data, replace(behind_encoder(), encoder="none"), flags.lessons, Path(folder))
             lines += [
-                f"## {title}, {flags.lessons} lessons",
+                f"## {file.stem}, features, {flags.lessons} lessons",
                 "",
                 "| life | class-IL | time | the same bits as in turn |",
             ]
             lines += ["|---|---|---|---|", *measure(lessons, Path(folder)), ""]
-        name = "merging.md" if flags.pixels is None else "merging-pixels.md"
-        (RESULTS / name).write_text("\n".join(lines))
+    (RESULTS / "merging.md").write_text("\n".join(lines))
     print("\n".join(lines))
 
 

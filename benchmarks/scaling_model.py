@@ -184,6 +184,22 @@ def predict(plan: LifePlan, parts: Parts, workers: int, dreamers: int) -> dict[s
     return total
 
 
+def predict_together(plan: LifePlan, parts: Parts, machines: int, workers: int, dreamers: int) -> dict[str, float]:
+    """Return the seconds of each part of a life whose tasks wake side by side, ``machines`` at a time, and sleep once.
+
+    Each wakes in one process, as a first task does; ``workers`` and ``dreamers`` are those of the sleep.
+    """
+    rounds, last = math.ceil(plan.tasks / machines), plan.tasks - 1
+    alone = predict(replace(plan, tasks=1), parts, 1, dreamers)
+    whole = predict(plan, parts, workers, dreamers)
+    before = predict(replace(plan, tasks=last), parts, workers, dreamers)
+    total = {name: whole[name] - before[name] for name in whole}  # of the last task, whose sleep is of all
+    total["wake"] = rounds * alone["wake"] * crowding(min(machines, plan.tasks), parts)
+    total["wake's all-reduce"] = 0.0
+    total["start"] = alone["start"] + whole["start"]  # of those that wake, and of those that sleep
+    return total
+
+
 def on_gpus(parts: Parts) -> Parts:
     """Return ``parts`` as they are assumed to be on GPUs: the counted operations at `GPU_FLOPS`, all else as measured.
 

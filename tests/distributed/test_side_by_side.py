@@ -1,5 +1,6 @@
 """Lessons that wake side by side on Ray, and the command for them."""
 
+import json
 import shutil
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -72,3 +73,27 @@ def test_the_command_learns_a_folder_of_lessons(
     life = Life.open(tmp_path / "life")
     assert life.class_names == ["green", "red", "blue"]
     assert [lesson.name for lesson in life.lessons] == ["first", "second"]
+
+
+def test_the_command_learns_the_tasks_of_a_stream(
+    ray_cluster: None,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    write_vectors: Write,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("distributed.cluster.session.ray_session", lambda **_: nullcontext())  # there is one
+    data = write_vectors(tmp_path / "four.npz", ("ash", "birch", "cedar", "date"))
+    words = ["--dataset", data, "--num-tasks", "2", "--wake.adapt-steps", "20", "--sleep.steps", "20"]
+    words += ["--strategies", "mygo", "--num-workers", "1", "--side-by-side", "--out", str(tmp_path / "out")]
+    assert main(words) == 0
+    assert "Side by side, not sequential" in capsys.readouterr().out
+    results = json.loads((tmp_path / "out" / "side-by-side.json").read_text())
+    assert results["average_accuracy"]["task_il"] > 0.5
+    assert results["seconds"] > 0
+    runs = {path.name for path in (tmp_path / "out" / "tensorboard").iterdir()}
+    assert runs == {"mygo", "mygo-wake-1", "mygo-wake-2"}
+    assert main(words) == 2
+    assert "pass --resume" in capsys.readouterr().err
+    assert main([*words, "--resume"]) == 0
+    assert f"{results['seconds']:.0f} s" in capsys.readouterr().out

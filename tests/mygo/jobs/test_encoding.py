@@ -1,20 +1,18 @@
 """Examples as feature vectors: streamed, the same whatever the number of workers, and gone after the lesson."""
 
 import resource
-import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-import torch.distributed as dist
 from PIL import Image
-from torch import Tensor, multiprocessing
+from torch import Tensor
 
 from mygo.data.examples import Examples
 from mygo.data.images import open_picture
@@ -26,7 +24,8 @@ from mygo.events import ENCODE, Event, PhaseEnded, Place, Progress
 from mygo.jobs import encoding, features
 from mygo.jobs.encoding import encode_inputs, encoded
 from mygo.jobs.features import BATCH_SIZE
-from mygo.training.process_group import ProcessGroup, SingleProcess, TorchProcessGroup
+from mygo.training.process_group import ProcessGroup, SingleProcess
+from tests.mygo.workers import together
 
 PLACE = Place("mygo", 0, ENCODE)
 COLOURS = {"robin": (200, 40, 30), "sparrow": (120, 90, 60), "wren": (90, 60, 20)}
@@ -341,19 +340,6 @@ def test_the_most_memory_does_not_grow_with_the_number_of_pictures() -> None:
 
 
 # -- several workers --------------------------------------------------------------------------------------------------
-
-
-def together(check: Callable[..., None], size: int, *arguments: object) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    multiprocessing.spawn(in_a_group, (check, size, port, *arguments), nprocs=size)  # type: ignore[no-untyped-call]
-
-
-def in_a_group(rank: int, check: Callable[..., None], size: int, port: int, *arguments: object) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=size)
-    check(TorchProcessGroup(), *arguments)
-    dist.destroy_process_group()
 
 
 class Convolutions(Colours):

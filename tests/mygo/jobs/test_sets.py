@@ -16,7 +16,9 @@ from mygo.jobs.forget import forget
 from mygo.jobs.lesson import Lesson, learn
 from mygo.jobs.life import Life
 from mygo.learner.learner import Learner
+from mygo.training.process_group import TorchProcessGroup
 from tests.mygo.jobs.knowledge import assert_same, known
+from tests.mygo.workers import together
 
 LESSONS = {"a": ("ash", "birch"), "b": ("cedar", "date", "elm"), "c": ("fir",)}
 Write = Callable[..., str]
@@ -216,3 +218,24 @@ def test_the_order_of_two_parts_of_one_lesson_still_tells(
     one, two = lives
     assert torch.allclose(one.gaussians[0].means, two.gaussians[0].means, atol=2e-3)
     assert not torch.equal(one.teachers[0].weight, two.teachers[0].weight)
+
+
+# -- several workers --------------------------------------------------------------------------------------------------
+
+
+def learn_in_orders(group: TorchProcessGroup, config: LifeConfig, data: dict[str, str], out: Path) -> None:
+    lives = {order: Learner("mygo", config, (12,)) for order in ("abc", "cab")}
+    for order, life in lives.items():
+        for name in order:
+            learn(life, data[name], group=group)
+    assert_same(*lives.values())
+    (out / f"{group.rank}").touch()
+
+
+def test_two_workers_may_learn_lessons_in_any_order_too(
+    tiny_on_vectors: LifeConfig, write_vectors: Write, tmp_path: Path
+) -> None:
+    data = {name: write_vectors(tmp_path / f"{name}.npz", classes) for name, classes in LESSONS.items()}
+    together(learn_in_orders, 2, tiny_on_vectors, data, tmp_path)
+    assert (tmp_path / "0").exists()
+    assert (tmp_path / "1").exists()

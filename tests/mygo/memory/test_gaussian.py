@@ -1,13 +1,11 @@
 """Classes as Gaussians: what they recall varies as the data did, and they can be merged, taken apart and stored."""
 
-import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 import torch
-import torch.distributed as dist
-from torch import Tensor, multiprocessing
+from torch import Tensor
 
 from mygo.config.learner import GaussianConfig, LoadingBits
 from mygo.data.examples import Examples
@@ -24,6 +22,7 @@ from mygo.memory.gaussian import (
 from mygo.memory.quality import measure_gaussians, round_to_half_, stored_bytes, stored_tensors
 from mygo.networks.weights import fill, read_tensors, write_tensors
 from mygo.training.process_group import SingleProcess, TorchProcessGroup
+from tests.mygo.workers import together
 
 DIM = 12
 
@@ -312,21 +311,6 @@ def test_a_memory_that_repeats_examples_is_found() -> None:
 
 
 # -- workers ----------------------------------------------------------------------------------------------------------
-
-
-def together(check: Callable[..., None], size: int, *arguments: object) -> None:
-    """Run ``check`` in each of ``size`` processes that train together."""
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        port = listening.getsockname()[1]
-    multiprocessing.spawn(in_a_group, (check, size, port, *arguments), nprocs=size)  # type: ignore[no-untyped-call]
-
-
-def in_a_group(rank: int, check: Callable[..., None], size: int, port: int, *arguments: object) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=size)
-    check(TorchProcessGroup(), *arguments)
-    dist.destroy_process_group()
 
 
 def fit_together(group: TorchProcessGroup, out: Path) -> None:
