@@ -1,4 +1,5 @@
 # make run     set up, then the main job; pass flags with ARGS="--dataset fashion-mnist"
+# make lint    set up, then lint and types, in seconds
 # make test    set up, then lint, types and all fast tests; under 10 minutes
 # make test-slow   set up, then faults, clusters, sweeps, the main job at full size, examples, and the documentation site
 # make test-ray-fallbacks   set up, then what runs on Ray, without Ray's private names
@@ -15,15 +16,17 @@ BIN := .venv/bin
 SLOW := tests/faults tests/cluster tests/tune tests/test_main_job.py tests/test_examples.py tests/test_scenario.py
 STAMP := .venv/.installed
 
-.PHONY: run test test-slow test-ray-fallbacks test-ray-versions test-oldest-versions test-python-versions scenario docs setup clean
+.PHONY: run lint test test-slow test-ray-fallbacks test-ray-versions test-oldest-versions test-python-versions scenario docs setup clean
 
 run: setup
 	$(BIN)/python distributed/run.py $(ARGS)
 
-test: setup
+lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+test: lint
 	# What needs Ray runs one after another; the rest beside it, in the time that Ray leaves, a process on each core.
 	OMP_NUM_THREADS=1 nice -n 19 $(BIN)/pytest --numprocesses auto --dist loadfile \
 	  --no-loadscope-reorder $(SLOW:%=--ignore=%) \
