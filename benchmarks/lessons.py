@@ -8,13 +8,14 @@ are merged. All is done by the commands that a person gives, whose seconds are c
 is class-IL on the test images of all classes that a life knows. docs/scaling.md says what the model is.
 """
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -78,30 +79,35 @@ def phases_of(life: Life) -> str:
     return f"{waking:.0f}, {seconds.get('consolidate', 0.0):.0f}"
 
 
-def over_pixels(lessons: Lessons, out: Path) -> tuple[list[list[object]], float, float]:
-    """Return a table's rows, and the seconds of the lessons in turn and side by side."""
-    rows: list[list[object]] = []
+def over_pixels(lessons: Lessons, out: Path) -> dict[str, list[object]]:
+    """Return the rows of a table by their folders in ``out``, where what was measured is kept."""
+    kept = out / "measured.json"
+    rows: dict[str, list[object]] = json.loads(kept.read_text()) if kept.exists() else {}
     half = len(lessons.files) // 2
 
-    def note(what: str, folder: Path, seconds: float) -> None:
-        life = Life.open(folder)
-        rows.append([what, f"{lessons.class_il(life):.4f}", f"{seconds:.0f}", phases_of(life)])
-        print(rows[-1], flush=True)
+    def note(folder: str, what: str, measure: Callable[[Path], float]) -> None:
+        if folder not in rows:
+            shutil.rmtree(out / folder, ignore_errors=True)
+            seconds = measure(out / folder)
+            life = Life.open(out / folder)
+            rows[folder] = [what, f"{lessons.class_il(life):.4f}", round(seconds), phases_of(life)]
+            kept.write_text(json.dumps(rows))
+            print(rows[folder], flush=True)
 
-    in_turn = 0.0
-    for number, file in enumerate(lessons.files):
-        in_turn += learn(out / "in-turn", file)
-        if number == half - 1:
-            shutil.copytree(out / "in-turn", out / "first-half")
-            note("the first two lessons, their classes alone", out / "first-half", in_turn)
-    note("all lessons in turn, two workers", out / "in-turn", in_turn)
-    together = learn(out / "together", *lessons.files)
-    note("all lessons side by side", out / "together", together)
-    seconds = sum(learn(out / "second-half", file) for file in lessons.files[half:])
-    note("the last two lessons, their classes alone", out / "second-half", seconds)
-    halves = (out / "first-half", out / "second-half")
-    note("both halves merged", out / "merged", seconds_of("-m", "mygo", "merge", *halves, "--out", out / "merged"))
-    return rows, in_turn, together
+    def in_turn(folder: Path) -> float:
+        shutil.copytree(out / "first-half", folder)
+        return int(str(rows["first-half"][2])) + sum(learn(folder, file) for file in lessons.files[half:])
+
+    def merge(folder: Path) -> float:
+        return seconds_of("-m", "mygo", "merge", out / "first-half", out / "second-half", "--out", folder)
+
+    first, second = lessons.files[:half], lessons.files[half:]
+    note("first-half", "the first two lessons, their classes alone", lambda to: sum(learn(to, file) for file in first))
+    note("in-turn", "all lessons in turn, two workers", in_turn)
+    note("together", "all lessons side by side", lambda to: learn(to, *lessons.files))
+    note("second-half", "the last two lessons, their classes alone", lambda to: sum(learn(to, each) for each in second))
+    note("merged", "both halves merged", merge)
+    return rows
 
 
 def predicted(plan: LifePlan) -> tuple[float, float]:
@@ -158,7 +164,8 @@ def on_nodes(out: Path) -> list[list[object]]:
 
 def noise(folder: Path) -> Sequence[str]:
     """Write a lesson of two classes of noise for each node, and return the files."""
-    folder.mkdir(exist_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)  # what an earlier run left
+    folder.mkdir()
     files = []
     for number in range(NODES):
         images = np.random.default_rng(number).integers(0, 256, (40, 8, 8)).astype(np.uint8)
@@ -177,18 +184,19 @@ def main() -> None:
         out = flags.keep or Path(temporary)
         out.mkdir(parents=True, exist_ok=True)
         lessons = cut(DATASETS[DATASET].load(flags.data_root), config, COUNT, out)
-        rows, in_turn, together = over_pixels(lessons, out)
+        rows = over_pixels(lessons, out)
         nodes = on_nodes(out / "nodes")
     plan = LifePlan(config, tasks=COUNT, classes_per_task=3, train_images=15_000, test_images=2_500)
     expected = predicted(plan)
+    in_turn, together = (int(str(rows[folder][2])) for folder in ("in-turn", "together"))
     model = [
-        [what, f"{model:.0f} / {found:.0f}", f"{model / found:.2f}"]
+        [what, f"{model:.0f} / {found}", f"{model / found:.2f}"]
         for what, model, found in zip(("in turn", "side by side"), expected, (in_turn, together), strict=True)
     ]
     model.append(["in turn ÷ side by side", f"{expected[0] / expected[1]:.2f} / {in_turn / together:.2f}", ""])
     sections = [
         f"## {DATASET}, {COUNT} lessons",
-        table(["life", "class-IL", "seconds", "of which awake, asleep"], rows),
+        table(["life", "class-IL", "seconds", "of which awake, asleep"], list(rows.values())),
         "## The model; predicted / measured seconds",
         table(["lessons", "seconds", "quotient"], model),
         f"## {NODES} lessons on a cluster of {NODES} nodes of one CPU, simulated on this machine",

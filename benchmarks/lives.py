@@ -19,14 +19,13 @@ from mygo.config.settings import change
 from mygo.data.examples import Examples
 from mygo.data.tasks import Task
 from mygo.jobs.life import Life
-from mygo.learner.learner import Learner
 from mygo.memory.gan import train_gan
 from mygo.memory.quality import Quality
 from mygo.networks.generator import build_generator
 from mygo.phase import PhaseContext
-from mygo.replay.schedule import Dreams, ReplaySchedule
+from mygo.replay.schedule import Dreams
 from mygo.replay.source import LocalReplay
-from mygo.replay.spec import replay_of
+from mygo.replay.spec import ReplaySpec, replay_of
 from mygo.training.allocation import keep_freed_memory
 from mygo.training.checkpoint import Parts
 from mygo.training.graphs import WARM_UP
@@ -156,9 +155,7 @@ class SameDreams:
 
     batch: Dreams
 
-    def dreams(
-        self, life: Learner, schedule: ReplaySchedule, group: ProcessGroup, first_step: int = 0
-    ) -> Iterator[Dreams]:
+    def dreams(self, spec: ReplaySpec, group: ProcessGroup, first_step: int = 0) -> Iterator[Dreams]:
         """Yield them."""
         mine = self.batch[share(len(self.batch), group.rank, group.size)]
         while True:

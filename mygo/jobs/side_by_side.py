@@ -23,6 +23,7 @@ from mygo.jobs.lesson import STRATEGY, Lesson, begin, lessons_of, local_context,
 from mygo.jobs.merge import Adopted, put_together
 from mygo.jobs.perception import encoder_of
 from mygo.learner.learner import Learner
+from mygo.learner.records import Record
 from mygo.learner.saved import SavedLife
 from mygo.memory.cache import MemoryCache
 from mygo.networks.weights import read_tensors, write_tensors
@@ -145,14 +146,18 @@ def bring_together(wakings: Sequence[Waking], context: PhaseContext) -> None:
         encoder_of(base, wakings[0].lesson.encoder_weights)
     merged = Learner(STRATEGY, base.config, base.input_shape)
     put_together(merged, lives, plan, context)
-    counted = 0 if base in copies else base.record.replaced_data_bytes
-    new = sum(copy.record.replaced_data_bytes - counted for copy in copies)
-    merged.record.replaced_data_bytes = counted + new
+    began = Record() if base in copies else base.record
+    new = sum(copy.record.replaced_data_bytes - began.replaced_data_bytes for copy in copies)
+    merged.record.replaced_data_bytes = began.replaced_data_bytes + new
+    merged.record.seconds, merged.record.waits = dict(began.seconds), dict(began.waits)
+    for copy in copies:
+        for phase, seconds in copy.record.seconds.items():
+            awake = seconds - began.seconds.get(phase, 0.0)
+            merged.record.seconds[phase] = merged.record.seconds.get(phase, 0.0) + awake
     merged.cycles = base.cycles
     if base in copies:
         merged.save_as(folder)
     else:
-        merged.record.seconds, merged.record.waits = base.record.seconds, base.record.waits
         merged.replace(base)
 
 

@@ -46,6 +46,7 @@ def test_behind_a_frozen_encoder_it_is_to_the_bit_one_lesson_after_another(
     life, other = Life.open(tmp_path / "life"), Life.open(tmp_path / "other")
     assert_same(life, other)
     assert life.record.replaced_data_bytes == other.record.replaced_data_bytes
+    assert life.record.seconds.keys() == other.record.seconds.keys()
     accuracy = {lesson.name: lesson.class_il for lesson in life.lessons}
     assert all(share is not None for share in accuracy.values())
     assert all(lesson.learned for lesson in life.lessons)
