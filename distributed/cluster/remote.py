@@ -69,7 +69,7 @@ def run_there(cluster: Path, flags: Sequence[str], out: Path | None, job: str | 
         failed = JobFailedError(f"Job {job} on the cluster ended as {ended.status.value}; its output says why.")
         failed.exit_code = ended.driver_exit_code or JobFailedError.exit_code
         raise failed
-    fetch(cluster, Path(ended.metadata["out"]), Path("runs") / job)
+    fetch(cluster, Path(ended.metadata["out"]), Path("runs") / job, ended.metadata["results"])
 
 
 def check_before_connecting(cluster: Path, out: Path | None, job: str | None) -> None:
@@ -90,11 +90,14 @@ def check_before_connecting(cluster: Path, out: Path | None, job: str | None) ->
 
 def submit(client: Any, flags: Sequence[str], out: Path | None) -> str:
     """Send the working tree, start the main command with ``flags`` on the head, and return the job's name."""
+    from mygo.jobs.tasks_together import RESULTS as TOGETHER
+
+    together = "--side-by-side" in (flag.replace("_", "-") for flag in flags)
     job: str = client.submit_job(
         entrypoint=f"python distributed/run.py {shlex.join(flags)}",
         submission_id=time.strftime("mygo-%Y%m%d-%H%M%S"),
         runtime_env={"working_dir": str(REPOSITORY), "excludes": STAYS_HERE},
-        metadata={"out": str(out)},
+        metadata={"out": str(out), "results": TOGETHER if together else "results.json"},
     )
     return job
 
@@ -174,20 +177,20 @@ def wait_for_port(port: int, tunnel: "subprocess.Popen[bytes]") -> None:
     raise ConnectionError("no tunnel to the cluster's head")
 
 
-def fetch(cluster: Path, out: Path, here: Path) -> None:
-    """Copy results.json and the TensorBoard files, pictures included, from ``out`` on the cluster to ``here``.
+def fetch(cluster: Path, out: Path, here: Path, results: str) -> None:
+    """Copy the file ``results`` and TensorBoard's files, pictures included, from ``out`` on the cluster to ``here``.
 
     Raises:
         MygoError: they cannot be copied.
     """
     here.mkdir(parents=True, exist_ok=True)
-    for source, target in ((out / "results.json", here), (out / "tensorboard", here)):
+    for source, target in ((out / results, here), (out / "tensorboard", here)):
         ended = subprocess.run(
             ray_command("rsync-down", str(cluster), str(source), f"{target}/"), capture_output=True, text=True
         )
         if ended.returncode:
             raise MygoError(f"{source} cannot be copied from the cluster: try again with --attach.")
-    print(f"Results: {here / 'results.json'}. Curves and dreams: tensorboard --logdir {here / 'tensorboard'}")
+    print(f"Results: {here / results}. Curves and dreams: tensorboard --logdir {here / 'tensorboard'}")
 
 
 def ray_command(*arguments: str) -> list[str]:

@@ -3,6 +3,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import pytest
 from pathspec import PathSpec
@@ -118,6 +119,23 @@ def test_the_flags_for_the_cluster_are_those_that_are_not_about_reaching_it(
     monkeypatch.setattr(remote, "run_there", lambda *arguments: sent.extend(arguments))
     assert main(["--num-tasks", "2", "--cluster", str(cluster), "--out=/shared/out", "--sleep.steps", "3"]) == 0
     assert sent == [cluster, ["--num-tasks", "2", "--out=/shared/out", "--sleep.steps", "3"], Path("/shared/out"), None]
+
+
+@pytest.mark.parametrize(("flag", "results"), [("--resume", "results.json"), ("--side_by_side", "side-by-side.json")])
+def test_what_a_job_leaves_is_brought_back(
+    cluster: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flag: str, results: str
+) -> None:
+    client, commands = mock.Mock(), list[list[str]]()
+
+    def run(command: list[str], **_: object) -> Any:
+        commands.append(command)
+        return SimpleNamespace(returncode=0)
+
+    monkeypatch.setattr(remote.subprocess, "run", run)
+    remote.submit(client, [flag], Path("/shared/out"))
+    left = client.submit_job.call_args.kwargs["metadata"]
+    remote.fetch(cluster, Path(left["out"]), tmp_path / "job", left["results"])
+    assert [command[-2] for command in commands] == [f"/shared/out/{results}", "/shared/out/tensorboard"]
 
 
 def test_all_code_travels_with_a_job_and_what_a_run_leaves_does_not() -> None:
