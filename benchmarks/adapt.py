@@ -104,7 +104,7 @@ ROWS = {
     "no-directions": Row("at once, without own directions", "at-once", (("memory.gaussian.rank", 0),), orders=1),
     "temperature-1": Row("at once, at temperature 1", "at-once", (("sleep.temperature", 1.0),), orders=1),
     "half": Row(
-        "at once, in half the steps", "at-once", (("sleep.steps", 1200), ("sleep.steps_per_class", 12)), orders=1
+        "at once, in half the steps", "at-once", (("sleep.steps", 600), ("sleep.steps_per_class", 12)), orders=1
     ),
     "warm": Row("each sleep goes on from the last", "warm", orders=1),
 }
