@@ -30,6 +30,7 @@ from benchmarks.merging import Lessons, cut  # noqa: E402
 from benchmarks.report import table, write_report  # noqa: E402
 from benchmarks.scaling_model import (  # noqa: E402
     LifePlan,
+    cluster_of,
     live_on_ray,
     measure_parts,
     momentary,
@@ -127,9 +128,6 @@ def predicted(plan: LifePlan) -> tuple[float, float]:
 
 def on_nodes(out: Path) -> list[list[object]]:
     """Learn a lesson for each node of a cluster that Ray simulates here, and return a table's row."""
-    from ray.cluster_utils import Cluster
-
-    from distributed.cluster.session import ray_session
     from distributed.side_by_side import wake_on_ray
 
     config = momentary(ExperimentConfig(num_tasks=2, strategies=("mygo",), life=preset("digits"))).life
@@ -142,24 +140,16 @@ def on_nodes(out: Path) -> list[list[object]]:
         if isinstance(event, Progress) and event.place.phase == "learn":
             stepped.setdefault(event.place.strategy, event.when)
 
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
-    try:
-        for _ in range(NODES):
-            cluster.add_node(num_cpus=1)
-        cluster.wait_for_nodes()
-        os.environ["RAY_ADDRESS"] = cluster.address
-        with ray_session():
-            began = time.time()
-            lessons = [Lesson(out / "life", file, config=config, log_every=1) for file in noise(out)]
-            complaints = learn_together(lessons, listen, lambda wakings: wake_on_ray(wakings, listen))
-    finally:
-        os.environ.pop("RAY_ADDRESS", None)
-        cluster.shutdown()
+    with cluster_of(NODES, 1):
+        began = time.time()
+        lessons = [Lesson(out / "life", file, config=config, log_every=1) for file in noise(out)]
+        complaints = learn_together(lessons, listen, lambda wakings: wake_on_ray(wakings, listen))
+        seconds = time.time() - began
     assert complaints == []
     assert len(placed) == len(stepped) == NODES
     first, last = min(placed.values()), max(placed.values())
     steps = max(stepped.values()) - min(stepped.values())
-    return [[NODES, f"{first - began:.0f}", f"{last - first:.0f}", f"{steps:.0f}", f"{time.time() - began:.0f}"]]
+    return [[NODES, f"{first - began:.0f}", f"{last - first:.0f}", f"{steps:.0f}", f"{seconds:.0f}"]]
 
 
 def noise(folder: Path) -> Sequence[str]:

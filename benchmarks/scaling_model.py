@@ -15,7 +15,8 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -423,32 +424,40 @@ def live_on_ray(config: ExperimentConfig, workers: int, dreamers: int) -> Lived:
     return Lived(first_step[0] - began, waking, seconds["consolidate"])
 
 
-def simulated(nodes: int, cpus: int, workers: tuple[int, ...]) -> list[list[object]]:
-    """Start workers on a cluster of ``nodes`` small nodes that Ray simulates, and return a table's rows."""
+@contextmanager
+def cluster_of(nodes: int, cpus: int) -> Iterator[None]:
+    """Connect this process to a cluster that Ray simulates here: ``nodes`` of so many ``cpus``, and a head of none."""
     from ray.cluster_utils import Cluster
 
-    from distributed.cluster.capacity import living_nodes
     from distributed.cluster.session import ray_session
 
-    config = momentary(ExperimentConfig(num_tasks=2, strategies=("mygo",), life=preset("digits")))
-    began = time.perf_counter()
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
-    rows: list[list[object]] = []
     try:
         for _ in range(nodes):
             cluster.add_node(num_cpus=cpus)
         cluster.wait_for_nodes()
-        started = time.perf_counter() - began
         os.environ["RAY_ADDRESS"] = cluster.address
         with ray_session():
-            for count in workers:
-                before = time.perf_counter()
-                lived = live_on_ray(config, count, 4)
-                whole = time.perf_counter() - before
-                rows.append([len(living_nodes()), count, f"{started:.0f}", f"{lived.start:.0f}", f"{whole:.0f}"])
+            yield
     finally:
         os.environ.pop("RAY_ADDRESS", None)
         cluster.shutdown()
+
+
+def simulated(nodes: int, cpus: int, workers: tuple[int, ...]) -> list[list[object]]:
+    """Start workers on a cluster of ``nodes`` small nodes that Ray simulates, and return a table's rows."""
+    from distributed.cluster.capacity import living_nodes
+
+    config = momentary(ExperimentConfig(num_tasks=2, strategies=("mygo",), life=preset("digits")))
+    began = time.perf_counter()
+    rows: list[list[object]] = []
+    with cluster_of(nodes, cpus):
+        started = time.perf_counter() - began
+        for count in workers:
+            before = time.perf_counter()
+            lived = live_on_ray(config, count, 4)
+            whole = time.perf_counter() - before
+            rows.append([len(living_nodes()), count, f"{started:.0f}", f"{lived.start:.0f}", f"{whole:.0f}"])
     return rows
 
 

@@ -284,12 +284,7 @@ class Experiment:
         if self.out is None:
             return
         lives = [name for name in STRATEGIES if Learner.exists(self.out / "life" / name)]
-        if lives and not resume:
-            raise InputError(
-                f"{self.out} already holds a life: pass --resume to go on with it, or another --out to start afresh."
-            )
-        if resume and not lives:
-            raise InputError(f"{self.out} holds no life to resume: leave out --resume to start one.")
+        check_begun(self.out, begun=bool(lives), resume=resume)
         for name in set(lives) & set(self.config.strategies):
             self.open_life(name, (0, 0, 0))
         check_writable(self.out)
@@ -327,9 +322,7 @@ class Experiment:
         life = Learner.open(folder, on_notice)
         wanted = self.settings_of(strategy)
         if life.config.identity != wanted.identity or life.stream != self.stream:
-            raise InputError(
-                f"{folder} was begun with other settings: go on with the same flags, or choose another --out."
-            )
+            raise begun_otherwise(folder)
         if "auto" not in (life.precision, wanted.precision) and life.precision != wanted.precision:
             raise InputError(
                 f"{folder} was begun in {life.precision}: leave out --precision {wanted.precision} to go on in that, "
@@ -350,6 +343,25 @@ class Experiment:
             "versions": versions(),
             "strategies": {life.strategy: summary(life) for life in lives},
         }
+
+
+def check_begun(out: Path, *, begun: bool, resume: bool) -> None:
+    """Make sure that what is in ``out`` was ``begun`` if it is to be gone on with, and only then.
+
+    Raises:
+        InputError: it is not so.
+    """
+    if begun and not resume:
+        raise InputError(
+            f"{out} already holds a life: pass --resume to go on with it, or another --out to start afresh."
+        )
+    if resume and not begun:
+        raise InputError(f"{out} holds no life to resume: leave out --resume to start one.")
+
+
+def begun_otherwise(folder: Path) -> InputError:
+    """Return what is raised where the life in ``folder`` has other settings than those that are given."""
+    return InputError(f"{folder} was begun with other settings: go on with the same flags, or choose another --out.")
 
 
 def load_pixels(config: ExperimentConfig) -> LabelledDataset:

@@ -11,7 +11,7 @@ from mygo.data.sources import Source
 from mygo.data.survey import Part, Survey
 from mygo.errors import InputError
 from mygo.files import check_writable, read_json, write_json
-from mygo.jobs.experiment import RESULTS_SCHEMA, Experiment, load_pixels
+from mygo.jobs.experiment import RESULTS_SCHEMA, Experiment, begun_otherwise, check_begun, load_pixels
 from mygo.jobs.lesson import STRATEGY, Lesson, only, places_among
 from mygo.jobs.perception import encoder_of, input_shape_of, open_encoder
 from mygo.jobs.side_by_side import FOLDER
@@ -50,9 +50,7 @@ class TaskLesson(Lesson):
         if Learner.exists(self.folder):
             life = Learner.open(self.folder, on_notice)
             if life.config.identity != self.learner.identity:
-                raise InputError(
-                    f"{self.folder} was begun with other settings: go on with the same flags, or choose another --out."
-                )
+                raise begun_otherwise(self.folder)
         else:
             encoder = open_encoder(self.experiment.config.encoder, self.encoder_weights)
             shape = found.dataset.input_shape if isinstance(found, Source) else input_shape_of(found, encoder)
@@ -93,13 +91,7 @@ def lessons_of_stream(experiment: Experiment, *, resume: bool) -> list[TaskLesso
     if config.validation_share:
         raise InputError("--side-by-side shows what a whole stream would give: leave out --validation-share.")
     folder = out / "life" / STRATEGY
-    begun = Learner.exists(folder) or (folder / FOLDER).exists()
-    if begun and not resume:
-        raise InputError(
-            f"{out} already holds a life: pass --resume to go on with it, or another --out to start afresh."
-        )
-    if resume and not begun:
-        raise InputError(f"{out} holds no life to resume: leave out --resume to start one.")
+    check_begun(out, begun=Learner.exists(folder) or (folder / FOLDER).exists(), resume=resume)
     check_writable(out)
     return [
         TaskLesson(

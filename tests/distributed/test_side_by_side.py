@@ -7,7 +7,6 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
-import torch
 
 from distributed.run import main
 from distributed.side_by_side import shares, wake_on_ray
@@ -16,6 +15,7 @@ from mygo.events import Event, Notice, Progress
 from mygo.jobs.lesson import Lesson
 from mygo.jobs.life import Life
 from mygo.jobs.side_by_side import learn_together
+from tests.mygo.jobs.knowledge import assert_same_weights
 
 Write = Callable[..., str]
 
@@ -43,13 +43,7 @@ def test_lessons_woken_on_ray_are_those_woken_here(
     (complaint,) = learn_together(lessons("here"))
     (other,) = learn_together(lessons("there"), seen.append, lambda wakings: wake_on_ray(wakings, seen.append))
     assert other == complaint
-    here, there = Life.open(tmp_path / "here"), Life.open(tmp_path / "there")
-    for one, another in zip(
-        (here.neocortex, *here.memories, *here.teachers),
-        (there.neocortex, *there.memories, *there.teachers),
-        strict=True,
-    ):
-        assert all(torch.equal(value, another.state_dict()[name]) for name, value in one.state_dict().items())
+    assert_same_weights(Life.open(tmp_path / "here"), Life.open(tmp_path / "there"))
     assert any(isinstance(event, Notice) and "3 lessons wake, 2 at a time" in str(event) for event in seen)
     assert {event.place.phase for event in seen if isinstance(event, Progress)} >= {"teach", "consolidate"}
 

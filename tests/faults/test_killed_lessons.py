@@ -6,9 +6,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import torch
-
 from mygo.jobs.life import Life
+from tests.mygo.jobs.knowledge import assert_same_weights
 
 SCRIPT = Path(__file__).with_name("killed_lessons.py")
 
@@ -29,10 +28,7 @@ def test_lessons_that_are_killed_twenty_times_end_as_undisturbed(
     undisturbed, killed = (Life.open(tmp_path / name) for name in ("undisturbed", "killed"))
     assert killed.class_names == undisturbed.class_names == ["ash", "birch", "cedar"]
     assert [lesson.images for lesson in killed.lessons] == [lesson.images for lesson in undisturbed.lessons]
-    pairs = [(undisturbed.neocortex, killed.neocortex), *zip(undisturbed.memories, killed.memories, strict=True)]
-    for one, other in (*pairs, *zip(undisturbed.teachers, killed.teachers, strict=True)):
-        for name, tensor in one.state_dict().items():
-            assert torch.equal(tensor, other.state_dict()[name])
+    assert_same_weights(undisturbed, killed)
     assert killed.record.nearest_neighbour_ratio == undisturbed.record.nearest_neighbour_ratio
     assert not (tmp_path / "killed" / "features").exists()
     names = {path.name.partition("-")[0].partition(".")[0] for path in (tmp_path / "killed").iterdir()}

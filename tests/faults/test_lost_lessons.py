@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from mygo.jobs.life import Life
 from mygo.jobs.side_by_side import learn_together
 from tests.faults.lost_lessons import lessons_for
+from tests.mygo.jobs.knowledge import assert_same_weights
 
 SCRIPT = Path(__file__).with_name("lost_lessons.py")
 
@@ -42,8 +42,4 @@ def test_a_process_and_a_machine_that_are_lost_cost_one_lesson_its_wake_alone(
     begun = [text for text in seen["notices"] if " wakes on " in text]
     assert 3 <= len(begun) <= 4, "two lessons, and each loss begins at most one again"
     assert learn_together(lessons_for(tmp_path / "undisturbed", sources)) == []
-    disturbed, undisturbed = (Life.open(tmp_path / name) for name in ("disturbed", "undisturbed"))
-    for one, other in zip(
-        (disturbed.neocortex, *disturbed.memories), (undisturbed.neocortex, *undisturbed.memories), strict=True
-    ):
-        assert all(torch.equal(value, other.state_dict()[name]) for name, value in one.state_dict().items())
+    assert_same_weights(Life.open(tmp_path / "disturbed"), Life.open(tmp_path / "undisturbed"))

@@ -1,4 +1,4 @@
-"""All that a life behind a frozen encoder knows, to compare lives to the bit."""
+"""All that a life knows, to compare lives to the bit."""
 
 import torch
 from torch import Tensor
@@ -7,7 +7,7 @@ from mygo.learner.learner import Learner
 
 
 def known(life: Learner) -> dict[str, Tensor]:
-    """Return all that a life knows, by class: outputs, memories and teachers."""
+    """Return all that a life behind a frozen encoder knows, by class: outputs, memories and teachers."""
     found: dict[str, Tensor] = {}
     for number, lesson in enumerate(life.lessons):
         parts = {"head": life.neocortex.classifiers[number], "memory": life.memories[number]}
@@ -17,7 +17,23 @@ def known(life: Learner) -> dict[str, Tensor]:
     return found
 
 
+def weights(life: Learner) -> dict[str, Tensor]:
+    """Return all tensors of a life of any kind, by their places in it."""
+    nets = {"neocortex": life.neocortex}
+    nets |= {f"memory {number}": each for number, each in enumerate(life.memories)}
+    nets |= {f"teacher {number}": each for number, each in enumerate(life.teachers)}
+    return {f"{part} {name}": value for part, net in nets.items() for name, value in net.state_dict().items()}
+
+
+def assert_same_weights(life: Learner, other: Learner) -> None:
+    assert_equal(weights(life), weights(other))
+
+
 def assert_same(life: Learner, other: Learner) -> None:
-    mine, theirs = known(life), known(other)
+    """Make sure that two lives behind a frozen encoder know the same, whatever the order of their lessons."""
+    assert_equal(known(life), known(other))
+
+
+def assert_equal(mine: dict[str, Tensor], theirs: dict[str, Tensor]) -> None:
     assert mine.keys() == theirs.keys()
     assert [name for name in mine if not torch.equal(mine[name], theirs[name])] == []

@@ -21,6 +21,7 @@ from mygo.jobs.life import Life
 from mygo.learner.export import export_program
 from mygo.learner.learner import Learner
 from mygo.wake import mirrored
+from tests.mygo.jobs.knowledge import assert_same_weights
 
 ENCODER = "efficientnet-lite0@32"
 COLOURS = ("red", "green", "blue", "white")
@@ -28,18 +29,6 @@ COLOURS = ("red", "green", "blue", "white")
 
 class PowerCutError(Exception):
     pass
-
-
-def weights(life: Learner) -> dict[str, torch.Tensor]:
-    """Return all tensors of ``life``."""
-    parts = {"neocortex": life.neocortex, **{f"memory {n}": each for n, each in enumerate(life.memories)}}
-    return {f"{part} {name}": value for part, net in parts.items() for name, value in net.state_dict().items()}
-
-
-def assert_same(some: Learner, other: Learner) -> None:
-    mine, theirs = weights(some), weights(other)
-    assert mine.keys() == theirs.keys()
-    assert [name for name in mine if not torch.equal(mine[name], theirs[name])] == []
 
 
 def test_two_lessons_are_told_apart_and_no_head_is_kept_beside_a_memory(
@@ -106,7 +95,7 @@ def test_lessons_cut_off_anywhere_end_as_undisturbed(
             pytest.fail("it never ended")
     assert {(number, "adapt", "within") for number in (1, 2)} <= cuts
     assert {(number, "consolidate", "within") for number in (1, 2)} <= cuts
-    assert_same(Life.open(tmp_path / "cut"), Life.open(tmp_path / "undisturbed"))
+    assert_same_weights(Life.open(tmp_path / "cut"), Life.open(tmp_path / "undisturbed"))
 
 
 def test_what_forgets_a_class_is_as_if_it_slept_without_having_known_it(
@@ -120,9 +109,9 @@ def test_what_forgets_a_class_is_as_if_it_slept_without_having_known_it(
         life = Life.open(tmp_path / name)
         life.forget(name)
         lives.append(life)
-    assert_same(*lives)
+    assert_same_weights(*lives)
     assert sorted(lives[0].class_names) == ["green", "red"]
-    assert_same(lives[0], Life.open(tmp_path / "blue"))
+    assert_same_weights(lives[0], Life.open(tmp_path / "blue"))
 
 
 def test_an_experiment_compares_strategies_on_the_same_late_blocks(

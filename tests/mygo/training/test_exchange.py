@@ -1,60 +1,44 @@
 """Averages through shared memory, as ranks in processes of their own take them."""
 
 import os
-import socket
-from collections.abc import Callable
 
 import pytest
 import torch
-import torch.distributed as dist
-from torch import multiprocessing
 
 from mygo import seeding
 from mygo.training import exchange
 from mygo.training.exchange import create, joined, share_memory
+from mygo.training.process_group import TorchProcessGroup
+from tests.mygo.workers import together
 
 CAPACITY = 5000
 TOKEN = b"a token!"
 
 
-def together(check: Callable[..., None], size: int, *arguments: object) -> None:
-    """Call ``check(rank, size, *arguments)`` in ``size`` processes that form a group."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    multiprocessing.spawn(in_a_group, (check, size, port, *arguments), nprocs=size)  # type: ignore[no-untyped-call]
-
-
-def in_a_group(rank: int, check: Callable[..., None], size: int, port: int, *arguments: object) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=size)
-    check(rank, size, *arguments)
-    dist.destroy_process_group()
-
-
-def averages_are_those_of_all(rank: int, size: int) -> None:
+def averages_are_those_of_all(group: TorchProcessGroup) -> None:
     shared = share_memory(CAPACITY)
     assert shared is not None
     for step in range(300):
         count = (1, 63, CAPACITY)[step % 3]
-        everybody = [torch.randn(count, generator=seeding.stream("exchange", step, each)) for each in range(size)]
-        values = everybody[rank].clone()
+        everybody = [torch.randn(count, generator=seeding.stream("exchange", step, each)) for each in range(group.size)]
+        values = everybody[group.rank].clone()
         shared.average(values)
-        assert torch.equal(values, sum(each / size for each in everybody))
+        assert torch.equal(values, sum(each / group.size for each in everybody))
 
 
-def one_ends_before_the_other(rank: int, size: int) -> None:
+def one_ends_before_the_other(group: TorchProcessGroup) -> None:
     shared = share_memory(CAPACITY)
     assert shared is not None
     shared.average(torch.ones(10))
-    if rank == 1:
+    if group.rank == 1:
         os._exit(0)
     with pytest.raises(ConnectionError, match="rank 1, with which rank 0 shares memory, has ended"):
         shared.average(torch.ones(10))
     os._exit(0)  # the group cannot be left in order
 
 
-def one_does_not_see_the_file(rank: int, size: int) -> None:
-    if rank == 1:
+def one_does_not_see_the_file(group: TorchProcessGroup) -> None:
+    if group.rank == 1:
         exchange.joined = lambda path, token: None
     assert share_memory(CAPACITY) is None
 
