@@ -27,6 +27,7 @@ FLOORS = (
     ("replay",),
     ("phase", "wake", "sleep", "evaluate", "cycle", "baselines"),
     ("jobs",),
+    ("service",),
     ("reporting",),
     ("cli", "__main__"),
 )

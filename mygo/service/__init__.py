@@ -1,0 +1,1 @@
+"""A life in service: it answers, is taught and sleeps without stopping. There is no Ray and no HTTP here."""
