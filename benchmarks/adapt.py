@@ -5,18 +5,20 @@ python benchmarks/adapt.py --cifar100 DIR --validation-share 0.1 --rows mygo --c
 
 The data is that of eyes.py, whose kept cells are read for the rows behind a frozen encoder. Maps are encoded once for
 all cells of a data set; each finished cell is kept in --out, so what was interrupted goes on, and several commands with
-the same --out, for different rows or data, can run side by side. With a validation share, settings are tried on that
-part of the training data, and nothing is kept.
+the same --out, for different rows or data, can run side by side. results/adapt.json holds the cells of the table with a
+hash of their settings: what is there is not measured again. With a validation share, settings are tried on that part of
+the training data, and nothing is kept.
 """
 
 import ast
 import copy
+import hashlib
 import io
 import json
 import statistics
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +56,7 @@ from mygo.training.precision import resolved
 from mygo.training.process_group import ProcessGroup, SingleProcess, batch_mean
 
 RESULTS = Path(__file__).resolve().parent / "results" / "adapt.md"
+CELLS = RESULTS.with_suffix(".json")
 ORDERS = 3
 CPU = torch.device("cpu")
 JPEG_QUALITY = 85
@@ -333,13 +336,20 @@ def adapt_first(config: ExperimentConfig, index: Path, out: Path) -> dict[str, A
     return results
 
 
+def fingerprint(config: ExperimentConfig) -> str:
+    """Return a hash of all settings but where the data lies."""
+    settings = asdict(replace(config, dataset="", strategies=()))
+    return hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
 def measure(stream: Stream, name: str, order: int, source: Path, index: Path, flags: Flags) -> None:
     """Keep the results of one cell, if they are not kept yet."""
     kept, row = flags.out / f"{stream.data}-{name}-{order}.json", ROWS[name]
-    if kept.exists() and not flags.validation_share:
-        return
     num_classes = len(json.loads(index.read_text())["class_names"])
     config = config_of(stream, row, order, source, num_classes, flags)
+    settings = fingerprint(config)
+    if not flags.validation_share and kept_cells(flags).get(kept.stem, {}).get("settings") == settings:
+        return
     if row.strategy == "adapt-first":
         results = adapt_first(config, index, flags.out)
     else:
@@ -352,6 +362,7 @@ def measure(stream: Stream, name: str, order: int, source: Path, index: Path, fl
         "bytes_a_class": results["memory_bytes"] / num_classes,
         "seconds": results["seconds"]["total"],
         "sleep": results["seconds"]["sleep"],
+        "settings": settings,
     }
     if name == "replay":
         found["bytes_a_class"] = JPEGS.size * JPEGS.count
@@ -376,26 +387,34 @@ def line(title: str, cells: list[dict[str, Any]], *, whole_life: bool) -> str:
     return f"| {title} | {' | '.join(measured)} | {cells[0]['bytes_a_class']:,.0f} | {seconds:.0f} s | {len(cells)} |"
 
 
-def lines_of(flags: Flags) -> list[str]:
-    """Return the tables of all cells that are kept."""
+def lines_of(kept: dict[str, dict[str, Any]]) -> list[str]:
+    """Return the tables of all cells that are ``kept``."""
+
+    def cells_of(name: str) -> list[dict[str, Any]]:
+        return [kept[key] for key in sorted(kept) if key.rpartition("-")[0] == name]
+
     lines = ["# Sleep that adapts the encoder", "", (__doc__ or "").split("\n\n")[1], ""]
     for stream in STREAMS:
         lines += [f"## {stream.title}, {stream.encoder}", ""]
         lines += ["| | class-IL | task-IL | forgetting, class-IL | task-IL | bytes a class | time | orders |"]
         lines += ["|---" * 8 + "|"]
         for name in FROZEN:
-            cells = read(flags.eyes, f"{stream.eyes}-{name}-*.json")
+            cells = cells_of(f"{stream.eyes}-{name}")
             lines += [line(f"frozen, {name}", cells, whole_life=name != "joint")] if cells else []
         for name, row in ROWS.items():
-            cells = read(flags.out, f"{stream.data}-{name}-*.json")
+            cells = cells_of(f"{stream.data}-{name}")
             lines += [line(row.title, cells, whole_life=row.strategy not in AT_THE_END)] if cells else []
         lines += [""]
     return [*lines, "Mean ± standard deviation over orders of classes, each with its own seed; one order without.", ""]
 
 
-def read(folder: Path, pattern: str) -> list[dict[str, Any]]:
-    """Return the cells in ``folder`` whose files are called like ``pattern``."""
-    return [json.loads(file.read_text()) for file in sorted(folder.glob(pattern))]
+def kept_cells(flags: Flags) -> dict[str, dict[str, Any]]:
+    """Return all cells that were measured, by name: those of the table, and newer ones in the folders."""
+    kept: dict[str, dict[str, Any]] = json.loads(CELLS.read_text()) if CELLS.exists() else {}
+    frozen = [f"{stream.eyes}-{name}-*.json" for stream in STREAMS for name in FROZEN]
+    files = [file for pattern in frozen for file in flags.eyes.glob(pattern)]
+    files += [file for stream in STREAMS for file in flags.out.glob(f"{stream.data}-*.json")]
+    return kept | {file.stem: json.loads(file.read_text()) for file in files}
 
 
 def main() -> None:
@@ -423,7 +442,9 @@ def main() -> None:
                     if order < ROWS[name].orders:
                         measure(stream, name, order, source, index, flags)
     if not flags.validation_share:
-        RESULTS.write_text("\n".join(lines_of(flags)))
+        kept = kept_cells(flags)
+        CELLS.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n")
+        RESULTS.write_text("\n".join(lines_of(kept)))
 
 
 if __name__ == "__main__":
