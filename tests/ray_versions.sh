@@ -7,7 +7,7 @@
 # Each has an environment of its own, of 2 GB, which is removed at the end. What is pinned beside Ray stays pinned.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-admitted=$(sed -n 's/.*"ray\[[a-z,]*\]\([^"]*\)".*/\1/p' pyproject.toml) # >=2.56,<2.61
+admitted=$(sed -n 's/^ray = .*"ray\[[a-z,]*\]\([^"]*\)".*/\1/p' pyproject.toml) # >=2.56,<2.61
 oldest=${admitted#>=}
 [ $# -gt 0 ] || set -- "==${oldest%%,*}.*" "$admitted"
 folder=$(mktemp -d)
