@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from mygo.cli.flags import AsJson, OptionalPath, OptionalText
-from mygo.cli.folders import LifeFolder, open_life
+from mygo.cli.folders import open_life
+from mygo.cli.remote import MOST_CLASSES, RemoteLife, RemotePrediction, check_url, token_from
 from mygo.errors import InputError
 from mygo.reporting.console import new_table, plain, print_json
 from mygo.reporting.terminal import print_notice
@@ -35,7 +36,13 @@ class Predict:
     """Of images, files, and folders of which all images at any depth are taken, in sorted order; of texts, the texts
     themselves, or .txt files with one in each line; of vectors, .npy or .npz files. Or tables with a column image or
     text."""
-    life: LifeFolder
+    life: Annotated[OptionalPath, tyro.conf.arg(metavar="DIR")] = None
+    """The folder of a life, or the --out of a run with a life of mygo."""
+    url: Annotated[OptionalText, tyro.conf.arg(metavar="URL")] = None
+    """Instead of --life, the address of a life in service, such as http://127.0.0.1:8000. Its token, if it wants one,
+    is in the environment as MYGO_TOKEN, or in --token-file."""
+    token_file: OptionalPath = None
+    """File with the token of the service at --url."""
     task: Annotated[OptionalText, tyro.conf.arg(metavar="NAME")] = None
     """Choose among the classes of this task alone (`show` names the tasks); by default among all."""
     as_json: AsJson = False
@@ -49,16 +56,47 @@ class Predict:
             raise InputError("predict needs inputs: name files, or a folder of images.")
         if not 0 <= self.unknown_below <= 1:
             raise InputError(f"--unknown-below must be from 0 to 1, not {self.unknown_below}.")
+        if (self.life is None) == (self.url is None):
+            raise InputError("predict asks one life: name its folder with --life, or its address with --url.")
+        if self.url is None and self.token_file is not None:
+            raise InputError("--token-file is the token of a service: name its --url, too.")
+        if self.url is not None:
+            check_url(self.url)
+            for flag, value in (("--task", self.task), ("--encoder-weights", self.encoder_weights)):
+                if value is not None:
+                    raise InputError(f"{flag} goes with --life: a service has its encoder and tells all classes apart.")
 
     def run(self, console: Console) -> None:
-        """Print for each image that can be read its class and confidence."""
-        life = open_life(self.life)
-        answer = self._on_features if life.on_features else self._on_pixels
-        answers = answer(life)
+        """Print for each input that can be read its class and confidence."""
+        if self.url is not None:
+            answers = self._of_service(self.url)
+        else:
+            assert self.life is not None  # one of the two is there
+            answers = self._of_life(self.life)
         if self.as_json:
             print_json(console, [answer.as_json for answer in answers])
         else:
             console.print(answers_table(answers))
+
+    def _of_service(self, url: str) -> "list[Answer]":
+        from mygo.cli.remote_inputs import predictions_of
+
+        life = RemoteLife(check_url(url), token_from(self.token_file))
+        unreadable: list[str] = []
+        notes: list[str] = []
+        top = MOST_CLASSES if self.as_json else 1
+        answers = [
+            answer_of(name, prediction, self.unknown_below)
+            for name, prediction in predictions_of(life, self.inputs, unreadable, notes, top=top)
+        ]
+        if not answers:
+            raise nothing_readable(unreadable, len(unreadable))
+        report_unreadable(unreadable, notes)
+        return answers
+
+    def _of_life(self, folder: Path) -> "list[Answer]":
+        life = open_life(folder)
+        return self._on_features(life) if life.on_features else self._on_pixels(life)
 
     def _on_pixels(self, life: "Life") -> "list[Answer]":
         from mygo.data.sources import read_pictures
@@ -97,8 +135,13 @@ def seen_through_encoder(
         count += len(part.names)
         yield part.names, part.vectors
     if not count:
-        raise InputError(f"No input can be read, the first of {len(reader)} being {unreadable[0]}: name others.")
+        raise nothing_readable(unreadable, len(reader))
     report_unreadable(unreadable, notes)
+
+
+def nothing_readable(unreadable: Sequence[str], count: int) -> InputError:
+    """Return the error of ``count`` inputs, all of which are ``unreadable``."""
+    return InputError(f"No input can be read, the first of {count} being {unreadable[0]}: name others.")
 
 
 def report_unreadable(unreadable: Sequence[str], notes: Sequence[str]) -> None:
@@ -140,6 +183,17 @@ def answers_on(files: Sequence[str], predictions: "Predictions", unknown_below: 
         )
         for file, name, confidence, probabilities in zip(files, *columns, strict=True)
     ]
+
+
+def answer_of(name: str, prediction: RemotePrediction, unknown_below: float) -> Answer:
+    """Return the answer for an input of this ``name``, as `answers_on` does."""
+    surest = prediction.class_name if prediction.confidence >= unknown_below else None
+    return Answer(
+        file=name,
+        class_name=UNKNOWN if surest is None else surest,
+        confidence=prediction.confidence,
+        probabilities=prediction.probabilities,
+    )
 
 
 def answers_table(answers: Sequence[Answer]) -> Table:

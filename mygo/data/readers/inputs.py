@@ -69,29 +69,30 @@ class Joined:
     def __len__(self) -> int:
         return sum(map(len, self.readers))
 
-    def _found(self, index: int) -> tuple[Reader, int]:
+    def found(self, index: int) -> tuple[Reader, int]:
+        """Return the reader that holds an item, and its index there."""
         number = bisect.bisect_right(self._ends, index)
         reader = self.readers[number]
         return reader, index - self._ends[number] + len(reader)
 
     def where(self, index: int) -> str:
         """Return what its reader calls it."""
-        reader, inner = self._found(index)
+        reader, inner = self.found(index)
         return reader.where(inner)
 
     def label(self, index: int) -> str:
         """Return what its reader returns."""
-        reader, inner = self._found(index)
+        reader, inner = self.found(index)
         return reader.label(inner)
 
     def size(self, index: int) -> Size:
         """Return what its reader returns."""
-        reader, inner = self._found(index)
+        reader, inner = self.found(index)
         return reader.size(inner)
 
     def read(self, index: int, at_least: Size | None = None) -> tuple[Item, str]:
         """Let its reader read it."""
-        reader, inner = self._found(index)
+        reader, inner = self.found(index)
         return reader.read(inner, at_least)
 
 
@@ -119,6 +120,18 @@ def inputs_of(given: Sequence[str | Path], kind: Kind) -> tuple[Reader, tuple[st
     if not len(joined):
         raise InputError(f"There are no {PLURAL[kind]} in {', '.join(map(str, given))}: name others.")
     return joined, notes
+
+
+def image_file(images: Reader, index: int) -> Path:
+    """Return the file in which an image of what `inputs_of` returned lies."""
+    match images:
+        case Joined():
+            return image_file(*images.found(index))
+        case Folder():
+            return images.files[index][0]
+        case tables.Table(kind="image"):
+            return images.file.parent / images.items[index]
+    raise TypeError(f"{type(images).__name__} holds no images in files of their own")
 
 
 def _images(given: Sequence[Path]) -> tuple[list[Reader], tuple[str, ...]]:
