@@ -13,6 +13,18 @@ class InputError(MygoError):
     exit_code = 2
 
 
+class NotThereError(InputError):
+    """Nothing has this name, number or identifier."""
+
+
+class ConflictError(InputError):
+    """It cannot be done in the state in which the life is now."""
+
+
+class FullError(InputError):
+    """The inbox of a life in service holds as much as it may."""
+
+
 class DataGoneError(MygoError):
     """A task's data was requested again after its cycle ended."""
 

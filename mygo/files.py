@@ -17,6 +17,7 @@ MANIFEST = "manifest.json"
 """The file that makes a folder a life."""
 
 LOCK = "in-use.lock"
+RESUME = "the state before is whole; make room and --resume"
 
 
 @contextmanager
@@ -29,7 +30,7 @@ def locked(folder: Path, patience: float) -> Iterator[None]:
         InputError: another process holds it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / LOCK, timeout=patience)
+    lock = FileLock(folder / LOCK, timeout=patience, thread_local=False)  # another thread may leave the block
     try:
         lock.acquire()
     except Timeout as error:
@@ -40,9 +41,7 @@ def locked(folder: Path, patience: float) -> Iterator[None]:
         lock.release()
 
 
-def write_atomically(
-    path: Path, content: bytes, advice: str = "the state before is whole; make room and --resume"
-) -> None:
+def write_atomically(path: Path, content: bytes, advice: str = RESUME) -> None:
     """Write ``content`` under a temporary name, force it to disk, and move it to ``path`` in one step.
 
     Raises:
@@ -97,9 +96,9 @@ def check_target(path: Path, *suffixes: str) -> None:
     check_writable(path.parent, "allow writing to it, or name a file elsewhere")
 
 
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write ``content`` as indented JSON, atomically."""
-    write_atomically(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
+def write_json(path: Path, content: Mapping[str, Any], advice: str = RESUME) -> None:
+    """Write ``content`` as indented JSON, as `write_atomically` does."""
+    write_atomically(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode(), advice)
 
 
 def read_json(path: Path) -> dict[str, Any]:

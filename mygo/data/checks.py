@@ -7,6 +7,8 @@ from mygo.errors import InputError
 
 UNREADABLE_SHARE = 0.1
 """With more than this share of unreadable items a source is refused."""
+LEAST_EXAMPLES = 10
+"""Readable training items that a class of a lesson must have."""
 
 
 def refuse_known(known: Collection[str], *classes: Collection[str]) -> None:

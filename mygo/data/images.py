@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from statistics import median_high
+from typing import BinaryIO, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,8 @@ from mygo.config.ranges import LARGEST, SMALLEST
 Pixels = npt.NDArray[np.uint8]
 Size = tuple[int, int]
 """Height and width in pixels."""
+PictureFile: TypeAlias = Path | BinaryIO
+"""A file by its path, or its bytes as a stream from the beginning."""
 
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM", "AVIF")
@@ -73,7 +76,7 @@ REMARKS = {
 """Sentences on what is odd about some pictures, by what `oddities_of` calls it."""
 
 
-def open_picture(path: Path, at_least: Size | None = None) -> Image.Image:
+def open_picture(path: PictureFile, at_least: Size | None = None) -> Image.Image:
     """Read the picture in ``path``, of several the first, and turn it upright as its camera noted.
 
     A JPEG is decoded at a half, a quarter or an eighth of its size where both sides stay ``at_least`` these, which
@@ -133,7 +136,7 @@ def _noted_in(exif: bytes) -> int:
     return 1
 
 
-def size_of(path: Path) -> Size:
+def size_of(path: PictureFile) -> Size:
     """Return the size that `open_picture` would find, from the beginning of the file alone; it raises the same."""
     with _opened(path) as picture:
         width, height = picture.size
@@ -142,7 +145,7 @@ def size_of(path: Path) -> Size:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[ImageFile.ImageFile]:
+def _opened(path: PictureFile) -> Iterator[ImageFile.ImageFile]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # odd metadata, which does no harm
         warnings.simplefilter("error", Image.DecompressionBombWarning)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mygo.data.checks import check_classes, check_readable, refuse_known
+from mygo.data.checks import LEAST_EXAMPLES, check_classes, check_readable, refuse_known
 from mygo.data.examples import Examples, LabelledDataset, with_held_out
 from mygo.data.folders import Folder, picture_files
 from mygo.data.images import (
@@ -83,7 +83,7 @@ def read_source(
     *,
     known: Collection[str] = (),
     held_out: float = 0.1,
-    least: int = 10,
+    least: int = LEAST_EXAMPLES,
 ) -> Source:
     """Read the images of ``data`` for a life that sees ``image_shape`` (C, H, W), or for a new life if it is None.
 

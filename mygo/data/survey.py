@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mygo.config.ranges import check_share
-from mygo.data.checks import check_classes, check_readable, refuse_known
+from mygo.data.checks import LEAST_EXAMPLES, check_classes, check_readable, refuse_known
 from mygo.data.examples import Examples, LabelledDataset
 from mygo.data.images import reason
 from mygo.data.readers.find import readers_of, title_of
@@ -64,7 +64,7 @@ class Survey:
         return sum(map(len, self.parts))
 
 
-def survey(data: "Data", *, known: Collection[str] = (), held_out: float = 0.1, least: int = 10) -> Survey:
+def survey(data: "Data", *, known: Collection[str] = (), held_out: float = 0.1, least: int = LEAST_EXAMPLES) -> Survey:
     """Return what ``data`` holds, in any of the forms of `mygo.data.readers.find.FORMS`; the items are not decoded.
 
     Pairs are read of a data set of torch's alone, unless it is one of torchvision's, which have their labels apart.

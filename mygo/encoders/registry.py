@@ -12,7 +12,7 @@ from mygo.encoders.efficientnet_lite import SCALES, efficientnet_lite
 from mygo.encoders.exported import exported
 from mygo.encoders.image_libraries import timm_model, torchvision_model
 from mygo.encoders.minilm import minilm
-from mygo.encoders.protocol import INPUT_KINDS, Encoder, EncoderRequest
+from mygo.encoders.protocol import INPUT_KINDS, Encoder, EncoderRequest, InputKind
 from mygo.encoders.sentences import sentence_model
 from mygo.errors import InputError
 from mygo.networks import names
@@ -32,15 +32,17 @@ class Family:
     """How their names are spelled, for people."""
     is_sized: bool = False
     """They see images, and of another size where ``@SIZE`` follows the name."""
+    input_kind: InputKind | None = None
+    """What all of them take; None if that is known only once one was made."""
 
 
 ENCODERS: dict[str, Family] = {
-    **{name: Family(efficientnet_lite, name, is_sized=True) for name in SCALES},
-    PREFIX: Family(front, f"{PREFIX}NAME of those, for --adapt late", is_sized=True),
-    "timm/": Family(timm_model, "timm/NAME", is_sized=True),
-    "torchvision/": Family(torchvision_model, "torchvision/NAME", is_sized=True),
-    "minilm": Family(minilm, "minilm"),
-    "sentence-transformers/": Family(sentence_model, "sentence-transformers/NAME"),
+    **{name: Family(efficientnet_lite, name, is_sized=True, input_kind="image") for name in SCALES},
+    PREFIX: Family(front, f"{PREFIX}NAME of those, for --adapt late", is_sized=True, input_kind="image"),
+    "timm/": Family(timm_model, "timm/NAME", is_sized=True, input_kind="image"),
+    "torchvision/": Family(torchvision_model, "torchvision/NAME", is_sized=True, input_kind="image"),
+    "minilm": Family(minilm, "minilm", input_kind="text"),
+    "sentence-transformers/": Family(sentence_model, "sentence-transformers/NAME", input_kind="text"),
     "file:": Family(exported, "file:PATH"),
 }
 """By name, or by the prefix of names, which ends in / or :."""
@@ -91,6 +93,13 @@ def family_of(name: str) -> Family | None:
     return next(
         (each for key, each in ENCODERS.items() if key[-1] in "/:" and name.startswith(key) and name != key), None
     )
+
+
+def kind_taken_by(name: str) -> InputKind | None:
+    """Return what the encoder ``name`` takes, as far as that is known without reading it."""
+    match = _SIZED.fullmatch(name)
+    family = family_of(name) or (None if match is None else family_of(match["name"]))
+    return None if family is None else family.input_kind
 
 
 def refuse_encoder_in(folder: Path, name: str) -> None:

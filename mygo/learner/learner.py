@@ -77,6 +77,11 @@ class Learner(LearnerState):
         """Whether a state of this life was saved or read."""
         return bool(self._written)
 
+    @property
+    def saved_checksum(self) -> str:
+        """The checksum of the state that was written or read last, as its manifest has it."""
+        return checksum(self._written)
+
     def save(self) -> None:
         """Write the whole state to the folder, if there is one; either all of it counts or nothing."""
         self.checkpoint = None

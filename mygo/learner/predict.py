@@ -96,8 +96,14 @@ def classify(life: Learner, seen: Tensor, lesson: str | None = None) -> Predicti
         names = names[columns]
     if len(seen) == 0:
         return Predictions(names, torch.empty(0, len(names)))
+    return Predictions(names, probabilities(classifier, seen, columns))
+
+
+@torch.no_grad()
+def probabilities(classifier: Classifier, seen: Tensor, columns: slice = slice(None)) -> Tensor:
+    """Return how probable each class, of those in ``columns``, is for N inputs ``seen``, at least one; [N, K]."""
     logits = [classifier(part)[:, columns] for part in seen.split(SEEN_TOGETHER)]
-    return Predictions(names, torch.cat(logits).softmax(1))
+    return torch.cat(logits).softmax(1)
 
 
 def as_seen(images: Images, image_shape: ImageShape) -> Tensor:

@@ -24,13 +24,18 @@ def write_manifest(folder: Path, manifest: Mapping[str, Any], before: Mapping[st
     if before is not None:
         write_json(folder / PREVIOUS, {**before, "checksum": checksum(before)})
     write_json(folder / MANIFEST, {**manifest, "checksum": checksum(manifest)})
-    kept = set(_strings_in(manifest["files"])) | set(_strings_in(before["files"] if before is not None else {}))
+    kept = files_of(manifest) | (set() if before is None else files_of(before))
     for path in folder.glob("*.safetensors"):
         if path.name not in kept:
             path.unlink()
     for pattern in HALF_WRITTEN:
         for path in folder.glob(pattern):
             path.unlink()
+
+
+def files_of(manifest: Mapping[str, Any]) -> set[str]:
+    """Return the names of the tensor files that make up the state that ``manifest`` describes."""
+    return set(_strings_in(manifest["files"]))
 
 
 def read_manifest(path: Path, schema: int) -> dict[str, Any]:

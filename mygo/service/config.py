@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from mygo.config.learner import LifeConfig
@@ -71,3 +72,26 @@ class ServiceConfig:
         check_ranges(self, "", save_every=(0.0, MOST_STEPS), unknown_below=(0.0, 1.0))
         if self.sleep_at is not None and not CLOCK_TIME.fullmatch(self.sleep_at):
             raise InputError(f"--sleep-at must be a time of the day such as 03:30, not {self.sleep_at!r}.")
+
+
+DEFAULTS = ServiceConfig()
+
+
+class Clock:
+    """Strikes once a day at a time of the day."""
+
+    def __init__(self, at: str | None) -> None:
+        """Strike at ``at``, HH:MM, or never."""
+        self._at = at
+        self._last: datetime | None = None
+
+    def struck(self, now: datetime) -> bool:
+        """Return whether it struck after the last call, and not after ``now``; at the first call it did not."""
+        last, self._last = self._last, now
+        if self._at is None or last is None:
+            return False
+        hour, minute = map(int, self._at.split(":"))
+        newest = now.replace(hour=hour, minute=minute, second=0, microsecond=0)
+        if newest > now:
+            newest -= timedelta(days=1)
+        return last < newest

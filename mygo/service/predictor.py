@@ -1,15 +1,36 @@
 """What a life in service answers."""
 
-from collections.abc import Callable, Mapping, Sequence
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
+import torch
+from torch import Tensor
 
+from mygo.data.images import as_picture, as_pixels, reason, with_channels
 from mygo.data.readers.reader import Kind
 from mygo.encoders.protocol import Encoder
-from mygo.service.config import ServiceConfig
+from mygo.errors import ConflictError, InputError
+from mygo.files import MANIFEST
+from mygo.jobs.features import batches_of, encoded_batches
+from mygo.jobs.perception import CPU, encoder_of, ready
+from mygo.learner.learner import Learner
+from mygo.learner.predict import Classifier, probabilities
+from mygo.learner.state import NOTHING_LEARNED
+from mygo.service.config import DEFAULTS, ServiceConfig
+from mygo.service.examples import Inputs, Sent, cannot_be_seen
+from mygo.service.versions import number_of
+from mygo.training.precision import resolved
+
+RETRY_SECONDS = 2.0
+"""How long a version that could not be opened is not tried again."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -30,54 +51,177 @@ class Answer:
 class Predictor:
     """One version of a life, ready to answer on the CPU; several threads may ask."""
 
-    version: int | None
-    """Number of the version; None of a life that was never in service."""
-    kind: Kind
-    """What it takes."""
-    class_names: tuple[str, ...]
-    checksum: str
-    """Of the manifest of its state."""
-    encoder: Encoder | None
-
-    @classmethod
-    def open(cls, folder: Path, config: ServiceConfig = ServiceConfig(), encoder: Encoder | None = None) -> "Predictor":
-        """Read the life in ``folder``; ``encoder`` is used again if it is the one that the life sees through.
+    def __init__(self, life: Learner, version: int | None, config: ServiceConfig) -> None:
+        """Copy what ``life``, whose encoder was read, answers with.
 
         Raises:
             ConflictError: it has learned nothing yet.
+        """
+        if not life.class_names:
+            raise ConflictError(NOTHING_LEARNED)
+        self.version = version
+        """Number of the version; None of a life that was never in service."""
+        self.checksum = life.saved_checksum
+        """Of the manifest of its state."""
+        self.class_names = tuple(life.class_names)
+        self.encoder: Encoder | None = life.encoder
+        self.kind: Kind = (
+            "image" if not life.on_features else "vector" if life.encoder is None else life.encoder.input_kind
+        )
+        """What it takes."""
+        self._classifier = Classifier(life)
+        self._input_shape = life.input_shape
+        self._config = config
+
+    @classmethod
+    def open(
+        cls,
+        folder: Path,
+        config: ServiceConfig = DEFAULTS,
+        encoder: Encoder | None = None,
+        on_notice: Callable[[str], None] = log.warning,
+    ) -> "Predictor":
+        """Read the life in ``folder``; ``encoder`` is used again if it is the one that the life sees through.
+
+        ``on_notice`` gets a sentence where the newest state is damaged and the one before is read.
+
+        Raises:
+            ConflictError: there is no life yet, or it has learned nothing.
             InputError: it is damaged, or its encoder cannot be had.
         """
-        raise NotImplementedError
+        if not Learner.exists(folder):
+            raise ConflictError(NOTHING_LEARNED)
+        life = Learner.open(folder, on_notice)
+        if encoder is not None and encoder.checksum == life.encoder_checksum:
+            life.see_through(encoder)
+            ready(encoder, resolved(life.encoder_precision, CPU), CPU)
+        elif life.on_features:
+            encoder_of(life, config.encoder_weights)
+        return cls(life, number_of(folder, life.saved_checksum), config)
 
-    def answer(
-        self, inputs: "Sequence[bytes] | Sequence[str] | Sequence[npt.NDArray[np.float32]]", top: int | None = None
-    ) -> list[Answer]:
-        """Return an answer for each input: images as the bytes of their files, texts, or vectors (arrays or lists).
+    def answer(self, inputs: Sent, top: int | None = None) -> list[Answer]:
+        """Return an answer for each of ``inputs``, which are of this `kind`.
 
-        ``top`` is how many probabilities are listed, by default all. What cannot be seen has an error of its own.
+        ``top`` is how many probabilities are listed, by default all. What cannot be seen has an error of its own. The
+        probabilities are those of `mygo.jobs.life.Life.predict`.
         """
-        raise NotImplementedError
+        length = self._input_shape[0] if self.kind == "vector" and self.encoder is None else None
+        reader = Inputs(self.kind, inputs, self._config.examples, length)
+        see = self._vectors if len(self._input_shape) == 1 else self._pixels
+        seen, errors = see(reader)
+        answers = {
+            index: Answer(None, 0.0, {}, error=cannot_be_seen(reader.where(index), why))
+            for index, why in errors.items()
+        }
+        if seen:
+            shown = probabilities(self._classifier, torch.stack(list(seen.values())))
+            answers |= zip(seen, self._answers(shown, top), strict=True)
+        return [answers[index] for index in range(len(reader))]
+
+    def _answers(self, shown: Tensor, top: int | None) -> list[Answer]:
+        """Return the answers that probabilities [N, K] are."""
+        values, order = shown.sort(dim=1, descending=True, stable=True)
+        count = len(self.class_names) if top is None else max(1, top)
+        answers = []
+        for row, columns in zip(values[:, :count].tolist(), order[:, :count].tolist(), strict=True):
+            names = [self.class_names[column] for column in columns]
+            unknown = row[0] < self._config.unknown_below
+            answers.append(Answer(None if unknown else names[0], row[0], dict(zip(names, row, strict=True)), unknown))
+        return answers
+
+    def _pixels(self, reader: Inputs) -> tuple[dict[int, Tensor], dict[int, str]]:
+        """Return the images as the life sees them, uint8 [C, H, W], and why the others cannot be seen, by index."""
+        channels, *size = self._input_shape
+        seen, errors = dict[int, Tensor](), dict[int, str]()
+        for index in range(len(reader)):
+            try:
+                picture, _ = reader.read(index)
+                pixels = with_channels(as_pixels(as_picture(picture), (size[0], size[1])), channels)
+            except Exception as error:  # whatever a damaged image makes PIL raise
+                errors[index] = reason(error)
+                continue
+            seen[index] = torch.from_numpy(np.array(pixels))
+        return seen, errors
+
+    def _vectors(self, reader: Inputs) -> tuple[dict[int, Tensor], dict[int, str]]:
+        """Return what the encoder makes of the inputs, float32 [D], and why the others cannot be seen, by index."""
+        try:
+            return self._encoded(reader, range(len(reader)))
+        except Exception as error:  # an encoder of one's own may raise anything over one of them
+            log.debug("a batch is encoded one by one", exc_info=error)
+        seen, errors = dict[int, Tensor](), dict[int, str]()
+        for index in range(len(reader)):
+            try:
+                vectors, unreadable = self._encoded(reader, [index])
+            except Exception as error:  # as above
+                vectors, unreadable = {}, {index: reason(error)}
+            seen |= vectors
+            errors |= unreadable
+        return seen, errors
+
+    def _encoded(self, reader: Inputs, indices: "range | list[int]") -> tuple[dict[int, Tensor], dict[int, str]]:
+        seen, errors = dict[int, Tensor](), dict[int, str]()
+        for batch in encoded_batches(reader, batches_of(reader, indices), self.encoder):
+            seen |= zip(batch.indices, batch.vectors, strict=True)
+            errors |= {index: why.removeprefix(f"{reader.where(index)}: ") for index, why in batch.unreadable.items()}
+        return dict(sorted(seen.items())), errors
 
 
 class CurrentPredictor:
-    """The `Predictor` of the current version, which is looked for at every call."""
+    """The `Predictor` of the current version, which is looked for at every call; any thread may ask for it."""
 
     def __init__(
-        self, life_folder: Path, config: ServiceConfig = ServiceConfig(), on_notice: Callable[[str], None] | None = None
+        self, life_folder: Path, config: ServiceConfig = DEFAULTS, on_notice: Callable[[str], None] = log.warning
     ) -> None:
-        """Look at the life in ``life_folder``, which need not be there yet; ``on_notice`` gets what a person must know.
+        """Answer for the life in ``life_folder``, which need not be there yet.
 
-        By default that is logged as a warning.
+        ``on_notice`` gets what a person must know.
         """
+        self._folder = life_folder
+        self._config = config
+        self._on_notice = on_notice
+        self._lock = threading.Lock()
+        self._predictor: Predictor | None = None
+        self._stamp: tuple[int, ...] = ()
+        """What the manifest was like that the predictor was read with."""
+        self._retry_at = 0.0
 
     def get(self) -> Predictor:
-        """Return the predictor of the current version; one version answers a whole batch with it.
+        """Return the predictor of the current version; one of them answers a whole batch.
 
         It costs a look at one file, unless the version is new. Where that cannot be opened, the one before goes on
         answering, and it is said so.
 
         Raises:
             ConflictError: nothing was learned yet.
-            InputError: the life cannot be opened, and no version before could.
+            InputError: the life cannot be opened, and there is none that was.
         """
-        raise NotImplementedError
+        found, stamp = self._predictor, self._stamp_now()
+        if found is not None and stamp == self._stamp and found.version is not None:
+            return found
+        with self._lock:
+            if self._predictor is None:
+                self._predictor, self._stamp = Predictor.open(self._folder, self._config, None, self._on_notice), stamp
+            elif stamp != self._stamp and time.monotonic() >= self._retry_at:
+                self._renew(self._predictor, stamp)
+            elif self._predictor.version is None:  # it may have come into service since
+                self._predictor.version = number_of(self._folder, self._predictor.checksum)
+            return self._predictor
+
+    def _renew(self, before: Predictor, stamp: tuple[int, ...]) -> None:
+        """Read the version that is new, or go on with the one ``before`` and say why."""
+        try:
+            self._predictor = Predictor.open(self._folder, self._config, before.encoder, self._on_notice)
+        except Exception as error:  # whatever is wrong with it, answers go on
+            why = str(error) if isinstance(error, InputError) else reason(error)
+            self._on_notice(f"A new version cannot be opened, and the one before goes on answering: {why}")
+            self._retry_at = time.monotonic() + RETRY_SECONDS
+            return
+        self._stamp = stamp
+
+    def _stamp_now(self) -> tuple[int, ...]:
+        try:
+            found = os.stat(self._folder / MANIFEST)  # noqa: PTH116  # at every request
+        except FileNotFoundError:
+            return ()
+        return found.st_mtime_ns, found.st_ino, found.st_size
