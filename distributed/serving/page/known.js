@@ -1,0 +1,73 @@
+// What it knows: the classes with what is kept of each, forgetting one, and versions to roll back to.
+
+import { request } from "./api.js";
+import { announce, byId, bytes, complain, counted, element, onPress, percent, showEach, when } from "./dom.js";
+import { currentLife, onChange, refresh } from "./state.js";
+import { follow } from "./works.js";
+
+const WHY = { lesson: "a lesson", forget: "a class was forgotten", rollback: "rolled back", found: "as it was found" };
+
+/** Asks whether the class is really to go. */
+function isSure(name) {
+  const dialog = byId("forget-dialog");
+  byId("forget-title").textContent = `Forget ${name}?`;
+  dialog.returnValue = "";
+  dialog.showModal();
+  return new Promise((resolve) => {
+    dialog.addEventListener("close", () => resolve(dialog.returnValue === "forget"), { once: true });
+  });
+}
+
+function makeClass({ name }) {
+  const forget = element("button", { type: "button", class: "quiet", "aria-label": `Forget ${name}` }, "Forget");
+  onPress(forget, async () => {
+    if (!(await isSure(name))) return;
+    follow(await request("POST", "forget", { body: { class: name } }));
+    await refresh();
+  });
+  const cell = (label) => element("td", { role: "cell", "data-label": label });
+  return element(
+    "tr", { role: "row" },
+    element("th", { scope: "row", role: "rowheader" }, name),
+    cell("Examples seen"), cell("Recall"), cell("Bytes kept"), cell("Learned"), element("td", { role: "cell" }, forget),
+  );
+}
+
+function updateClass(row, { examples, recall, memory_bytes: kept, learned, lesson }) {
+  const texts = [examples ?? "–", recall === null ? "–" : percent(recall), bytes(kept), when(learned)];
+  for (const [place, text] of texts.entries()) row.cells[place + 1].textContent = text;
+  row.cells[4].title = `Lesson: ${lesson}`;
+}
+
+function makeVersion({ number }) {
+  const rollBack = element("button", { type: "button", class: "quiet", "aria-label": `Roll back to version ${number}` }, "Roll back");
+  onPress(rollBack, async () => {
+    const { version, was } = await request("POST", "rollback", { body: { version: number } });
+    announce(`Version ${version} answers now: it is version ${was} again.`);
+    await refresh();
+  });
+  return element("li", {}, element("span", {}), rollBack);
+}
+
+function updateVersion(node, { number, made, why, current }) {
+  const [text, rollBack] = node.children;
+  text.replaceChildren(element("strong", {}, `Version ${number}`), ` · ${WHY[why] ?? why} · ${when(made)}${current ? " · answers now" : ""}`);
+  rollBack.hidden = current;
+}
+
+function show() {
+  const { version, classes, versions, encoder, memory_bytes: kept } = currentLife();
+  byId("summary").textContent =
+    version === null ? "A new life, which knows nothing yet" : `Version ${version} · ${counted(classes.length, "class")}${encoder ? ` · sees through ${encoder}` : ""}`;
+  byId("known-hint").textContent =
+    classes.length === 0 ? "Nothing yet." : `${bytes(kept)} of memory in all. No photo or text is kept, only what it can dream of each class.`;
+  byId("known-scroll").hidden = classes.length === 0;
+  showEach(byId("classes"), classes, (each) => each.name, makeClass, updateClass);
+  const newestFirst = [...versions].sort((one, other) => other.number - one.number);
+  byId("versions-title").hidden = newestFirst.length === 0;
+  showEach(byId("versions"), newestFirst, (each) => each.number, makeVersion, updateVersion);
+}
+
+export function startKnown() {
+  onChange(show);
+}

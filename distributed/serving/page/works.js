@@ -1,0 +1,108 @@
+// Lessons and classes being forgotten: each is followed to its end, in a bar that stays in sight.
+
+import { request } from "./api.js";
+import { announce, byId, counted, element, listed, onPress, percent, showEach } from "./dom.js";
+import { currentLife, onChange, refresh } from "./state.js";
+
+const POLL_MS = 500;
+const MOST_NAMED = 5;
+const works = new Map();
+
+const isOpen = ({ state }) => state === "waiting" || state === "running";
+const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+
+export function isLearning() {
+  return [...works.values()].some((record) => record.what === "lesson" && isOpen(record));
+}
+
+function namesOf({ classes }) {
+  if (classes.length <= MOST_NAMED) return listed(classes);
+  return listed([...classes.slice(0, MOST_NAMED - 1), counted(classes.length - MOST_NAMED + 1, "more class").replace(/s$/, "es")]);
+}
+
+function titleOf(record) {
+  const names = namesOf(record);
+  if (record.state === "failed") return record.what === "forget" ? `${names} could not be forgotten` : `${names} could not be learned`;
+  if (record.state === "done") return record.what === "forget" ? `Forgot ${names}` : `Learned ${names}`;
+  return record.what === "forget" ? `Forgetting ${names}` : `Asleep: learning ${names}`;
+}
+
+function detailOf(record) {
+  if (record.state === "failed") return record.error ?? "The service does not say why.";
+  if (record.state === "done") return `Version ${record.version} answers now.`;
+  return record.state === "waiting" ? "waits for its turn" : record.phase || "begins";
+}
+
+const sentenceOf = (record) => `${titleOf(record)}: ${detailOf(record)}`;
+
+function make(record) {
+  const close = element("button", { type: "button", class: "quiet" }, "Dismiss");
+  onPress(close, () => {
+    works.delete(record.id);
+    show();
+  });
+  return element(
+    "li", { class: "work" },
+    element("strong", {}), element("span", { class: "phase" }), element("span", { class: "trouble" }),
+    element("progress", { max: "1" }), element("span", { class: "share" }), close,
+  );
+}
+
+function update(node, record) {
+  const [title, phase, trouble, progress, share, close] = node.children;
+  title.textContent = titleOf(record);
+  phase.textContent = detailOf(record);
+  trouble.textContent = record.trouble ?? "";
+  progress.hidden = share.hidden = !isOpen(record);
+  progress.value = record.progress ?? 0;
+  progress.setAttribute("aria-label", titleOf(record));
+  share.textContent = percent(Math.floor((record.progress ?? 0) * 100) / 100);
+  close.hidden = isOpen(record);
+  close.setAttribute("aria-label", `Dismiss: ${titleOf(record)}`);
+  node.classList.toggle("failed", record.state === "failed");
+  node.setAttribute("data-state", record.state);
+}
+
+function show() {
+  byId("work").hidden = works.size === 0;
+  showEach(byId("works"), [...works.values()], (record) => record.id, make, update);
+}
+
+function take(record) {
+  const before = works.get(record.id);
+  works.set(record.id, record);
+  if (before === undefined || sentenceOf(before) !== sentenceOf(record)) announce(sentenceOf(record));
+  show();
+}
+
+/** Asks for the record until its work has ended. While the service is away the last word of it stays, with a note. */
+async function poll(id) {
+  while (isOpen(works.get(id))) {
+    await pause(POLL_MS);
+    try {
+      take(await request("GET", `lessons/${encodeURIComponent(id)}`));
+    } catch (error) {
+      if (error.status === 404) return take({ ...works.get(id), state: "failed", error: error.message });
+      works.set(id, { ...works.get(id), trouble: error.message });
+      show();
+      await pause(Math.max(error.wait ?? 0, 4 * POLL_MS));
+    }
+  }
+}
+
+/** Shows a piece of work, and everything anew when it has ended. Earlier ones that went well make room for it. */
+export async function follow(record) {
+  if (works.has(record.id)) return;
+  for (const [id, { state }] of works) if (state === "done") works.delete(id);
+  take(record);
+  await poll(record.id);
+  await refresh().catch(() => null);
+  dispatchEvent(new CustomEvent("work-ended", { detail: works.get(record.id) }));
+}
+
+export function startWorks() {
+  onChange(() => {
+    const { working } = currentLife();
+    if (working) follow(working);
+  });
+}
