@@ -29,6 +29,8 @@ class Inputs:
     limits: ExampleLimits
     length: int | None = None
     """How long vectors must be."""
+    numbers: Sequence[int] | None = None
+    """What they are called by in messages; by default they are counted from 1."""
     names: Collection[str] = ()
     concurrent = True
 
@@ -37,7 +39,7 @@ class Inputs:
 
     def where(self, index: int) -> str:
         """Return what an input is called in messages."""
-        return f"{self.kind} {index + 1}"
+        return f"{self.kind} {index + 1 if self.numbers is None else self.numbers[index]}"
 
     def label(self, index: int) -> str:
         """Return "": it has none."""

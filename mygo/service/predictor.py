@@ -4,7 +4,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -99,14 +99,15 @@ class Predictor:
             encoder_of(life, config.encoder_weights)
         return cls(life, number_of(folder, life.saved_checksum), config)
 
-    def answer(self, inputs: Sent, top: int | None = None) -> list[Answer]:
+    def answer(self, inputs: Sent, top: int | None = None, numbers: Sequence[int] | None = None) -> list[Answer]:
         """Return an answer for each of ``inputs``, which are of this `kind`.
 
-        ``top`` is how many probabilities are listed, by default all. What cannot be seen has an error of its own. The
-        probabilities are those of `mygo.jobs.life.Life.predict`.
+        ``top`` is how many probabilities are listed, by default all. What cannot be seen has an error of its own, which
+        calls it by its number in ``numbers``, by default counted from 1. The probabilities are those of
+        `mygo.jobs.life.Life.predict`.
         """
         length = self._input_shape[0] if self.kind == "vector" and self.encoder is None else None
-        reader = Inputs(self.kind, inputs, self._config.examples, length)
+        reader = Inputs(self.kind, inputs, self._config.examples, length, numbers)
         see = self._vectors if len(self._input_shape) == 1 else self._pixels
         seen, errors = see(reader)
         answers = {
