@@ -1,0 +1,122 @@
+"""The command that puts a life into service: it answers, is taught, and sleeps without stopping, on Ray Serve.
+
+python distributed/serve.py --life lives/garden
+"""
+
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+if __name__ == "__main__":  # started as a script: import from the repository instead of from this folder
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+from rich.console import Console
+
+from distributed.serving.settings import EVERYWHERE, ServeArguments, ServiceSettings
+from mygo.errors import InputError, StoppedError
+from mygo.reporting.console import new_console, plain
+from mygo.reporting.terminal import exit_code_of
+
+
+def run(arguments: ServeArguments, console: Console) -> None:
+    """Serve until a signal comes.
+
+    Raises:
+        InputError: something cannot be used as it is.
+        StoppedError: a signal came, and all that was started has ended.
+    """
+    from distributed.cluster.interruption import interruptible
+    from distributed.cluster.session import address_of_cluster, ray_session
+    from mygo.service.keeper import Keeper
+
+    own = address_of_cluster() is None
+    settings = ServiceSettings.of(arguments, reserve=not own)
+    port = free_port(arguments.host, arguments.port)
+    with Keeper(settings.life, settings.service):
+        pass  # what is wrong with the life is found before anything is started
+    ended = threading.Event()
+    console.print(plain(f"Starting Ray; the life is in {settings.life}"), style="dim")
+    with (
+        ray_session(verbose=arguments.verbose),
+        interruptible(ended.set) as interruption,
+        served(settings, arguments.host, port),
+    ):
+        if not ended.is_set():
+            shown = "127.0.0.1" if arguments.host in EVERYWHERE else arguments.host
+            console.print(plain(f"The life answers at http://{bracketed(shown)}:{port}"), soft_wrap=True)
+        ended.wait()
+    stopped = StoppedError("Ended: what was taught is kept, and a lesson goes on at the next start.")
+    stopped.exit_code = interruption.exit_code
+    raise stopped
+
+
+@contextmanager
+def served(settings: ServiceSettings, host: str, port: int) -> Iterator[None]:
+    """Have Ray Serve answer at ``host`` and ``port`` inside the block.
+
+    Raises:
+        InputError: the cluster serves something already, or the service does not start.
+    """
+    from ray import serve
+    from ray.serve.schema import LoggingConfig
+
+    from distributed.serving.app import NAME, application
+
+    logging.getLogger("ray.serve").setLevel(logging.CRITICAL)
+    if serve.status().proxies:
+        raise InputError("This Ray cluster serves something already: end that with `serve shutdown`, or use another.")
+    try:
+        serve.start(
+            http_options={"host": host, "port": port},
+            logging_config=LoggingConfig(enable_access_log=False),
+        )
+        serve.run(application(settings), name=NAME, route_prefix="/")
+    except RuntimeError as error:
+        serve.shutdown()
+        raise InputError(f"The service does not start ({error}): run it again with --verbose to see why.") from error
+    try:
+        yield
+    finally:
+        serve.shutdown()
+
+
+def free_port(host: str, port: int) -> int:
+    """Return ``port``, or a free one for 0, once it is known that a server can listen there.
+
+    Raises:
+        InputError: it cannot.
+    """
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        with socket.socket(family, socket.SOCK_STREAM) as tried:
+            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            tried.bind((host, port))
+            return int(tried.getsockname()[1])
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error
+        raise InputError(f"Nothing can listen at {host}, port {port} ({reason}): choose another --port.") from error
+
+
+def bracketed(host: str) -> str:
+    """Return ``host`` as addresses of pages have it: IPv6 in brackets."""
+    return f"[{host}]" if ":" in host else host
+
+
+def main(argv: list[str]) -> int:
+    """Run the command and return its exit code."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that what was started is ended
+
+    def command() -> None:
+        run(ServeArguments.parse(argv), new_console())
+
+    return exit_code_of(command, "serve.py", "run it again to go on")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

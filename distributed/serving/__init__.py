@@ -1,0 +1,1 @@
+"""A life in service on Ray Serve, over HTTP."""

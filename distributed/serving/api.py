@@ -1,0 +1,359 @@
+"""The HTTP of a service: what can be asked, taught and undone. Who does it is behind `distributed.serving.calls`."""
+
+import asyncio
+import json
+import logging
+import re
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from typing import Annotated, Any, TypeVar
+
+from fastapi import FastAPI, Query, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp
+
+from distributed.serving import schemas
+from distributed.serving.bodies import SMALL_BODY, Inputs, read_inputs, read_json
+from distributed.serving.calls import Answering, AwayError, Keeping, Question, Reply
+from distributed.serving.guard import BACK_IN_SECONDS, Guard, RefusedError
+from distributed.serving.metrics import Measured, Meter, Meters, PageMeter, note_snapshot
+from distributed.serving.pages import add_pages
+from distributed.serving.schemas import inputs_body, object_body, problems
+from distributed.serving.settings import Access, RequestLimits
+from mygo import __version__
+from mygo.errors import ConflictError, FullError, InputError, MygoError, NotThereError, StorageError
+from mygo.service.predictor import Answer
+
+REFRESH_SECONDS = 4.0
+"""How often gauges are set: every 10 s Ray exports those that were set since, and forgets the others."""
+IDENTIFIER = re.compile(r"[0-9a-f]{32}")
+MOST_LISTED = 1000
+"""Probabilities of an input that are listed at most."""
+DESCRIPTION = "A life that answers, is taught, and sleeps without stopping."
+METHODS = {404: "There is nothing at this path: /docs has those that are.", 405: "This path takes other methods."}
+
+STATUSES: tuple[tuple[type[MygoError], int], ...] = (
+    (NotThereError, 404),
+    (ConflictError, 409),
+    (FullError, 409),
+    (InputError, 422),
+    (StorageError, 507),
+    (AwayError, 503),
+)
+"""What a request is answered with that the life refuses; the first that fits counts."""
+
+logger = logging.getLogger(__name__)
+
+
+class Service:
+    """The answers to all requests, over who ``keeps`` and who ``answers``."""
+
+    def __init__(self, keeper: Keeping, predictors: Answering, limits: RequestLimits, meter: Meter) -> None:
+        self.keeper, self.predictors, self.limits, self._meter = keeper, predictors, limits, meter
+
+    async def predict(self, request: Request, top: int) -> Response:
+        """Answer all inputs, by one version."""
+        inputs = await read_inputs(request, self.limits)
+        if inputs.class_name is not None:
+            raise RefusedError(422, "Leave the class out: /predict finds it, and /teach takes it.")
+        reply = await self.predictors.answer(Question(inputs.kind, inputs.examples, top))
+        if inputs.alone and reply.answers[0].error is not None:
+            raise RefusedError(422, reply.answers[0].error)
+        self._meter.count("predictions", sum(answer.error is None for answer in reply.answers))
+        self._meter.count("unknown", sum(answer.unknown for answer in reply.answers))
+        return Json(predictions_of(reply))
+
+    async def teach(self, request: Request, class_name: str | None) -> Response:
+        """Put all examples into the inbox, or none."""
+        inputs = await read_inputs(request, self.limits)
+        name = one_name(class_name, inputs)
+        return Json(await self.keeper.teach(name, inputs.kind, inputs.examples), 201)
+
+    async def snapshot(self) -> int | None:
+        """Set all gauges; returns the version of the life."""
+        snapshot = await self.keeper.snapshot()
+        note_snapshot(self._meter, snapshot)
+        return snapshot.version
+
+    async def refresh_until_cancelled(self) -> None:
+        """Set all gauges every few seconds."""
+        while True:
+            with suppress(MygoError):  # they are as old as the last answer
+                await self.snapshot()
+            await asyncio.sleep(REFRESH_SECONDS)
+
+
+class Json(JSONResponse):
+    """JSON, written at once."""
+
+    def __init__(self, content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(content, status, headers)
+
+    def render(self, content: Any) -> bytes:
+        """Return ``content`` as JSON; surrogates, which UTF-8 does not have, stay escaped."""
+        return json.dumps(content, allow_nan=False, separators=(",", ":")).encode()
+
+
+def predictions_of(reply: Reply) -> dict[str, Any]:
+    """Return what POST /predict says."""
+    return {"version": reply.version, "predictions": [prediction_of(answer) for answer in reply.answers]}
+
+
+def prediction_of(answer: Answer) -> dict[str, Any]:
+    """Return what is said of one input."""
+    return {
+        "class": answer.class_name,
+        "confidence": answer.confidence,
+        "probabilities": dict(answer.probabilities),
+        "unknown": answer.unknown,
+        "error": answer.error,
+    }
+
+
+def one_name(in_address: str | None, inputs: Inputs) -> str:
+    """Return the class that a request names, in the address or in the body.
+
+    Raises:
+        RefusedError: neither does, or each names another.
+    """
+    names = {name for name in (in_address, inputs.class_name) if name is not None}
+    if len(names) != 1:
+        what = "names two classes: name one" if names else "names no class: add class=NAME"
+        raise RefusedError(422, f"The request {what}.")
+    return names.pop()
+
+
+def service_app(
+    keeper: Keeping, predictors: Answering, access: Access, limits: RequestLimits, *meters: Meter
+) -> ASGIApp:
+    """Return the whole HTTP side; measurements go to ``meters`` too."""
+    page = PageMeter()
+    meter = Meters(page, *meters)
+    service = Service(keeper, predictors, limits, meter)
+
+    @asynccontextmanager
+    async def refreshing(_: FastAPI) -> AsyncIterator[None]:
+        task = asyncio.create_task(service.refresh_until_cancelled())
+        yield
+        task.cancel()
+
+    app = FastAPI(
+        title="MyGO",
+        version=__version__,
+        description=DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        lifespan=refreshing,
+        redirect_slashes=False,
+    )
+    add_errors(app)
+    add_answers(app, service)
+    add_inbox(app, service)
+    add_work(app, service)
+    add_life(app, service, page)
+    add_pages(app)
+    return Measured(Guard(app, access, limits), meter)
+
+
+# -- what goes wrong --------------------------------------------------------------------------------------------------
+
+
+def add_errors(app: FastAPI) -> None:
+    """Let ``app`` say in one sentence what goes wrong."""
+
+    @app.exception_handler(RefusedError)
+    async def refused(_: Request, error: RefusedError) -> Response:
+        return Json({"detail": error.detail}, error.status, error.headers)
+
+    @app.exception_handler(MygoError)
+    async def told(_: Request, error: MygoError) -> Response:
+        status = next((status for kind, status in STATUSES if isinstance(error, kind)), 500)
+        headers = {"Retry-After": str(BACK_IN_SECONDS)} if status == 503 else {}
+        return Json({"detail": str(error)}, status, headers)
+
+    @app.exception_handler(HTTPException)
+    async def nowhere(_: Request, error: HTTPException) -> Response:
+        return Json({"detail": METHODS.get(error.status_code, str(error.detail))}, error.status_code, error.headers)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        return Json({"detail": f"{first['loc'][-1]}: {first['msg']}."}, 422)
+
+    @app.exception_handler(Exception)
+    async def failed(_: Request, error: Exception) -> Response:
+        logger.error("A request failed.", exc_info=error)
+        return Json({"detail": "The service failed at this request: its log says why."}, 500)
+
+
+# -- what can be asked ------------------------------------------------------------------------------------------------
+
+
+def add_answers(app: FastAPI, service: Service) -> None:
+    """Add what is done with inputs."""
+    limits = service.limits
+
+    @app.post(
+        "/predict",
+        summary="Which class each input shows",
+        response_model=schemas.Predictions,
+        responses=problems(409, 415),
+        openapi_extra=inputs_body(limits, taught=False),
+    )
+    async def predict(
+        request: Request,
+        top: Annotated[int, Query(ge=1, le=MOST_LISTED, description="How many probabilities are listed.")] = 5,
+    ) -> Response:
+        return await service.predict(request, top)
+
+    @app.post(
+        "/teach",
+        summary="Put examples of a class into the inbox",
+        status_code=201,
+        response_model=schemas.Item,
+        responses=problems(409, 415, 507),
+        openapi_extra=inputs_body(limits, taught=True),
+    )
+    async def teach(
+        request: Request,
+        class_name: Annotated[
+            str | None, Query(alias="class", description="The class that the examples show, unless the body names it.")
+        ] = None,
+    ) -> Response:
+        return await service.teach(request, class_name)
+
+
+def add_inbox(app: FastAPI, service: Service) -> None:
+    """Add what is done with the inbox."""
+    keeper = service.keeper
+
+    @app.get("/inbox", summary="What waits to be learned", response_model=schemas.Inbox, responses=problems())
+    async def inbox() -> Response:
+        return Json(await keeper.inbox())
+
+    @app.delete(
+        "/inbox",
+        summary="Delete examples that wait, of a class or all",
+        response_model=schemas.Deleted,
+        responses=problems(409),
+    )
+    async def delete_all(
+        class_name: Annotated[str | None, Query(alias="class", description="By default of all classes.")] = None,
+    ) -> Response:
+        return Json({"deleted": await keeper.remove_all(class_name)})
+
+    @app.delete(
+        "/inbox/{item_id}",
+        summary="Delete examples that were taught together",
+        status_code=204,
+        response_model=None,
+        responses=problems(404, 409),
+    )
+    async def delete(item_id: str) -> Response:
+        if not (IDENTIFIER.fullmatch(item_id) and await keeper.remove(item_id)):
+            raise RefusedError(404, "The inbox has no item of this id: GET /inbox lists them.")
+        return Response(status_code=204)
+
+
+def add_work(app: FastAPI, service: Service) -> None:
+    """Add lessons, and what undoes them."""
+    keeper = service.keeper
+
+    @app.post(
+        "/sleep",
+        summary="Learn what is in the inbox now",
+        status_code=202,
+        response_model=schemas.Work,
+        responses=problems(409, 507),
+    )
+    async def sleep() -> Response:
+        return Json(await keeper.sleep(), 202)
+
+    @app.get(
+        "/lessons",
+        summary="Lessons and classes to forget, newest first",
+        response_model=schemas.Lessons,
+        responses=problems(),
+    )
+    async def lessons() -> Response:
+        return Json({"lessons": await keeper.lessons()})
+
+    @app.get("/lessons/{work_id}", summary="How far one is", response_model=schemas.Work, responses=problems(404))
+    async def lesson(work_id: str) -> Response:
+        if not IDENTIFIER.fullmatch(work_id):
+            raise RefusedError(404, "There is no lesson of this id: GET /lessons lists them.")
+        return Json(await keeper.lesson(work_id))
+
+    @app.post(
+        "/forget",
+        summary="Forget a class for good",
+        status_code=202,
+        response_model=schemas.Work,
+        responses=problems(404, 409, 415, 507),
+        openapi_extra=object_body(class_=schemas.CLASS_NAME),
+    )
+    async def forget(request: Request) -> Response:
+        return Json(await keeper.forget(await the_value(request, "class", str)), 202)
+
+    @app.post(
+        "/rollback",
+        summary="Go back to an earlier version, which becomes the newest",
+        response_model=schemas.RolledBack,
+        responses=problems(404, 409, 415, 507),
+        openapi_extra=object_body(version={"type": "integer", "minimum": 1}),
+    )
+    async def rollback(request: Request) -> Response:
+        return Json(await keeper.roll_back(await the_value(request, "version", int)))
+
+
+Value = TypeVar("Value", str, int)
+
+
+async def the_value(request: Request, key: str, kind: type[Value]) -> Value:
+    """Return the one value of a JSON object with one key.
+
+    Raises:
+        RefusedError: the body is something else.
+    """
+    content = await read_json(request, SMALL_BODY)
+    value = content.get(key)
+    if set(content) != {key} or type(value) is not kind:
+        raise RefusedError(
+            422, f"Send a JSON object with the key {key} alone, {'a text' if kind is str else 'a number'}."
+        )
+    return value
+
+
+def add_life(app: FastAPI, service: Service, page: PageMeter) -> None:
+    """Add what there is to know of the life."""
+    keeper = service.keeper
+
+    @app.get("/life", summary="What the life knows", response_model=schemas.LifeStatus, responses=problems())
+    async def life() -> Response:
+        return Json(await keeper.life())
+
+    @app.get(
+        "/life/map",
+        summary="The map of dreams, of a life behind an encoder",
+        response_model=schemas.DreamMap,
+        responses=problems(404),
+    )
+    async def dream_map() -> Response:
+        return Json(await keeper.map())
+
+    @app.get("/healthz", summary="Whether the service answers", response_model=schemas.Health, responses=problems())
+    async def health() -> Response:
+        return Json({"status": "ok", "version": await service.snapshot()})
+
+    @app.get(
+        "/metrics",
+        summary="Measurements, as Prometheus reads them",
+        responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **problems()},
+        response_class=Response,
+    )
+    async def metrics() -> Response:
+        with suppress(MygoError):  # gauges are then as old as the last answer
+            await service.snapshot()
+        return Response(page.page(), media_type="text/plain; version=0.0.4; charset=utf-8")

@@ -1,0 +1,195 @@
+"""The processes behind the HTTP side: the one that keeps the life, and those that answer. They know nothing of Ray."""
+
+import asyncio
+import itertools
+import logging
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from distributed.serving.bodies import Examples
+from distributed.serving.calls import AwayError, Json, Question, Reply, Snapshot
+from mygo.data.readers.reader import PLURAL, Kind
+from mygo.errors import ConflictError, InputError, MygoError, StoppedError, StorageError
+from mygo.service.config import ServiceConfig
+from mygo.service.keeper import Keeper
+from mygo.service.predictor import Answer, CurrentPredictor, Predictor
+from mygo.service.store import Learn
+
+POLL_SECONDS = 1.0
+"""How often the clock and the inbox are looked at for a lesson that is due."""
+DISK_SECONDS = 30.0
+"""How long to wait for room on disk before work is tried again."""
+
+logger = logging.getLogger(__name__)
+
+
+class KeeperService:
+    """Keeps a life, as `distributed.serving.calls.Keeping` has it; a thread of its own does the work."""
+
+    def __init__(self, life: Path, config: ServiceConfig, learn: Learn | None = None) -> None:
+        """Take ``life`` into service; ``learn`` runs its lessons, by default in this process.
+
+        Raises:
+            InputError, StorageError: as `mygo.service.keeper.Keeper`.
+        """
+        self._keeper = Keeper(life, config)
+        self._learn = learn
+        self._closing, self._news = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._work_until_closed, name="work", daemon=True)
+        self._thread.start()
+
+    def close(self, patience: float | None = None) -> None:
+        """Let work that runs save and end, within so many seconds of ``patience``, and let go of the life."""
+        self._closing.set()
+        self._news.set()
+        self._thread.join(patience)
+        if not self._thread.is_alive():
+            self._keeper.close()
+
+    @property
+    def is_working(self) -> bool:
+        """Whether the thread that does the work is there, as it should be until the end."""
+        return self._thread.is_alive()
+
+    def _work_until_closed(self) -> None:
+        while not self._closing.is_set():
+            if not self._work():
+                self._news.wait(POLL_SECONDS)
+                self._news.clear()
+
+    def _work(self) -> bool:
+        """Do one piece of work, if there is one; returns whether there was."""
+        try:
+            if self._keeper.due(datetime.now()):
+                with suppress(ConflictError):  # it was deleted in between
+                    self._keeper.sleep(partly=True)
+            work = self._keeper.next_work()
+            if work is not None:
+                self._keeper.run(work, self._learn, self._closing.is_set)
+        except StoppedError:
+            return True
+        except StorageError as error:
+            logger.warning("%s", error)
+            self._closing.wait(DISK_SECONDS)
+            return True
+        return work is not None
+
+    async def teach(self, class_name: str, kind: Kind, examples: Examples) -> Json:
+        """See `Keeping`."""
+        item = await asyncio.to_thread(self._keeper.teach, class_name, kind, examples)
+        self._news.set()
+        return item.as_json
+
+    async def inbox(self) -> Json:
+        """See `Keeping`."""
+        return await asyncio.to_thread(self._keeper.inbox)
+
+    async def remove(self, item_id: str) -> bool:
+        """See `Keeping`."""
+        return await asyncio.to_thread(self._keeper.remove, item_id)
+
+    async def remove_all(self, class_name: str | None) -> int:
+        """See `Keeping`."""
+        return await asyncio.to_thread(self._keeper.remove_all, class_name)
+
+    async def sleep(self) -> Json:
+        """See `Keeping`."""
+        record = await asyncio.to_thread(self._keeper.sleep)
+        self._news.set()
+        return record.as_json
+
+    async def forget(self, class_name: str) -> Json:
+        """See `Keeping`."""
+        record = await asyncio.to_thread(self._keeper.forget, class_name)
+        self._news.set()
+        return record.as_json
+
+    async def roll_back(self, number: int) -> Json:
+        """See `Keeping`."""
+        version = await asyncio.to_thread(self._keeper.roll_back, number)
+        return {"version": version.number, "was": number}
+
+    async def lessons(self) -> list[Json]:
+        """See `Keeping`."""
+        return [record.as_json for record in await asyncio.to_thread(self._keeper.work)]
+
+    async def lesson(self, work_id: str) -> Json:
+        """See `Keeping`."""
+        return (await asyncio.to_thread(self._keeper.work_by_id, work_id)).as_json
+
+    async def life(self) -> Json:
+        """See `Keeping`."""
+        return await asyncio.to_thread(self._keeper.status)
+
+    async def map(self) -> Json:
+        """See `Keeping`."""
+        return await asyncio.to_thread(self._keeper.map)
+
+    async def snapshot(self) -> Snapshot:
+        """See `Keeping`."""
+        return await asyncio.to_thread(self._snapshot)
+
+    def _snapshot(self) -> Snapshot:
+        status, inbox, records = self._keeper.status(), self._keeper.inbox(), self._keeper.work()
+        return Snapshot(
+            version=status["version"],
+            classes=len(status["classes"]),
+            inbox_examples=inbox["examples"],
+            inbox_bytes=inbox["bytes"],
+            lessons=dict(Counter(str(record.state) for record in records)),
+            progress=next((record.progress for record in records if record.state == "running"), 0.0),
+        )
+
+
+class PredictorService:
+    """Answers questions, several at once; each batch by one version."""
+
+    def __init__(self, life: Path, config: ServiceConfig) -> None:
+        self._current = CurrentPredictor(life, config)
+        with suppress(InputError):  # a life that is yet to begin; else it is said at each question
+            self._current.get()
+
+    def answer(self, questions: Sequence[Question]) -> list[Reply | MygoError]:
+        """Return what one version says of each of ``questions``, or why it says nothing of one."""
+        try:
+            predictor = self._current.get()
+        except MygoError as error:
+            return [error] * len(questions)
+        if predictor.version is None:
+            away = AwayError("The life is coming into service: ask again in a moment.")
+            return [away] * len(questions)
+        version, kind = predictor.version, predictor.kind
+        fitting = [question for question in questions if question.kind == kind]
+        answers = iter(answers_of(predictor, fitting))
+        return [
+            Reply(version, next(answers)) if question.kind == kind else other_kind(kind, question.kind)
+            for question in questions
+        ]
+
+
+def answers_of(predictor: Predictor, questions: Sequence[Question]) -> list[list[Answer]]:
+    """Return the answers of ``predictor`` to each of ``questions`` of its kind; it sees all their inputs together."""
+    if not questions:
+        return []
+    inputs: Any = [each for question in questions for each in question.examples]
+    numbers = [number for question in questions for number in range(1, len(question.examples) + 1)]
+    found = iter(predictor.answer(inputs, max(question.top for question in questions), numbers))
+    return [[listing(next(found), question.top) for _ in question.examples] for question in questions]
+
+
+def listing(answer: Answer, top: int) -> Answer:
+    """Return ``answer`` with the probabilities of the ``top`` classes alone."""
+    if len(answer.probabilities) <= top:
+        return answer
+    return replace(answer, probabilities=dict(itertools.islice(answer.probabilities.items(), top)))
+
+
+def other_kind(kind: Kind, sent: Kind) -> InputError:
+    """Return the refusal of inputs of another kind than the life sees."""
+    return InputError(f"This life sees {PLURAL[kind]}, not {PLURAL[sent]}: send {PLURAL[kind]}.")
