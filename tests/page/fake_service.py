@@ -144,8 +144,9 @@ class FakeService:
     def _answer(self, colour: tuple[float, ...]) -> dict[str, Any]:
         away = {name: float(np.hypot.reduce(np.subtract(known["mean"], colour))) for name, known in self.known.items()}
         likely = {name: float(np.exp(-distance / 20)) for name, distance in away.items()}
-        shares = {name: share / (sum(likely.values()) or 1.0) for name, share in likely.items()}
-        best = min(away, key=lambda name: away[name])
+        nearest = sorted(away, key=lambda name: away[name])[:5]
+        shares = {name: likely[name] / (sum(likely.values()) or 1.0) for name in nearest}
+        best = nearest[0]
         unknown = away[best] > FAR
         named = {"class": None if unknown else best, "confidence": shares[best]}
         return {**named, "probabilities": shares, "unknown": unknown, "error": None}

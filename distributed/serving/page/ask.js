@@ -97,7 +97,8 @@ function showKind() {
   byId("ask-lines").hidden = now === "image";
   byId("ask-text-label").textContent = now === "vector" ? "Vectors, one on each line, with commas between the numbers" : "Texts, one on each line";
   const isNew = currentLife() !== null && currentLife().version === null;
-  byId("ask-hint").textContent = isNew ? "It has learned nothing yet. Make classes beside this, give each some examples, and let it sleep." : "";
+  byId("ask-zone").hidden = isNew;
+  byId("ask-hint").textContent = isNew ? "It has learned nothing yet. Make two classes or more under Teach, give each some examples, and let it sleep." : "";
 }
 
 export function startAsk() {

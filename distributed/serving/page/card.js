@@ -21,7 +21,7 @@ function photoControls(name, teach) {
     files.value = "";
   });
   const drop = element("p", { class: "hint" }, "Drop photos here, or");
-  return { node: element("div", {}, drop, element("div", { class: "row" }, choose, taking.toggle), taking.view, files), close: taking.close };
+  return { node: element("div", { class: "controls" }, drop, element("div", { class: "row" }, choose, taking.toggle), taking.view, files), close: taking.close };
 }
 
 /** The controls of a card for texts or vectors: a field with one on each line. */

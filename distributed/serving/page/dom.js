@@ -96,7 +96,8 @@ export function showEach(parent, items, keyOf, make, update) {
 
 const listOfAll = new Intl.ListFormat("en", { type: "conjunction" });
 const percentage = new Intl.NumberFormat("en", { style: "percent", maximumFractionDigits: 1 });
-const dayAndTime = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+const dayAndTime = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", hour: "numeric", minute: "2-digit" });
+const day = new Intl.DateTimeFormat(undefined, { dateStyle: "medium" });
 const number = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
 
 export const listed = (names) => listOfAll.format(names);
@@ -114,7 +115,8 @@ export function bytes(count) {
 
 export function when(iso) {
   const date = new Date(iso ?? NaN);
-  return Number.isNaN(date.getTime()) ? "–" : dayAndTime.format(date);
+  if (Number.isNaN(date.getTime())) return "–";
+  return (date.getFullYear() === new Date().getFullYear() ? dayAndTime : day).format(date);
 }
 
 export function shortened(text, length = 80) {

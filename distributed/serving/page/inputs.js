@@ -140,10 +140,11 @@ async function filesOf(entry) {
 export function onDrop(zone, take) {
   zone.addEventListener("dragover", (event) => {
     event.preventDefault();
+    event.stopPropagation();
     zone.classList.add("over");
   });
   zone.addEventListener("dragleave", () => zone.classList.remove("over"));
-  zone.addEventListener("drop", async (event) => {
+  zone.addEventListener("drop", (event) => {
     event.preventDefault();
     event.stopPropagation();
     zone.classList.remove("over");

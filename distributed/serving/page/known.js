@@ -29,7 +29,7 @@ function makeClass({ name }) {
   return element(
     "tr", { role: "row" },
     element("th", { scope: "row", role: "rowheader" }, name),
-    cell("Examples seen"), cell("Recall"), cell("Bytes kept"), cell("Learned"), element("td", { role: "cell" }, forget),
+    cell("Examples"), cell("Recall"), cell("Kept"), cell("Learned"), element("td", { role: "cell" }, forget),
   );
 }
 
@@ -46,12 +46,14 @@ function makeVersion({ number }) {
     announce(`Version ${version} answers now: it is version ${was} again.`);
     await refresh();
   });
-  return element("li", {}, element("span", {}), rollBack);
+  const text = element("p", {}, element("strong", {}, `Version ${number}`), element("span", { class: "hint" }));
+  return element("li", {}, text, element("span", { class: "current" }, "answers now"), rollBack);
 }
 
-function updateVersion(node, { number, made, why, current }) {
-  const [text, rollBack] = node.children;
-  text.replaceChildren(element("strong", {}, `Version ${number}`), ` · ${WHY[why] ?? why} · ${when(made)}${current ? " · answers now" : ""}`);
+function updateVersion(node, { made, why, current }) {
+  const [text, now, rollBack] = node.children;
+  text.lastChild.textContent = ` ${WHY[why] ?? why}, ${when(made)}`;
+  now.hidden = !current;
   rollBack.hidden = current;
 }
 

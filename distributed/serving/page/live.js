@@ -17,7 +17,7 @@ const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, mil
 function show(on) {
   isOn = on;
   byId("ask-live").hidden = !on;
-  button.textContent = on ? "Stop the camera" : "Use the camera";
+  button.textContent = on ? "Stop camera" : "Use camera";
   if (!on) byId("ask-live-answer").replaceChildren();
 }
 

@@ -1,41 +1,53 @@
 // The map of dreams: where the memories' dreams lie, in the plane in which the classes lie apart best.
 
 import { request } from "./api.js";
-import { byId, complain, drawn, element, listed } from "./dom.js";
+import { byId, complain, drawn, element, listed, shortened } from "./dom.js";
 import { currentLife, onChange } from "./state.js";
 
-const WIDTH = 600;
-const HEIGHT = 420;
-const MARGIN = 36;
-const LINE = 18;
+const SHAPE = 0.72;
+const MARGIN = 34;
+const LETTER = 8;
+const LONGEST = 24;
 const COLOURS = 8;
 const MOST_NAMED = 12;
 let shownVersion;
+let shownClasses = [];
 
-/** Returns a function from the plane to the picture, with the same scale across and up. */
-function placing(points) {
+/** Returns a function from the plane to a picture of that size, with the same scale across and up. */
+function placing(points, width, height) {
   const [across, up] = [0, 1].map((axis) => points.map((point) => point[axis]));
   const [left, right] = [Math.min(...across), Math.max(...across)];
   const [bottom, top] = [Math.min(...up), Math.max(...up)];
-  const scale = Math.min((WIDTH - 2 * MARGIN) / (right - left || 1), (HEIGHT - 2 * MARGIN) / (top - bottom || 1));
+  const scale = Math.min((width - 2 * MARGIN) / (right - left || 1), (height - 2 * MARGIN) / (top - bottom || 1));
   return ([x, y]) => [
-    WIDTH / 2 + scale * (x - (left + right) / 2),
-    HEIGHT / 2 - scale * (y - (bottom + top) / 2),
+    width / 2 + scale * (x - (left + right) / 2),
+    height / 2 - scale * (y - (bottom + top) / 2),
   ];
 }
 
-/** Where labels go: beside their class, moved down where one above them is in the way. */
-function labelPlaces(means) {
-  const taken = [];
-  const places = new Array(means.length);
-  for (const index of [...means.keys()].sort((one, other) => means[one][1] - means[other][1])) {
-    const x = means[index][0];
-    let y = means[index][1] - 12;
-    for (const [otherX, otherY] of taken) if (Math.abs(otherX - x) < 110 && y - otherY < LINE) y = otherY + LINE;
-    taken.push([x, y]);
-    places[index] = [x, Math.max(LINE, y)];
-  }
-  return places;
+function common(one, other) {
+  const width = Math.min(one.right, other.right) - Math.max(one.left, other.left);
+  const height = Math.min(one.bottom, other.bottom) - Math.max(one.top, other.top);
+  return Math.max(0, width) * Math.max(0, height);
+}
+
+/** Where labels go: above their class, else below, else beside it, where least of other labels and rings is in the way. */
+function labelPlaces(classes, means, width) {
+  const taken = means.map(([x, y]) => ({ left: x - 8, right: x + 8, top: y - 8, bottom: y + 8 }));
+  return classes.map(({ name }, index) => {
+    const half = (shortened(name, LONGEST).length * LETTER) / 2;
+    const [x, y] = means[index];
+    const others = taken.filter((_, place) => place !== index);
+    const at = (across, down) => {
+      const middle = Math.min(Math.max(x + across, half + 4), width - half - 4);
+      return { x: middle, y: y + down, left: middle - half, right: middle + half, top: y + down - 13, bottom: y + down + 4 };
+    };
+    const choices = [at(0, -13), at(0, 24), at(half + 12, 5), at(-half - 12, 5), at(0, -29), at(0, 40)];
+    const covered = choices.map((box) => others.reduce((sum, other) => sum + common(box, other), 0));
+    const chosen = choices[covered.indexOf(Math.min(...covered))];
+    taken.push(chosen);
+    return chosen;
+  });
 }
 
 function mark([x, y], shape, size) {
@@ -44,21 +56,22 @@ function mark([x, y], shape, size) {
   return drawn("circle", { cx: x, cy: y, r: size });
 }
 
-function picture(classes) {
-  const place = placing(classes.flatMap(({ mean, dreams }) => [mean, ...dreams]));
+/** Draws a pixel of the picture as one of the page, so that its letters are as large as the others. */
+function picture(classes, width) {
+  const height = Math.round(width * SHAPE);
+  const place = placing(classes.flatMap(({ mean, dreams }) => [mean, ...dreams]), width, height);
   const means = classes.map(({ mean }) => place(mean));
-  const labels = labelPlaces(means);
+  const labels = labelPlaces(classes, means, width);
   const lookOf = (index) => `colour-${index % COLOURS}`;
   const shapeOf = (index) => Math.floor(index / COLOURS) % 3;
   const dots = classes.map(({ dreams }, index) =>
     drawn("g", { class: `dreams ${lookOf(index)}` }, ...dreams.map((dream) => mark(place(dream), shapeOf(index), 2.6))));
   const rings = classes.map((_, index) => drawn("g", { class: `mean ${lookOf(index)}` }, mark(means[index], shapeOf(index), 6)));
   const names = classes.map(({ name }, index) => {
-    const [x, y] = labels[index];
-    const anchor = x < WIDTH * 0.2 ? "start" : x > WIDTH * 0.8 ? "end" : "middle";
-    return drawn("text", { x, y, "text-anchor": anchor }, name.length > 24 ? `${name.slice(0, 23)}…` : name);
+    const { x, y } = labels[index];
+    return drawn("text", { x, y, "text-anchor": "middle" }, shortened(name, LONGEST));
   });
-  const attributes = { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": inWords(classes) };
+  const attributes = { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": inWords(classes) };
   return drawn("svg", attributes, ...dots, ...rings, ...names);
 }
 
@@ -89,12 +102,18 @@ function rows(classes) {
   ));
 }
 
+function draw() {
+  const width = Math.round(byId("map-picture").clientWidth);
+  if (width > 0) byId("map-picture").replaceChildren(picture(shownClasses, width));
+}
+
 function show(classes, hint) {
+  shownClasses = classes;
   const isThere = classes.length > 0;
   byId("map-hint").textContent = hint;
   byId("map-figure").hidden = byId("map-details").hidden = !isThere;
-  byId("map-picture").replaceChildren(...(isThere ? [picture(classes)] : []));
-  byId("map-rows").replaceChildren(...(isThere ? rows(classes) : []));
+  byId("map-rows").replaceChildren(...rows(classes));
+  if (isThere) draw();
 }
 
 async function showVersion(version) {
@@ -115,4 +134,5 @@ async function showVersion(version) {
 
 export function startMap() {
   onChange(() => { showVersion(currentLife().version); });
+  new ResizeObserver(() => { if (shownClasses.length > 0) draw(); }).observe(byId("map-picture"));
 }

@@ -50,7 +50,7 @@ function onHold(button, start, end) {
  * an array of {content, picture}, when the button is let go.
  */
 export function takingFor(name, take) {
-  const toggle = element("button", { type: "button", "aria-label": `Use the camera for ${name}` }, "Use the camera");
+  const toggle = element("button", { type: "button", "aria-label": `Use camera for ${name}` }, "Use camera");
   const video = element("video", { muted: true, playsinline: true, "aria-label": `What the camera sees, for ${name}` });
   video.muted = true;
   const hold = element("button", { type: "button", class: "primary", "aria-label": `Hold to take photos of ${name}` }, "Hold to take photos");
@@ -67,7 +67,7 @@ export function takingFor(name, take) {
   };
   const show = (isOn) => {
     view.hidden = !isOn;
-    toggle.textContent = isOn ? "Stop the camera" : "Use the camera";
+    toggle.textContent = isOn ? "Stop camera" : "Use camera";
     toggle.setAttribute("aria-label", `${toggle.textContent} for ${name}`);
   };
   const end = async () => {
