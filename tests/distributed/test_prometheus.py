@@ -14,6 +14,7 @@ from ray.util.metrics import Gauge
 
 from distributed import prometheus
 from distributed.prometheus import COUNTERS, GAUGES, PrometheusLogger
+from distributed.serving.metrics import METRICS, PREFIX, RayMeter
 from mygo.events import Dreamt, Evaluated, Event, Notice, PhaseEnded, Place, Progress, Restarted
 from mygo.memory.quality import MEANS
 
@@ -34,7 +35,16 @@ TOLD: list[Event] = [
 ]
 EXPORTED = {f"ray_{name}": {"run", *tags} for name, (_, tags) in GAUGES.items()}
 EXPORTED |= {f"ray_{name}_total": {"run", *tags} for name, (_, tags) in COUNTERS.items()}
-"""The labels of every metric, by the name that Prometheus sees."""
+"""The labels of every metric of a run, by the name that Prometheus sees."""
+SUFFIXES = {"counter": "_total", "gauge": "", "histogram": "_bucket"}
+OF_A_SERVICE = {
+    f"ray_{PREFIX}{name}{'_total' if name == 'lessons' else SUFFIXES[kind]}": {
+        *labels,
+        *(["le"] if kind == "histogram" else []),
+    }
+    for name, (kind, _, labels) in METRICS.items()
+}
+"""The same of a life in service, whose `lessons` are told as a total in each state."""
 
 Samples = dict[tuple[str, frozenset[str]], float]
 """Values by name and, written name=value, labels."""
@@ -54,7 +64,7 @@ def scrape(run: str) -> Samples:
     samples: Samples = {}
     for name, labels, value in re.findall(r"^(ray_mygo_\w+)\{(.*)\} (\S+)$", exported(), re.MULTILINE):
         found = dict(re.findall(r'(\w+)="([^"]*)"', labels))
-        if found["run"] == run:
+        if found.get("run") == run:
             samples[name, frozenset(f"{tag}={found[tag]}" for tag in EXPORTED[name] - {"run"})] = float(value)
     return samples
 
@@ -103,6 +113,19 @@ def test_prometheus_reads_what_a_life_tells_and_as_long_as_it_holds(
         wait_until(lambda: loss not in scrape("first"))  # the phase no longer runs
         assert scrape("first")[sample("phase_seconds", **here)] == 8.0
         assert scrape("first")[sample("average_accuracy", **life, kind="class_il")] == 0.75
+
+
+def test_prometheus_reads_what_is_counted_of_a_service(ray_cluster: None, wait_until: Callable[..., None]) -> None:
+    meter = RayMeter()
+    for name, (kind, _, labels) in METRICS.items():
+        tags = {"path": "/predict", "code": "200", "state": "done"}
+        note = {"counter": meter.count, "gauge": meter.set, "histogram": meter.observe}[kind]
+        note(name, 0.2, **{label: tags[label] for label in labels})
+    wait_until(lambda: all(f"\n{name}{{" in exported() for name in OF_A_SERVICE))
+    lines = [line for line in exported().splitlines() if line.startswith("ray_mygo_service_")]
+    for name, labels in OF_A_SERVICE.items():
+        found = [set(re.findall(r'(\w+)="', line)) for line in lines if line.startswith(f"{name}{{")]
+        assert all(labels <= each for each in found), name
 
 
 def test_ray_tells_prometheus_where_to_look(ray_cluster: None, wait_until: Callable[..., None]) -> None:
@@ -169,10 +192,12 @@ def test_the_grafana_dashboard_can_be_imported_anywhere(dashboard: dict[str, Any
 
 def test_the_grafana_dashboard_shows_what_is_exported_and_all_of_it(dashboard: dict[str, Any]) -> None:
     words = {word for query in queries(dashboard) for word in re.findall(r"\bray_\w+", query)}
-    assert words == EXPORTED.keys()
+    assert words == EXPORTED.keys() | OF_A_SERVICE.keys()
     for query in queries(dashboard):
-        (name,) = re.findall(r"\bray_\w+", query)
+        names = re.findall(r"\bray_\w+", query)
+        assert names, query
         used = [*re.findall(r"(\w+)=", query), *re.findall(r"\w+", "".join(re.findall(r"by \((.*?)\)", query)))]
-        assert set(used) <= EXPORTED[name], query
+        for name in names:
+            assert set(used) <= (EXPORTED | OF_A_SERVICE)[name], query
     shown = {measure for query in queries(dashboard) for measure in re.findall(r'measure="(\w+)"', query)}
     assert shown == set(MEANS)
