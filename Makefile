@@ -1,7 +1,8 @@
 # make run     set up, then the main job; pass flags with ARGS="--dataset fashion-mnist"
 # make lint    set up, then lint and types, in seconds
 # make test    set up, then lint, types and all fast tests; under 10 minutes
-# make test-slow   set up, then faults, clusters, sweeps, the main job at full size, examples, and the documentation site
+# make test-slow   set up, then faults, clusters, sweeps, the main job at full size, examples, the image, and the
+#                  documentation site
 # make test-ray-fallbacks   set up, then what runs on Ray, without Ray's private names
 # make test-ray-versions    what leans on Ray's insides, with the oldest and the newest Ray that pyproject.toml admits
 # make test-oldest-versions   what needs no Ray, with the oldest version of each package that pyproject.toml admits
@@ -13,7 +14,8 @@
 PYTHON ?= python3
 ARGS ?=
 BIN := .venv/bin
-SLOW := tests/faults tests/cluster tests/tune tests/test_main_job.py tests/test_examples.py tests/test_scenario.py
+SLOW := tests/faults tests/cluster tests/tune tests/test_main_job.py tests/test_examples.py tests/test_scenario.py \
+  tests/kuberay/test_dockerfile_commands.py
 STAMP := .venv/.installed
 
 .PHONY: run lint test test-slow test-ray-fallbacks test-ray-versions test-oldest-versions test-python-versions scenario docs setup clean

@@ -187,8 +187,8 @@ class RemoteLife:
     def _silent(self, error: Exception) -> InputError:
         reason = getattr(error, "reason", None) or error
         told = getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
-        if isinstance(reason, ConnectionResetError | BrokenPipeError):
-            return InputError(f"{self.url} ended the connection ({told}): try again, with fewer or smaller inputs.")
+        if isinstance(reason, ConnectionResetError | BrokenPipeError):  # as where it does not read what is too much
+            return TooLargeError(f"{self.url} ended the connection ({told}): ask again, or with a smaller input.")
         return InputError(
             f"Nobody answers at {self.url} ({told}): start distributed/serve.py there, or name another --url."
         )

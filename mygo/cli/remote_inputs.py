@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from mygo.cli.remote import Input, RemoteLife, RemotePrediction, TooLargeError
@@ -27,7 +28,7 @@ def batches_of(reader: "Reader", kind: "Kind", unreadable: list[str]) -> "Iterat
     size = 0
     for index in range(len(reader)):
         try:
-            content = image_file(reader, index).read_bytes() if kind == "image" else sendable(reader.read(index)[0])
+            content = file_content(image_file(reader, index)) if kind == "image" else sendable(reader.read(index)[0])
         except (OSError, ValueError) as error:
             unreadable.append(f"{reader.where(index)}: {reason(error)}")
             continue
@@ -40,6 +41,14 @@ def batches_of(reader: "Reader", kind: "Kind", unreadable: list[str]) -> "Iterat
         size += length
     if names:
         yield names, inputs
+
+
+def file_content(path: Path) -> bytes:
+    """Return what is in a file that is not empty."""
+    content = path.read_bytes()
+    if not content:
+        raise ValueError("the file is empty")
+    return content
 
 
 def sendable(item: Any) -> Input:

@@ -34,6 +34,8 @@ class FakeService:
     kind: str | None = "image"
     token: str | None = None
     most_inputs: int = 256
+    most_bytes: int = 2**26
+    """Of a body; of a larger one nothing is read."""
     versions: list[int] = field(default_factory=lambda: [3])
     """The version that answers each request to /predict, the last of them for good."""
     refusals: list[tuple[int, dict[str, str], str]] = field(default_factory=list)
@@ -135,10 +137,17 @@ def serving(service: FakeService) -> Iterator[FakeService]:
 
         def handle_any(self) -> None:
             parts = urlsplit(self.path)
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            length = int(self.headers.get("Content-Length", 0))
+            if length > service.most_bytes:
+                self.close_connection = True
+                self.reply(*said(413, detail=f"A request holds at most {service.most_bytes} bytes."))
+                return
+            body = self.rfile.read(length)
             headers = {name.lower(): value for name, value in self.headers.items()}
             asked = Asked(self.command, parts.path, parse_qs(parts.query), headers, body)
-            code, more, text = service.answer(asked)
+            self.reply(*service.answer(asked))
+
+        def reply(self, code: int, more: dict[str, str], text: str) -> None:
             self.send_response(code)
             for name, value in {"Content-Type": "application/json", **more}.items():
                 self.send_header(name, value)

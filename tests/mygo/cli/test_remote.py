@@ -142,15 +142,32 @@ def test_what_is_too_much_at_once_is_sent_in_parts(
     assert re.search(r"many.txt, line 1: http\S+ does not take so much at once: A request holds at most 0", said)
 
 
+def test_a_service_that_does_not_read_what_is_too_much_gets_it_in_parts(
+    service: FakeService, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    service.most_bytes = 2**21
+    for number in range(4):  # of 1 MB each
+        noise = np.random.default_rng(number).integers(0, 256, (600, 600, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(tmp_path / f"{number}.bmp")
+    found, _ = answers(capsys, "--url", service.url, tmp_path)
+    assert [Path(answer["file"]).name for answer in found] == ["0.bmp", "1.bmp", "2.bmp", "3.bmp"]
+    assert [len(inputs_in(asked)) for asked in service.predicting()] == [1, 1, 1, 1]
+    service.most_bytes = 2**20
+    said = complaint(capsys, "--url", service.url, tmp_path)
+    assert re.search(r"0\.bmp: http\S+ (does not take so much at once|ended the connection)", said), said
+
+
 def test_what_cannot_be_read_here_or_there_is_listed_and_left_out(
     service: FakeService, pictures: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (pictures / "b.png").write_text("no picture")
+    (pictures / "empty.png").write_bytes(b"")
     found, told = answers(capsys, "--url", service.url, pictures / "gone.png", pictures)
     assert [Path(answer["file"]).name for answer in found] == ["a.png", "wing.jpg", "c.webp"]
     assert told.splitlines() == [
         f"mygo: Left out, since it cannot be read: {pictures / 'gone.png'}: FileNotFoundError: No such file or "
         "directory",
+        f"mygo: Left out, since it cannot be read: {pictures / 'empty.png'}: ValueError: the file is empty",
         f"mygo: Left out, since it cannot be read: {pictures / 'b.png'}: This is no picture.",
     ]
     said = complaint(capsys, "--url", service.url, pictures / "b.png")
