@@ -9,8 +9,8 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from pathlib import Path
 
 if __name__ == "__main__":  # started as a script: import from the repository instead of from this folder
@@ -22,6 +22,9 @@ from distributed.serving.settings import EVERYWHERE, ServeArguments, ServiceSett
 from mygo.errors import InputError, StoppedError
 from mygo.reporting.console import new_console, plain
 from mygo.reporting.terminal import exit_code_of
+
+ANSWERS_FIRST = ("RAY_worker_niceness", "0")
+"""Ray's processes are as important as others, which its own default, 15, does not say: people wait for answers."""
 
 
 def run(arguments: ServeArguments, console: Console) -> None:
@@ -42,7 +45,9 @@ def run(arguments: ServeArguments, console: Console) -> None:
         pass  # what is wrong with the life is found before anything is started
     ended = threading.Event()
     console.print(plain(f"Starting Ray; the life is in {settings.life}"), style="dim")
+    os.environ.setdefault(*ANSWERS_FIRST)
     with (
+        quiet_end(arguments.verbose) as be_quiet,
         ray_session(verbose=arguments.verbose),
         interruptible(ended.set) as interruption,
         served(settings, arguments.host, port),
@@ -51,9 +56,25 @@ def run(arguments: ServeArguments, console: Console) -> None:
             shown = "127.0.0.1" if arguments.host in EVERYWHERE else arguments.host
             console.print(plain(f"The life answers at http://{bracketed(shown)}:{port}"), soft_wrap=True)
         ended.wait()
+        be_quiet()
     stopped = StoppedError("Ended: what was taught is kept, and a lesson goes on at the next start.")
     stopped.exit_code = interruption.exit_code
     raise stopped
+
+
+@contextmanager
+def quiet_end(verbose: bool) -> Iterator[Callable[[], None]]:
+    """Yield a function from whose call on, until the end of the block, stdout goes nowhere unless ``verbose``.
+
+    Ray writes there that Serve's controller, which was to end itself, has ended.
+    """
+    with ExitStack() as stack, Path(os.devnull).open("w") as nowhere:
+
+        def be_quiet() -> None:
+            if not verbose:
+                stack.enter_context(redirect_stdout(nowhere))
+
+        yield be_quiet
 
 
 @contextmanager

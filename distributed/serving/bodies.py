@@ -90,14 +90,13 @@ class Form:
 
     def on_file(self, file: Any) -> None:
         """Keep a file's content; its name is nobody's business."""
-        with file.file_object as content:
-            if file.field_name != b"images":
-                raise unreadable("The form has a file in a field that is not called images: put all files there.")
-            if len(self.images) >= self.limits.max_inputs:
-                raise too_many(self.limits)
-            if not file.size:
-                raise unreadable("The form has an empty file: leave it out.")
-            self.images.append(content.getvalue())
+        if file.field_name != b"images":
+            raise unreadable("The form has a file in a field that is not called images: put all files there.")
+        if len(self.images) >= self.limits.max_inputs:
+            raise too_many(self.limits)
+        if not file.size:
+            raise unreadable("The form has an empty file: leave it out.")
+        self.images.append(file.file_object.getvalue())
 
     def on_field(self, found: Any) -> None:
         """Keep a field's value."""

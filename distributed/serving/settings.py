@@ -2,6 +2,7 @@
 
 import hashlib
 import ipaddress
+import re
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -22,6 +23,8 @@ SHORTEST_TOKEN = 16
 MOST_PORTS = 65_535
 EVERYWHERE = ("0.0.0.0", "::")
 """What a server is bound to that answers at all addresses of its machine."""
+HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([\w.-]+))(?::\d{1,5})?", re.ASCII)
+"""A Host header: an address of IPv6, or another name, and a port."""
 DEFAULT = ServiceConfig()
 
 
@@ -269,7 +272,9 @@ def is_loopback(host: str) -> bool:
 
 
 def without_port(host: str) -> str:
-    """Return the name in ``host``, as a Host header has it: without port, and without the brackets of IPv6."""
-    if host.startswith("["):
-        return host[1:].partition("]")[0]
-    return host.partition(":")[0]
+    """Return the name in ``host``, as a Host header has it: without port, and without the brackets of IPv6.
+
+    It is empty for what is no such header (RFC 9110, section 7.2).
+    """
+    found = HOST.fullmatch(host)
+    return found[1] or found[2] if found else ""
