@@ -20,7 +20,7 @@ from distributed.serving.calls import Answering, AwayError, Keeping, Question, R
 from distributed.serving.guard import BACK_IN_SECONDS, Guard, RefusedError
 from distributed.serving.metrics import Measured, Meter, Meters, PageMeter, note_snapshot
 from distributed.serving.pages import add_pages
-from distributed.serving.schemas import inputs_body, object_body, problems
+from distributed.serving.schemas import LONGEST_NAME, inputs_body, object_body, problems
 from distributed.serving.settings import Access, RequestLimits
 from mygo import __version__
 from mygo.errors import ConflictError, FullError, InputError, MygoError, NotThereError, StorageError
@@ -122,7 +122,18 @@ def one_name(in_address: str | None, inputs: Inputs) -> str:
     if len(names) != 1:
         what = "names two classes: name one" if names else "names no class: add class=NAME"
         raise RefusedError(422, f"The request {what}.")
-    return names.pop()
+    return checked_name(names.pop())
+
+
+def checked_name(name: str) -> str:
+    """Return ``name``, of a class, unless it is much too long or empty; the life knows what else is none.
+
+    Raises:
+        RefusedError: it is.
+    """
+    if not 1 <= len(name) <= LONGEST_NAME:
+        raise RefusedError(422, f"The name of a class has 1 to {LONGEST_NAME} characters, not {len(name)}.")
+    return name
 
 
 def service_app(
@@ -295,7 +306,7 @@ def add_work(app: FastAPI, service: Service) -> None:
         openapi_extra=object_body(class_=schemas.CLASS_NAME),
     )
     async def forget(request: Request) -> Response:
-        return Json(await keeper.forget(await the_value(request, "class", str)), 202)
+        return Json(await keeper.forget(checked_name(await the_value(request, "class", str))), 202)
 
     @app.post(
         "/rollback",
@@ -305,7 +316,10 @@ def add_work(app: FastAPI, service: Service) -> None:
         openapi_extra=object_body(version={"type": "integer", "minimum": 1}),
     )
     async def rollback(request: Request) -> Response:
-        return Json(await keeper.roll_back(await the_value(request, "version", int)))
+        number = await the_value(request, "version", int)
+        if number < 1:
+            raise RefusedError(422, "Versions are counted from 1: GET /life lists them.")
+        return Json(await keeper.roll_back(number))
 
 
 Value = TypeVar("Value", str, int)
