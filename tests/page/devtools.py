@@ -18,8 +18,8 @@ WHY_NOT = "needs chromium on PATH, to use the page with"
 PATIENCE = 20.0
 FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--mute-audio", "--remote-debugging-pipe"),
-    *("--no-proxy-server", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-default-apps"),
-    *("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"),
+    *("--no-proxy-server", "--disable-background-networking", "--disable-component-update", "--disable-sync"),
+    "--use-fake-device-for-media-stream",
 )
 KEYS = {
     "Tab": (9, ""),
@@ -161,7 +161,7 @@ class Tab:
         self.until("location.href === 'about:blank' && document.readyState === 'complete'")
 
     def evaluate(self, expression: str) -> Any:
-        """Return what a JavaScript expression, or the promise that it is, comes to. Raises AssertionError if it throws."""
+        """Return what a JavaScript expression, or the promise that it is, comes to; AssertionError if it throws."""
         result = self.send("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
         assert "exceptionDetails" not in result, (expression, result["exceptionDetails"])
         return result["result"].get("value")
@@ -272,6 +272,11 @@ class Tab:
     def resize(self, width: int, height: int = 800) -> None:
         self.send("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
 
+    def allow_camera(self, allowed: bool) -> None:
+        """Answer for the person whether this page may use the camera."""
+        setting = {"permission": {"name": "camera"}, "setting": "granted" if allowed else "denied"}
+        self.browser.send("Browser.setPermission", origin=self.origin.rstrip("/"), **setting)
+
     def prefer(self, **features: str) -> None:
         """Have the tab prefer, as a person's settings would: ``color_scheme="dark"``."""
         named = [{"name": f"prefers-{name.replace('_', '-')}", "value": value} for name, value in features.items()]
@@ -285,4 +290,3 @@ class Tab:
         elsewhere = [url for url in self.requested if not url.startswith((self.origin, "blob:", "data:"))]
         assert elsewhere == []
         assert self.requested
-

@@ -1,4 +1,4 @@
-"""A small service in memory that keeps the contract of HTTP. It knows classes by their mean colours, or by their words."""
+"""A small service in memory that keeps the contract of HTTP. It knows a class by its mean colour, or by its letters."""
 
 import io
 import json
@@ -24,11 +24,10 @@ POLICY = (
     "form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
 )
 MADE = "2026-03-02T10:15:00+00:00"
-PHASES = (("reading the examples", 0.1), ("awake: learning", 0.4), ("asleep: dreaming", 0.8))
 FAR = 90.0
 
 
-class Refusal(Exception):
+class RefusedError(Exception):
     """An answer that is not 2xx, with its sentence."""
 
     def __init__(self, status: int, detail: str, **headers: str) -> None:
@@ -44,12 +43,12 @@ def seen(example: bytes | str) -> tuple[float, ...]:
         with Image.open(io.BytesIO(example)) as image:
             return tuple(np.asarray(image.convert("RGB"), np.float32).mean((0, 1)).tolist())
     except OSError:
-        raise Refusal(422, "Photo 1 cannot be read: send JPEG, PNG or WebP.") from None
+        raise RefusedError(422, "Photo 1 cannot be read: send JPEG, PNG or WebP.") from None
 
 
 @dataclass
 class FakeService:
-    """What the service holds, and what a test has it do: ``refuse`` (by method and path), ``token``, ``lesson_fails``."""
+    """What the service holds, and what a test has it do: ``refuse`` by method and path, ``slow`` until it is set."""
 
     kind: str | None = None
     token: str | None = None
@@ -58,8 +57,10 @@ class FakeService:
     items: list[dict[str, Any]] = field(default_factory=list)
     works: dict[str, dict[str, Any]] = field(default_factory=dict)
     versions: list[dict[str, Any]] = field(default_factory=list)
-    refuse: dict[tuple[str, str], Refusal] = field(default_factory=dict)
+    refuse: dict[tuple[str, str], RefusedError] = field(default_factory=dict)
     lesson_fails: str | None = None
+    phases: tuple[str, ...] = ("awake: learning",)
+    """What a lesson says of itself; it goes on each time that it is asked ``steps_per_phase`` times."""
     steps_per_phase: int = 1
     limits: dict[str, int] | None = None
     calls: list[tuple[str, str]] = field(default_factory=list)
@@ -121,7 +122,7 @@ class FakeService:
 
     def get_life_map(self) -> dict[str, Any]:
         if not self.has_map:
-            raise Refusal(404, "There is no map of a life over pixels.")
+            raise RefusedError(404, "There is no map of a life over pixels.")
         rng = np.random.default_rng(0)
         classes = []
         for name, known in self.known.items():
@@ -138,7 +139,7 @@ class FakeService:
 
     def predict(self, examples: list[bytes | str]) -> dict[str, Any]:
         if not self.known:
-            raise Refusal(409, "This life has learned nothing yet: teach it first.")
+            raise RefusedError(409, "This life has learned nothing yet: teach it first.")
         return {"version": self.version, "predictions": [self._answer(seen(example)) for example in examples]}
 
     def _answer(self, colour: tuple[float, ...]) -> dict[str, Any]:
@@ -154,20 +155,20 @@ class FakeService:
     def teach(self, name: str, examples: list[bytes | str]) -> dict[str, Any]:
         kind = "text" if isinstance(examples[0], str) else "image"
         if self.kind not in (None, kind):
-            raise Refusal(409, f"This life learns {self.kind}s.")
+            raise RefusedError(409, f"This life learns {self.kind}s.")
         return self._keep(name, kind, [seen(example) for example in examples])
 
     def sleep(self) -> dict[str, Any]:
         if not self.items:
-            raise Refusal(409, "Nothing waits to be learned.")
+            raise RefusedError(409, "Nothing waits to be learned.")
         names = list(self.get_inbox()["classes"])
         if len({*names, *self.known}) < 2:
-            raise Refusal(409, f"A new life needs two classes: teach another beside {names[0]}.")
+            raise RefusedError(409, f"A new life needs two classes: teach another beside {names[0]}.")
         return self._begin("lesson", names, sum(item["count"] for item in self.items))
 
     def forget(self, name: str) -> dict[str, Any]:
         if name not in self.known:
-            raise Refusal(404, f"This life knows no class {name}.")
+            raise RefusedError(404, f"This life knows no class {name}.")
         return self._begin("forget", [name], 0)
 
     def _begin(self, what: str, classes: list[str], examples: int) -> dict[str, Any]:
@@ -183,12 +184,13 @@ class FakeService:
     def lesson(self, number: str) -> dict[str, Any]:
         """Return a record; each time that it is asked for, its work goes on a little."""
         if number not in self.works:
-            raise Refusal(404, "There is no such lesson.")
+            raise RefusedError(404, "There is no such lesson.")
         work = self.works[number]
         phase = work["step"] // self.steps_per_phase
         work["step"] += 1
-        if phase < len(PHASES):
-            work |= {"state": "running", "phase": PHASES[phase][0], "progress": PHASES[phase][1]}
+        if phase < len(self.phases):
+            progress = (phase + 1) / (len(self.phases) + 1)
+            work |= {"state": "running", "phase": self.phases[phase], "progress": progress}
         elif work["state"] == "running":
             self._end(work)
         return self._shown(work)
@@ -218,7 +220,7 @@ class FakeService:
     def remove(self, number: str | None, name: str | None) -> dict[str, Any] | None:
         kept = [item for item in self.items if number not in (None, item["id"]) or name not in (None, item["class"])]
         if number is not None and len(kept) == len(self.items):
-            raise Refusal(404, "There is no such item in the inbox.")
+            raise RefusedError(404, "There is no such item in the inbox.")
         deleted = len(self.items) - len(kept)
         self.items[:] = kept
         return None if number is not None else {"deleted": deleted}
@@ -257,7 +259,7 @@ class Handler(BaseHTTPRequestHandler):
                 service.slow.wait(10)
             status, answer = self._answer(path, {name: values[0] for name, values in parse_qs(url.query).items()}, body)
             self._send(status, b"" if answer is None else json.dumps(answer).encode(), "application/json")
-        except Refusal as refusal:
+        except RefusedError as refusal:
             said = json.dumps({"detail": refusal.detail}).encode()
             self._send(refusal.status, said, "application/json", **refusal.headers)
         finally:
@@ -266,7 +268,7 @@ class Handler(BaseHTTPRequestHandler):
     def _answer(self, path: str, query: dict[str, str], body: bytes) -> tuple[int, dict[str, Any] | None]:
         service = self.service
         if service.token is not None and self.headers.get("Authorization") != f"Bearer {service.token}":
-            raise Refusal(401, "Send the token.", **{"WWW-Authenticate": "Bearer"})
+            raise RefusedError(401, "Send the token.", **{"WWW-Authenticate": "Bearer"})
         if (self.command, path) in service.refuse:
             raise service.refuse[self.command, path]
         room, _, number = path.removeprefix("/").partition("/")
@@ -293,7 +295,7 @@ class Handler(BaseHTTPRequestHandler):
                 return 202, service.forget(json.loads(body)["class"])
             case "POST", "rollback", "":
                 return 200, service.roll_back(json.loads(body)["version"])
-        raise Refusal(404, f"There is no {path} here.")
+        raise RefusedError(404, f"There is no {path} here.")
 
     def _inputs(self, body: bytes) -> tuple[str, list[bytes | str]]:
         """Return the class, if any, and the examples of a body."""

@@ -4,7 +4,10 @@ const TOKEN = "mygo-token";
 const LOCKED = "This service asks for a token: press “Enter the token”.";
 const GONE = "The service does not answer: see whether it still runs.";
 
-export class ServiceError extends Error {
+/** Something that a person is told, and can do something about. Any other error is a fault of this page. */
+export class Problem extends Error {}
+
+export class ServiceError extends Problem {
   /** `message` is the service's own sentence; `status` is 0 where no answer came; `wait` is in milliseconds. */
   constructor(message, status, wait = 0) {
     super(message);
@@ -36,7 +39,8 @@ async function replaceToken(refused) {
 /** Asks again after the person had declined. */
 export async function enterToken() {
   isDeclined = false;
-  await replaceToken(sessionStorage.getItem(TOKEN));
+  sessionStorage.removeItem(TOKEN);
+  await replaceToken(null);
 }
 
 function isHeaderValue(token) {

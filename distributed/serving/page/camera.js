@@ -1,5 +1,6 @@
 // One camera, seen by one or several video elements at a time. It is free again when none is left, and when the page is.
 
+import { Problem } from "./api.js";
 import { asJpeg } from "./inputs.js";
 
 const WANTED = { video: { facingMode: "environment", width: { ideal: 640 }, height: { ideal: 480 } }, audio: false };
@@ -18,12 +19,12 @@ function release() {
 
 async function requested() {
   if (!navigator.mediaDevices?.getUserMedia) {
-    throw new Error("A browser gives the camera only to a page at localhost or over https. Choose photos instead.");
+    throw new Problem("A browser gives the camera only to a page at localhost or over https. Choose photos instead.");
   }
   try {
     return await navigator.mediaDevices.getUserMedia(WANTED);
   } catch (error) {
-    throw new Error(WHY[error.name] ?? `The camera cannot be used (${error.name}). Choose photos instead.`);
+    throw new Problem(WHY[error.name] ?? `The camera cannot be used (${error.name}). Choose photos instead.`);
   }
 }
 
@@ -40,7 +41,7 @@ export async function openCamera(video, onEnd) {
     if (stream === asked) stream = null;
     throw error;
   }
-  if (stream !== asked) throw new Error("The camera was closed.");
+  if (stream !== asked) throw new Problem("The camera was closed.");
   open.getVideoTracks()[0].onended = closeAll;
   video.srcObject = open;
   await video.play();

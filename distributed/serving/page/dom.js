@@ -1,5 +1,7 @@
 // Small helpers for what the page shows. Text goes in as text nodes alone, so a name that is HTML stays a name.
 
+import { Problem } from "./api.js";
+
 const SVG = "http://www.w3.org/2000/svg";
 
 function filled(node, attributes, children) {
@@ -33,7 +35,7 @@ export function complain(node, error) {
   const message = node.closest("section, header")?.querySelector(".message");
   if (!message) return;  // it is gone from the page meanwhile
   message.textContent = error === null ? "" : error.message;
-  if (error !== null && error.status === undefined) console.error(error);
+  if (error !== null && !(error instanceof Problem)) console.error(error);
 }
 
 /** Runs `action` when `button` is pressed, never twice at a time, and shows what went wrong in its panel. */

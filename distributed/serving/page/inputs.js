@@ -1,5 +1,6 @@
 // What a person hands in (photos, texts, vectors), made ready to be sent.
 
+import { Problem } from "./api.js";
 import { limits } from "./state.js";
 
 const THUMBNAIL = 96;
@@ -37,7 +38,7 @@ async function withinLimits(file, bitmap) {
 
 export function asJpeg(canvas) {
   return new Promise((resolve, reject) => {
-    canvas.toBlob((blob) => (blob ? resolve(blob) : reject(new Error("This photo cannot be made smaller."))), "image/jpeg", 0.92);
+    canvas.toBlob((blob) => (blob ? resolve(blob) : reject(new Problem("This photo cannot be made smaller."))), "image/jpeg", 0.92);
   });
 }
 
@@ -68,7 +69,7 @@ export function lines(text, kind) {
   if (kind !== "vector") return found;
   return found.map((line) => {
     const numbers = line.split(/[\s,;]+/).filter((part) => part !== "").map(Number);
-    if (!numbers.every(Number.isFinite)) throw new Error(`Write numbers alone, with commas between them: not “${line.slice(0, 40)}”.`);
+    if (!numbers.every(Number.isFinite)) throw new Problem(`Write numbers alone, with commas between them: not “${line.slice(0, 40)}”.`);
     return numbers;
   });
 }
@@ -76,9 +77,9 @@ export function lines(text, kind) {
 /** The examples of files: photos as they are, and of a life of texts one text from each file. */
 export async function examplesOf(files, kind) {
   if (kind === "image") return files;
-  if (kind === "text" && files.some((file) => file.type.startsWith("image/"))) throw new Error("This life learns texts: drop text files.");
+  if (kind === "text" && files.some((file) => file.type.startsWith("image/"))) throw new Problem("This life learns texts: drop text files.");
   if (kind === "text") return Promise.all(files.map((file) => file.text()));
-  throw new Error("This life learns vectors: type their numbers.");
+  throw new Problem("This life learns vectors: type their numbers.");
 }
 
 function sizeOf(example) {

@@ -1,6 +1,6 @@
 // Teach: classes with the examples that wait in the inbox, and the sleep in which they are learned.
 
-import { request } from "./api.js";
+import { Problem, request } from "./api.js";
 import { Card } from "./card.js";
 import { announce, byId, complain, counted, element, enable, listed, onPress, onSubmit, showEach } from "./dom.js";
 import { onDrop } from "./inputs.js";
@@ -74,7 +74,7 @@ function forgetLearned(record) {
 export function startTeach() {
   onSubmit(byId("class-form"), () => {
     const name = byId("class-name").value.normalize("NFC").trim();
-    if (name === "") throw new Error("Give the class a name.");
+    if (name === "") throw new Problem("Give the class a name.");
     const card = addCard(name);
     byId("class-name").value = "";
     showCards();
@@ -83,7 +83,7 @@ export function startTeach() {
   });
   onDrop(byId("teach"), (files) => {
     files.catch(() => null);
-    complain(byId("class-form"), new Error("Drop examples on a class: give its name above, and make it."));
+    complain(byId("class-form"), new Problem("Drop examples on a class: give its name above, and make it."));
   });
   onPress(byId("sleep"), async () => {
     const record = await request("POST", "sleep");

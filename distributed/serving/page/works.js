@@ -1,11 +1,12 @@
 // Lessons and classes being forgotten: each is followed to its end, in a bar that stays in sight.
 
 import { request } from "./api.js";
-import { announce, byId, counted, element, listed, onPress, percent, showEach } from "./dom.js";
+import { announce, byId, element, listed, onPress, percent, shortened, showEach } from "./dom.js";
 import { currentLife, onChange, refresh } from "./state.js";
 
 const POLL_MS = 500;
 const MOST_NAMED = 5;
+const LONGEST_NAME = 40;
 const works = new Map();
 
 const isOpen = ({ state }) => state === "waiting" || state === "running";
@@ -16,8 +17,9 @@ export function isLearning() {
 }
 
 function namesOf({ classes }) {
-  if (classes.length <= MOST_NAMED) return listed(classes);
-  return listed([...classes.slice(0, MOST_NAMED - 1), counted(classes.length - MOST_NAMED + 1, "more class").replace(/s$/, "es")]);
+  const names = classes.map((name) => shortened(name, LONGEST_NAME));
+  if (names.length <= MOST_NAMED) return listed(names);
+  return listed([...names.slice(0, MOST_NAMED - 1), `${names.length - MOST_NAMED + 1} more`]);
 }
 
 function titleOf(record) {
@@ -75,19 +77,19 @@ function take(record) {
   show();
 }
 
-/** Asks for the record until its work has ended. While the service is away the last word of it stays, with a note. */
+/** Returns the record when its work has ended. While the service is away the last word of it stays, with a note. */
 async function poll(id) {
   while (isOpen(works.get(id))) {
     await pause(POLL_MS);
     try {
       take(await request("GET", `lessons/${encodeURIComponent(id)}`));
     } catch (error) {
-      if (error.status === 404) return take({ ...works.get(id), state: "failed", error: error.message });
-      works.set(id, { ...works.get(id), trouble: error.message });
-      show();
+      if (error.status === 404) take({ ...works.get(id), state: "failed", error: error.message });
+      else take({ ...works.get(id), trouble: error.message });
       await pause(Math.max(error.wait ?? 0, 4 * POLL_MS));
     }
   }
+  return works.get(id);
 }
 
 /** Shows a piece of work, and everything anew when it has ended. Earlier ones that went well make room for it. */
@@ -95,12 +97,18 @@ export async function follow(record) {
   if (works.has(record.id)) return;
   for (const [id, { state }] of works) if (state === "done") works.delete(id);
   take(record);
-  await poll(record.id);
+  const ended = await poll(record.id);
   await refresh().catch(() => null);
-  dispatchEvent(new CustomEvent("work-ended", { detail: works.get(record.id) }));
+  dispatchEvent(new CustomEvent("work-ended", { detail: ended }));
+}
+
+/** What has the focus is scrolled to where the bar does not lie over it. */
+function keepClear() {
+  document.documentElement.style.scrollPaddingBottom = `${byId("work").offsetHeight + 16}px`;
 }
 
 export function startWorks() {
+  new ResizeObserver(keepClear).observe(byId("work"));
   onChange(() => {
     const { working } = currentLife();
     if (working) follow(working);
