@@ -28,6 +28,11 @@ def write_manifest(folder: Path, manifest: Mapping[str, Any], before: Mapping[st
     for path in folder.glob("*.safetensors"):
         if path.name not in kept:
             path.unlink()
+    delete_half_written(folder)
+
+
+def delete_half_written(folder: Path) -> None:
+    """Delete what killed processes left half-written in ``folder``."""
     for pattern in HALF_WRITTEN:
         for path in folder.glob(pattern):
             path.unlink()

@@ -12,7 +12,7 @@ from mygo.data.spelling import composed
 from mygo.errors import StorageError
 from mygo.files import MANIFEST
 from mygo.learner.learner import Learner
-from mygo.learner.saved import SCHEMA, SavedLife, newest
+from mygo.learner.saved import SCHEMA, newest
 from mygo.learner.storage import files_of, read_manifest, write_manifest
 
 HIDDEN = "."
@@ -98,21 +98,14 @@ def link(source: Path, target: Path) -> None:
 
 
 def state_in(folder: Path) -> dict[str, Any] | None:
-    """Return the manifest of the state that `Learner.open` would read in ``folder``, None if it holds no life.
+    """Return the manifest of the newest state in ``folder`` whose manifest is whole, None if it holds no life.
 
     The files that it names are not looked at.
 
     Raises:
         InputError: it is damaged, and so is the one before.
     """
-    if not Learner.exists(folder):
-        return None
-
-    def read(manifest: Mapping[str, Any]) -> dict[str, Any]:
-        SavedLife.of(folder, manifest)
-        return dict(manifest)
-
-    return newest(folder, read, lambda text: None)
+    return newest(folder, dict, lambda text: None) if Learner.exists(folder) else None
 
 
 def classes_of(manifest: Mapping[str, Any]) -> set[str]:

@@ -8,7 +8,7 @@ from typing import TypeAlias, cast
 import numpy as np
 import numpy.typing as npt
 
-from mygo.data.images import Size, open_picture, reason, size_of
+from mygo.data.images import Size, open_picture, pixels_of, reason, size_of
 from mygo.data.readers.reader import Item, Kind, Vector
 from mygo.errors import InputError
 from mygo.service.config import ExampleLimits
@@ -60,9 +60,9 @@ class Inputs:
         return self._text(item) if isinstance(item, str) else self._picture(item, at_least), ""
 
     def _picture(self, content: bytes, at_least: Size | None) -> Item:
-        height, width = size_of(io.BytesIO(content))
-        if height * width > self.limits.max_pixels:
-            raise ValueError(f"it has {height * width} pixels, more than {self.limits.max_pixels}")
+        pixels = pixels_of(io.BytesIO(content))
+        if pixels > self.limits.max_pixels:
+            raise ValueError(f"it has {pixels} pixels, more than {self.limits.max_pixels}")
         return open_picture(io.BytesIO(content), at_least)
 
     def _text(self, text: str) -> str:

@@ -80,13 +80,7 @@ class Keeper:
     def inbox(self) -> dict[str, Any]:
         """Return what GET /inbox says."""
         with self._lock:
-            items, inbox = self._store.inbox.items(), self._store.inbox
-            return {
-                "items": [item.as_json for item in items],
-                "examples": inbox.num_examples,
-                "bytes": inbox.num_bytes,
-                "classes": counts_of(items),
-            }
+            return self._view.inbox()
 
     def remove(self, item_id: str) -> bool:
         """Delete an inbox item; False if there is none.

@@ -4,10 +4,12 @@ Examples of new classes are one lesson. Those of classes that the life knows are
 each lesson in which they were learned, so that how many cycles the copy has been through says which are done.
 """
 
+import itertools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -117,11 +119,11 @@ class Workplace:
             forget(life, class_name, on_event)
 
 
-def free_name(name: str, state: dict[str, object] | None) -> str:
+def free_name(name: str, state: Mapping[str, Any] | None) -> str:
     """Return ``name``, with a number after it if the life in ``state`` had a lesson of that name."""
-    lessons = [] if state is None else state["lessons"]
-    taken = {lesson["name"] for lesson in lessons}  # type: ignore[attr-defined]
-    return next(each for each in (name, *(f"{name} ({number})" for number in range(2, 10**6))) if each not in taken)
+    taken = set() if state is None else {lesson["name"] for lesson in state["lessons"]}
+    numbered = (f"{name} ({number})" for number in itertools.count(2))
+    return next(each for each in itertools.chain([name], numbered) if each not in taken)
 
 
 def newborn(kind: Kind, config: ServiceConfig) -> LifeConfig | None:

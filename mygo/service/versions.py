@@ -15,7 +15,7 @@ from mygo.errors import InputError
 from mygo.files import MANIFEST, read_json, write_json
 from mygo.learner.learner import Learner
 from mygo.learner.saved import SCHEMA, SavedLife
-from mygo.learner.storage import PREVIOUS, checksum, read_manifest, write_manifest
+from mygo.learner.storage import PREVIOUS, checksum, delete_half_written, read_manifest, write_manifest
 from mygo.service.disk import classes_of, discard, discard_hidden, new_folder, put_state, state_in, storing
 
 Why = Literal["lesson", "forget", "rollback", "found"]
@@ -171,6 +171,7 @@ class Versions:
         with storing(self.folder, "allow writing there"):
             self.folder.mkdir(parents=True, exist_ok=True)
             discard_hidden(self.folder)
+            delete_half_written(self.life_folder)
             self._repair()
             for each in self._whole():
                 if each.work in unfinished and each != self.current():

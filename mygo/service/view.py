@@ -126,6 +126,13 @@ class View:
         found = self._looked_up()
         return None if found is None else found[1]
 
+    def inbox(self) -> dict[str, Any]:
+        """Return what GET /inbox says."""
+        inbox = self._store.inbox
+        items = inbox.items()
+        totals = {"examples": inbox.num_examples, "bytes": inbox.num_bytes}
+        return {"items": [item.as_json for item in items], **totals, "classes": counts_of(items)}
+
     def status(self) -> dict[str, Any]:
         """Return what GET /life says."""
         found, versions = self._looked_up(), self._store.versions.all()
