@@ -144,6 +144,12 @@ def size_of(path: PictureFile) -> Size:
         return (width, height) if turned else (height, width)
 
 
+def pixels_of(path: PictureFile) -> int:
+    """Return width times height, without decoding anything, as `size_of` does to look for a note of the camera."""
+    with _opened(path) as picture:
+        return picture.width * picture.height
+
+
 @contextmanager
 def _opened(path: PictureFile) -> Iterator[ImageFile.ImageFile]:
     with warnings.catch_warnings():

@@ -1,0 +1,120 @@
+"""The processes behind the HTTP side, without Ray."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from distributed.serving.calls import AwayError, Question, Reply
+from distributed.serving.workers import KeeperService, PredictorService
+from mygo.config.learner import LifeConfig
+from mygo.errors import ConflictError, InputError
+from mygo.events import EventHandler
+from mygo.files import locked
+from mygo.jobs.lesson import Lesson
+from mygo.service.config import ServiceConfig
+from mygo.service.keeper import Keeper
+from tests.distributed.serving.test_real import vectors
+
+WaitUntil = Callable[..., None]
+
+
+@pytest.fixture(scope="module")
+def life(tmp_path_factory: pytest.TempPathFactory, tiny_on_vectors: LifeConfig, write_vectors: Any) -> Path:
+    folder: Path = tmp_path_factory.mktemp("lives") / "trees"
+    Lesson(folder, write_vectors(folder.parent / "trees.npz", ("ash", "birch", "cedar")), config=tiny_on_vectors).run()
+    with Keeper(folder):
+        pass
+    return folder
+
+
+def test_a_batch_is_answered_by_one_version_each_question_with_its_own(life: Path) -> None:
+    service = PredictorService(life, ServiceConfig())
+    questions = [
+        Question("vector", vectors("ash", 2), top=1),
+        Question("text", ["ash"], top=5),
+        Question("vector", [*vectors("birch", 1), [0.0] * 12], top=3),
+    ]
+    first, second, third = service.answer(questions)
+    assert isinstance(first, Reply)
+    assert isinstance(third, Reply)
+    assert isinstance(second, InputError)
+    assert (first.version, third.version) == (1, 1)
+    assert [len(answer.probabilities) for answer in first.answers] == [1, 1]
+    assert [len(answer.probabilities) for answer in third.answers] == [3, 0]
+    assert third.answers[1].error is not None
+    assert third.answers[1].error.startswith("Vector 2 ")
+    alone = service.answer([questions[0]])[0]
+    assert isinstance(alone, Reply)
+    assert [answer.class_name for answer in alone.answers] == [answer.class_name for answer in first.answers]
+
+
+def test_a_life_that_is_not_in_service_yet_is_away(
+    tmp_path: Path, tiny_on_vectors: LifeConfig, write_vectors: Any
+) -> None:
+    folder = tmp_path / "life"
+    (before,) = PredictorService(folder, ServiceConfig()).answer([Question("vector", [[1.0] * 12], 5)])
+    assert isinstance(before, ConflictError)
+    Lesson(folder, write_vectors(tmp_path / "trees.npz", ("ash", "birch")), config=tiny_on_vectors).run()
+    service = PredictorService(folder, ServiceConfig())
+    (away,) = service.answer([Question("vector", vectors("ash", 1), 5)])
+    assert isinstance(away, AwayError)
+    with Keeper(folder):
+        (reply,) = service.answer([Question("vector", vectors("ash", 1), 5)])
+        assert isinstance(reply, Reply)
+
+
+def test_a_lesson_begins_by_itself_once_enough_waits(
+    tmp_path: Path, tiny_on_vectors: LifeConfig, wait_until: WaitUntil
+) -> None:
+    service = KeeperService(tmp_path / "life", ServiceConfig(learner=tiny_on_vectors, sleep_after=30))
+
+    async def teach() -> None:
+        for name in ("ash", "birch"):
+            await service.teach(name, "vector", vectors(name, 15))
+
+    asyncio.run(teach())
+    wait_until(lambda: asyncio.run(service.snapshot()).lessons.get("done") == 1)
+    snapshot = asyncio.run(service.snapshot())
+    assert (snapshot.version, snapshot.classes, snapshot.inbox_examples, snapshot.progress) == (1, 2, 0, 0.0)
+    service.close()
+
+
+def test_it_answers_while_a_lesson_runs_and_a_close_ends_that(
+    tmp_path: Path, tiny_on_vectors: LifeConfig, wait_until: WaitUntil
+) -> None:
+    began, end = threading.Event(), threading.Event()
+
+    def learn(lesson: Lesson, on_event: EventHandler) -> None:
+        began.set()
+        assert end.wait(60)
+        lesson.run(on_event=on_event)
+
+    folder = tmp_path / "life"
+    service = KeeperService(folder, ServiceConfig(learner=tiny_on_vectors), learn)
+
+    async def use() -> None:
+        for name in ("ash", "birch"):
+            await service.teach(name, "vector", vectors(name, 15))
+        await service.sleep()
+        assert await asyncio.to_thread(began.wait, 60)
+        assert (await service.life())["working"]["state"] == "running"
+        await service.teach("cedar", "vector", vectors("cedar", 15))
+        assert (await service.inbox())["classes"]["cedar"] == 15
+        with pytest.raises(ConflictError):
+            await service.roll_back(1)
+
+    asyncio.run(use())
+    service.close(0.1)  # too soon
+    assert service.is_working
+    with pytest.raises(InputError), locked(folder, 0):
+        pass
+    end.set()
+    service.close()
+    assert not service.is_working
+    with Keeper(folder) as keeper:
+        assert keeper.status()["version"] == 1
+        assert keeper.inbox()["classes"] == {"cedar": 15}
