@@ -50,7 +50,7 @@ class RequestLimits:
 
 @dataclass(frozen=True, kw_only=True)
 class ServeArguments:
-    """Put a life into service: it answers, is taught, and sleeps without stopping. See docs/serving.md."""
+    """Put a life into service: it answers, is taught, and sleeps without stopping. See docs/service.md."""
 
     life: Annotated[Path, tyro.conf.arg(metavar="DIR")]
     """The folder of the life, visible to all nodes; if there is none yet, the first lesson begins it."""
