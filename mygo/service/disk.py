@@ -36,14 +36,15 @@ def storing(what: Path, advice: str) -> Iterator[None]:
 def new_folder(target: Path) -> Iterator[Path]:
     """Yield a folder to be filled inside the block, which becomes ``target`` at its end; after an error it is gone."""
     temporary = target.with_name(f"{HIDDEN}{target.name}.{uuid.uuid4().hex}.new")
+    made = temporary
     try:
         temporary.mkdir(parents=True)
         yield temporary
         sync(temporary)
-        temporary.rename(target)
+        made = temporary.rename(target)
         sync(target.parent)
     except Exception:
-        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(made, ignore_errors=True)
         raise
 
 
