@@ -1,0 +1,207 @@
+"""The parts of benchmarks/serve.py: what each does to a life in service, and what it finds."""
+
+import shutil
+import statistics
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.service import Asked, Body, Client, Service, as_json, form, service_on
+from benchmarks.service_load import Load, loading, made, percentile, rate_of
+from distributed.cluster.session import usable_cores
+from mygo.jobs.features import batches_of, encoded_batches
+from mygo.service.config import ExampleLimits
+from mygo.service.examples import Inputs
+from mygo.service.predictor import Predictor
+
+HALF = 0.5
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a part found: a row of the table, and a sentence on how."""
+
+    what: str
+    value: str
+    note: str
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What all parts need."""
+
+    life: Path
+    """A life that knows ten classes; parts work on copies."""
+    photos: Sequence[bytes]
+    """Photos of its classes that it was not taught."""
+    others: Mapping[str, Sequence[bytes]]
+    """Photos of other classes."""
+    workplace: Path
+    sizes: Mapping[str, Any]
+    """The flags of the command."""
+    flags: Sequence[str]
+    """Flags of serve.py."""
+
+    @contextmanager
+    def copied(self, name: str) -> Iterator[Path]:
+        """Yield the folder of a copy of the life."""
+        folder = self.workplace / name
+        shutil.copytree(self.life, folder)
+        yield folder
+        shutil.rmtree(folder)
+
+    @contextmanager
+    def served(self, name: str) -> Iterator[tuple[Service, Path]]:
+        """Have a copy of the life in service; yields its folder too."""
+        with self.copied(name) as folder, service_on(folder, folder.with_suffix(".log"), *self.flags) as service:
+            service.client.predict(0, form(self.photos[:1]))  # the first takes longer
+            yield service, folder
+
+    def bodies(self, at_once: int = 1) -> list[Body]:
+        """Return the photos as requests of so many each."""
+        return [form(self.photos[start : start + at_once]) for start in range(0, len(self.photos), at_once)]
+
+    def some_others(self, count: int) -> list[tuple[str, Sequence[bytes]]]:
+        """Return so many classes that the life does not know, with their photos, to be taught and to be asked about."""
+        assert len(self.others) >= count, f"--others needs {count} classes"
+        return list(self.others.items())[:count]
+
+
+# -- how fast ---------------------------------------------------------------------------------------------------------
+
+
+def bare_pass(bench: Bench, at_once: int, photos: int) -> list[float]:
+    """Return the seconds in which the life's encoder alone encodes each batch ``at_once``, with all cores."""
+    torch.set_num_threads(usable_cores())
+    encoder = Predictor.open(bench.life).encoder
+    reader = Inputs("image", bench.photos, ExampleLimits())
+    seconds = []
+    for start in range(0, min(photos, len(bench.photos)), at_once):
+        batch = range(start, min(start + at_once, len(bench.photos)))
+        began = time.perf_counter()
+        for _ in encoded_batches(reader, batches_of(reader, batch), encoder):
+            pass
+        seconds.append(time.perf_counter() - began)
+    return seconds[1:]  # the first takes longer
+
+
+def throughput(bench: Bench) -> Found:
+    """Ask as fast as it is answered, several photos at once."""
+    at_once, requests = bench.sizes["at_once"], bench.sizes["requests"]
+    alone = bare_pass(bench, len(bench.photos) // 2, len(bench.photos))
+    bare = (len(bench.photos) // 2) / alone[0]
+    with bench.served("throughput") as (service, _):
+        answers = made(Load(service.port, bench.bodies(at_once), bench.sizes["clients"], requests=requests))
+    assert all(asked.status == 200 for asked in answers), Counter(asked.status for asked in answers)
+    found = sum(len(asked.classes) for asked in answers) / len(answers) * rate_of(answers)
+    return Found(
+        "photos per second of /predict, against the encoder's bare pass",
+        f"{found / bare:.2f}",
+        f"{found:.1f} photos/s in requests of {at_once} by {bench.sizes['clients']} clients, {bare:.1f} in a bare pass.",
+    )
+
+
+def latency(bench: Bench) -> Found:
+    """Ask about one photo at a time: alone, as fast as it goes, and at half of that."""
+    requests = bench.sizes["requests"]
+    bare = statistics.median(bare_pass(bench, 1, len(bench.photos)))
+    with bench.served("latency") as (service, _):
+        alone = made(Load(service.port, bench.bodies(), 1, requests=requests))
+        top = made(Load(service.port, bench.bodies(), bench.sizes["clients"], requests=requests))
+        rate = rate_of(top) * HALF
+        half = made(Load(service.port, bench.bodies(), 4 * bench.sizes["clients"], rate=rate, requests=requests))
+    for answers in (alone, top, half):
+        assert all(asked.status == 200 for asked in answers), Counter(asked.status for asked in answers)
+    above = (percentile(alone, 50) - bare) * 1000
+    p50, p99 = percentile(half, 50), percentile(half, 99)
+    return Found(
+        "p50 of a single photo above the bare pass; p99 at half of the top load",
+        f"{above:.0f} ms; {p99 / p50:.1f} × p50",
+        f"p50 {percentile(alone, 50) * 1000:.0f} ms by one client, {bare * 1000:.0f} in a bare pass. At {rate:.1f} "
+        f"requests/s, half of {rate_of(top):.1f}: p50 {p50 * 1000:.0f} ms, p99 {p99 * 1000:.0f} ms.",
+    )
+
+
+# -- lessons under load -----------------------------------------------------------------------------------------------
+
+
+def reference(folder: Path, version: int, bench: Bench, at_once: int) -> list[tuple[str | None, ...]]:
+    """Return what a version answers to each request, asked in this process."""
+    predictor = Predictor.open(folder / "service" / "versions" / str(version))
+    names = [answer.class_name for answer in predictor.answer(bench.photos, 1)]
+    return [tuple(names[start : start + at_once]) for start in range(0, len(names), at_once)]
+
+
+def swap(bench: Bench) -> Found:
+    """Teach a class under load, and look at each answer for whether it is that of one version."""
+    at_once = 4
+    ((name, photos),) = bench.some_others(1)
+    with bench.served("swap") as (service, folder):
+        client = service.client
+        top = made(Load(service.port, bench.bodies(at_once), bench.sizes["clients"], requests=60))
+        load = Load(service.port, bench.bodies(at_once), 4 * bench.sizes["clients"], rate=rate_of(top) * HALF)
+        with loading(load) as running:
+            began = time.monotonic()
+            client.teach(name, form(photos[: bench.sizes["taught"]]))
+            client.sleep()
+            learned = time.monotonic()
+            after = bench.sizes["swap_requests"] / (rate_of(top) * HALF) - (learned - began)
+            time.sleep(max(5.0, after))
+            answers = running.end()
+        counts = {asked.version for asked in answers if asked.version is not None}
+        expected = {version: reference(folder, version, bench, at_once) for version in counts}
+    dropped = sum(asked.status != 200 for asked in answers)
+    wrong = [asked for asked in answers if asked.version and asked.classes != expected[asked.version][asked.number]]
+    mixed = sum(is_mixed(asked, list(expected.values())) for asked in wrong)
+    by_version = Counter(asked.version for asked in answers)
+    return Found(
+        f"{len(answers)} requests while a lesson is learned and swapped in: wrong, dropped or mixed answers",
+        f"{len(wrong) - mixed}, {dropped}, {mixed}",
+        f"{at_once} photos in each request, at half of the top load; the lesson took {learned - began:.0f} s; answers by "
+        f"version: {', '.join(f'{version}: {by_version[version]}' for version in sorted(by_version, key=str))}.",
+    )
+
+
+def is_mixed(asked: Asked, expected: Sequence[Sequence[tuple[str | None, ...]]]) -> bool:
+    """Return whether each class of an answer is what some version answers, though no version answers all of them."""
+    by_version = [version[asked.number] for version in expected]
+    return all(any(names[place] == name for names in by_version) for place, name in enumerate(asked.classes))
+
+
+def teach(bench: Bench) -> Found:
+    """Teach classes one after the other, and wait for the first right answer about each."""
+    seconds = []
+    with bench.served("teach") as (service, _):
+        client = service.client
+        for name, photos in bench.some_others(bench.sizes["times"]):
+            taught = photos[: bench.sizes["taught"]]
+            held_out = [form([photo]) for photo in photos[bench.sizes["taught"] :]] or [form([taught[-1]])]
+            began = time.monotonic()
+            client.teach(name, form(taught))
+            work = client.do("POST", "/sleep")
+            first_right(client, held_out, name)
+            seconds.append(time.monotonic() - began)
+            client.learned(work)
+            client.learned(client.do("POST", "/forget", as_json(**{"class": name})))  # ten are known again
+    shown = ", ".join(f"{each:.1f}" for each in seconds)
+    return Found(
+        f"from /teach of {bench.sizes['taught']} photos of a new class to its first right answer, 10 classes known",
+        f"{statistics.median(seconds):.1f} s",
+        f"{len(seconds)} classes, {shown} s; the median counts.",
+    )
+
+
+def first_right(client: Client, bodies: Sequence[Body], name: str) -> Asked:
+    """Ask about photos of a class in turn, until one is called so."""
+    number = 0
+    while True:
+        found = client.predict(number, bodies[number % len(bodies)])
+        if found.classes == (name,):
+            return found
+        number += 1
