@@ -1,6 +1,4 @@
-"""Requests to a life in service from a process of their own: a bounded number at once, as fast as they are answered or
-at a steady rate.
-"""
+"""Requests to a life in service from a process of their own: as fast as they are answered, or at a steady rate."""
 
 import itertools
 import multiprocessing

@@ -103,7 +103,7 @@ def throughput(bench: Bench) -> Found:
     return Found(
         "photos per second of /predict, against the encoder's bare pass",
         f"{found / bare:.2f}",
-        f"{found:.1f} photos/s in requests of {at_once} by {bench.sizes['clients']} clients, {bare:.1f} in a bare pass.",
+        f"{found:.1f} photos/s, requests of {at_once} by {bench.sizes['clients']} clients; {bare:.1f} in a bare pass.",
     )
 
 
@@ -163,8 +163,8 @@ def swap(bench: Bench) -> Found:
     return Found(
         f"{len(answers)} requests while a lesson is learned and swapped in: wrong, dropped or mixed answers",
         f"{len(wrong) - mixed}, {dropped}, {mixed}",
-        f"{at_once} photos in each request, at half of the top load; the lesson took {learned - began:.0f} s; answers by "
-        f"version: {', '.join(f'{version}: {by_version[version]}' for version in sorted(by_version, key=str))}.",
+        f"{at_once} photos a request, at half of the top load; the lesson took {learned - began:.0f} s; by version: "
+        f"{', '.join(f'{by_version[version]} of {version}' for version in sorted(by_version, key=str))}.",
     )
 
 
