@@ -157,14 +157,10 @@ class Keeper:
         that failed do not count among those after which it is due.
         """
         with self._lock:
-            is_time = self._clock.struck(time)
-            free, records = self._store.free_items(), self._store.records.all()
-            tried = {item for record in records if record.state == "failed" for item in record.items}
-            fresh = sum(item.count for item in free if item.id not in tried)
-            if not is_time and (self.config.sleep_after is None or fresh < self.config.sleep_after):
-                return False
-            with suppress(ConflictError):
-                return bool(ready_items(free, partly=True))
+            is_time, most = self._clock.struck(time), self.config.sleep_after
+            if is_time or (most is not None and self._store.num_untried() >= most):
+                with suppress(ConflictError):
+                    return bool(ready_items(self._store.free_items(), partly=True))
             return False
 
     # -- work that is done --------------------------------------------------------------------------------------------

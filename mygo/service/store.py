@@ -86,6 +86,11 @@ class Store:
         taken = {item for record in self.records.open() for item in record.items}
         return [item for item in self.inbox.items() if item.id not in taken]
 
+    def num_untried(self) -> int:
+        """Return how many examples no work takes or took."""
+        tried = {item for record in self.records.all() for item in record.items}
+        return sum(item.count for item in self.inbox.items() if item.id not in tried)
+
     def items_at_work(self) -> set[str]:
         """Return the identifiers of the inbox items that are being learned."""
         return {item for record in self.records.open() if record.state == "running" for item in record.items}

@@ -117,8 +117,10 @@ class View:
         if state is None:
             return None
         if self._life is None or self._life[0] != checksum(state):
-            life = SavedLife.open(self._store.life_folder)
-            self._life = checksum(state), life, kind_seen_by(life, self._config.encoder_weights)
+            life, before = SavedLife.open(self._store.life_folder), self._life
+            same_eyes = before is not None and before[1].config.encoder == life.config.encoder
+            kind = before[2] if before and same_eyes else kind_seen_by(life, self._config.encoder_weights)
+            self._life = checksum(state), life, kind
         return self._life
 
     def life(self) -> SavedLife | None:
