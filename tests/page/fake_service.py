@@ -200,7 +200,7 @@ class FakeService:
             work |= {"state": "failed", "error": self.lesson_fails}
             return
         if work["what"] == "forget":
-            self.known.pop(work["classes"][0])
+            self.known.pop(work["classes"].pop())  # the real service takes the name out of the record, too
             self.versions.clear()
         for item in work["items"] if work["what"] == "lesson" else []:
             self.kind = item["kind"]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from tests.page.devtools import SHIFT, Tab
 from tests.page.fake_service import FakeService
+from tests.page.test_story import waiting
 
 RECORD = """
   window.said = [];
@@ -40,10 +41,11 @@ def test_everything_is_done_with_the_keyboard(
         tab.until(lambda name=name: tab.focused() == ("heading", name))  # type: ignore[misc]
         tab_to(tab, "button", f"Choose photos of {name}")
         tab.choose(photos(name), lambda: tab.key(" "))
-        tab.until(lambda name=name: name in service.get_inbox()["classes"])  # type: ignore[misc]
+        waiting(tab, name, "3 photos")
     tab_to(tab, "button", "Sleep")
     tab.key("Enter")
     tab.sees("Version 1 answers now.", "#works")
+    tab.sees("Version 1", "#summary")
     assert tab.focused() == ("button", "Sleep"), "it cannot be pressed now, and yet keeps the focus"
     said = tab.evaluate("said")
     lesson = [f"Asleep: learning wasp and bee: {phase}" for phase in ("waits for its turn", *service.phases)]

@@ -15,9 +15,16 @@ def make_class(tab: Tab, name: str) -> None:
     tab.find("heading", name)
 
 
+def waiting(tab: Tab, name: str, count: str) -> None:
+    """Wait until the card of a class says that so much of it waits."""
+    card = f"card.querySelector('h3').innerText === '{name}' && card.innerText.includes('{count} waiting')"
+    tab.until(f"[...document.querySelectorAll('.card')].some((card) => {card})")
+
+
 def sleep(tab: Tab, version: int) -> None:
     tab.click("button", "Sleep")
     tab.sees(f"Version {version} answers now.", "#works")
+    tab.sees(f"Version {version}", "#summary")
 
 
 def test_a_person_teaches_two_classes_then_a_third_and_forgets_one(
@@ -28,7 +35,8 @@ def test_a_person_teaches_two_classes_then_a_third_and_forgets_one(
     for name in ("wasp", "bee"):
         make_class(tab, name)
         tab.choose(photos(name), lambda name=name: tab.click("button", f"Choose photos of {name}"))  # type: ignore[misc]
-        tab.sees(f"3 photos of {name} wait to be learned.", "#announcer")
+        waiting(tab, name, "3 photos")
+        assert tab.text("#announcer") == f"3 photos of {name} wait to be learned."
     assert service.get_inbox()["classes"] == {"wasp": 3, "bee": 3}
     tab.sees("It learns the 6 examples of wasp and bee, and then deletes them.")
     sleep(tab, 1)
@@ -38,7 +46,7 @@ def test_a_person_teaches_two_classes_then_a_third_and_forgets_one(
 
     make_class(tab, "moth")
     tab.drop(".card", photos("moth"))
-    tab.sees("3 photos waiting", "#cards")
+    waiting(tab, "moth", "3 photos")
     sleep(tab, 2)
     assert [each["examples"] for each in service.known.values()] == [3, 3, 3]
 
@@ -56,6 +64,7 @@ def test_a_person_teaches_two_classes_then_a_third_and_forgets_one(
     tab.click("button", "Forget it")
     tab.sees("Forgot bee", "#works")
     tab.sees("Version 3 answers now. What is below was said by an earlier one.", "#ask")
+    tab.sees("Version 3 · 2 classes", "#summary")
     assert "bee" not in tab.text("#known")
     tab.until("!document.querySelector('#map').innerText.includes('bee')")
     tab.click("button", "Ask again")
@@ -66,11 +75,11 @@ def test_a_person_teaches_two_classes_then_a_third_and_forgets_one(
 def test_texts_are_taught_and_asked_line_by_line(service: FakeService, open_page: Callable[[], Tab]) -> None:
     tab = open_page()
     tab.click("radio", "Texts")
-    for name, lines in (("first", "aaaa\n\naaab"), ("second", "bbbb\nbbba\nbbbb")):
+    for name, lines, count in (("first", "aaaa\n\naaab", "2 texts"), ("second", "bbbb\nbbba\nbbbb", "3 texts")):
         make_class(tab, name)
         tab.fill("textbox", f"Texts of {name}, one on each line", lines)
         tab.click("button", f"Add to {name}")
-        tab.until(lambda name=name: name in service.get_inbox()["classes"])  # type: ignore[misc]
+        waiting(tab, name, count)
     assert service.get_inbox()["classes"] == {"first": 2, "second": 3}
     tab.until("document.querySelector('#kind').hidden")
     sleep(tab, 1)

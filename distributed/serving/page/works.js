@@ -17,6 +17,7 @@ export function isLearning() {
 }
 
 function namesOf({ classes }) {
+  if (classes.length === 0) return "a class";
   const names = classes.map((name) => shortened(name, LONGEST_NAME));
   if (names.length <= MOST_NAMED) return listed(names);
   return listed([...names.slice(0, MOST_NAMED - 1), `${names.length - MOST_NAMED + 1} more`]);
@@ -70,8 +71,10 @@ function show() {
   showEach(byId("works"), [...works.values()], (record) => record.id, make, update);
 }
 
-function take(record) {
-  const before = works.get(record.id);
+/** Keeps what is new of a record. The service takes the name of a forgotten class out of it; this page still says it. */
+function take(latest) {
+  const before = works.get(latest.id);
+  const record = latest.classes.length === 0 && before ? { ...latest, classes: before.classes } : latest;
   works.set(record.id, record);
   if (before === undefined || sentenceOf(before) !== sentenceOf(record)) announce(sentenceOf(record));
   show();
