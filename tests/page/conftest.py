@@ -6,7 +6,8 @@ import pytest
 from PIL import Image
 
 from tests.page.devtools import CHROMIUM, WHY_NOT, Browser, Tab
-from tests.page.fake_service import FakeService, served
+from tests.page.fake_http import served
+from tests.page.fake_service import FakeService
 
 COLOURS = {"wasp": (220, 180, 30), "bee": (120, 70, 20), "moth": (150, 150, 220), "sky": (10, 230, 120)}
 

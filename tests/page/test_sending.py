@@ -54,7 +54,7 @@ def test_a_photo_is_scaled_down_only_where_the_service_would_not_take_it(
     assert service.sizes == [(126, 94)]
     service.sizes.clear()
     service.limits = None
-    tab.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    open_page()
     tab.drop("#ask-zone", photos("wasp", 1, size=(400, 300)))
     tab.until(lambda: service.sizes)
     assert service.sizes == [(400, 300)]

@@ -26,9 +26,11 @@ function bars(prediction) {
 
 function verdict(prediction) {
   if (prediction.unknown) {
-    return element("p", { class: "verdict unknown" }, element("strong", {}, "unknown"), " – like nothing it has learned");
+    const why = " – like nothing it has learned";
+    return element("p", { class: "verdict unknown" }, element("strong", {}, "unknown"), why);
   }
-  return element("p", { class: "verdict" }, element("strong", {}, prediction.class), ` ${percent(prediction.confidence)}`);
+  const confidence = ` ${percent(prediction.confidence)}`;
+  return element("p", { class: "verdict" }, element("strong", {}, prediction.class), confidence);
 }
 
 /** Fills `node` with `prediction` of `version`. */

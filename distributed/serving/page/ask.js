@@ -8,6 +8,12 @@ import { chooseKind, currentLife, fixedKind, kind, onChange } from "./state.js";
 
 const MOST_SHOWN = 30;
 const AT_ONCE = 16;
+const LINES = {
+  text: "Texts, one on each line",
+  vector: "Vectors, one on each line, with commas between the numbers",
+};
+const NOTHING_YET =
+  "It has learned nothing yet. Make two classes or more under Teach, give each some examples, and let it sleep.";
 let questions = [];
 let number = 0;
 let before = Promise.resolve();
@@ -16,10 +22,14 @@ function questionOf(content, asked, picture) {
   return { key: number++, content, kind: asked, picture, prediction: null, version: null };
 }
 
+/** What was asked: the photo (grey where only the service can read it), or the words. */
+function shownOf({ content, kind: asked, picture }) {
+  if (asked === "image") return picture ?? element("span", { class: "thumbnail" });
+  return element("q", {}, shortened(asked === "vector" ? content.join(", ") : content));
+}
+
 function make(question) {
-  const text = Array.isArray(question.content) ? question.content.join(", ") : question.content;
-  const picture = question.picture ?? (question.kind === "image" ? element("span", { class: "thumbnail" }) : element("q", {}, shortened(text)));
-  return element("li", {}, picture, element("div", { class: "answer" }));
+  return element("li", {}, shownOf(question), element("div", { class: "answer" }));
 }
 
 function update(node, question) {
@@ -34,7 +44,7 @@ function show() {
   showEach(byId("answers"), questions, (question) => question.key, make, update);
   byId("answers-tools").hidden = questions.length === 0;
   byId("answers-stale").hidden = old.length === 0;
-  byId("answers-stale").textContent = old.length === 0 ? "" : `Version ${current} answers now. What is below was said by an earlier one.`;
+  byId("answers-stale").textContent = `Version ${current} answers now. What is below was said by an earlier one.`;
 }
 
 /** Asks about all of `asked`, in requests one after another, and shows each answer as it comes. */
@@ -95,10 +105,10 @@ function showKind() {
   byId("kind").hidden = currentLife() === null || fixedKind() !== null;
   byId("ask-photos").hidden = now !== "image";
   byId("ask-lines").hidden = now === "image";
-  byId("ask-text-label").textContent = now === "vector" ? "Vectors, one on each line, with commas between the numbers" : "Texts, one on each line";
+  byId("ask-text-label").textContent = LINES[now] ?? "";
   const isNew = currentLife() !== null && currentLife().version === null;
   byId("ask-zone").hidden = isNew;
-  byId("ask-hint").textContent = isNew ? "It has learned nothing yet. Make two classes or more under Teach, give each some examples, and let it sleep." : "";
+  byId("ask-hint").textContent = isNew ? NOTHING_YET : "";
 }
 
 export function startAsk() {

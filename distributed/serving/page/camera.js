@@ -1,4 +1,5 @@
-// One camera, seen by one or several video elements at a time. It is free again when none is left, and when the page is.
+// One camera, seen by one or several video elements at a time. It is free again when none is left, and when the page
+// is left.
 
 import { Problem } from "./api.js";
 import { asJpeg } from "./inputs.js";

@@ -1,19 +1,23 @@
 // The card of a class that is being taught: examples go in, and what waits in the inbox can be taken out.
 
 import { request } from "./api.js";
-import { announce, bytes, complain, counted, element, onPress, onSubmit, showEach, when } from "./dom.js";
+import { announce, button, bytes, complain, counted, element, onPress, onSubmit, showEach, when } from "./dom.js";
 import { batches, bodyOf, examplesOf, lines, onDrop, photo } from "./inputs.js";
 import { kind, refresh } from "./state.js";
 import { takingFor } from "./taking.js";
 
 const MOST_THUMBNAILS = 10;
 const AT_ONCE = 32;
+const LINES = {
+  text: { what: "Texts", how: "One text on each line, or drop text files." },
+  vector: { what: "Vectors", how: "One vector on each line, with commas between its numbers." },
+};
 const WHAT = { image: "photo", text: "text", vector: "vector" };
 
 /** The controls of a card for photos: where they are dropped, chosen or taken. */
 function photoControls(name, teach) {
   const files = element("input", { type: "file", accept: "image/*", multiple: true, hidden: true });
-  const choose = element("button", { type: "button", "aria-label": `Choose photos of ${name}` }, "Choose photos");
+  const choose = button("Choose photos", `Choose photos of ${name}`);
   const taking = takingFor(name, teach);
   choose.addEventListener("click", () => files.click());
   files.addEventListener("change", () => {
@@ -21,14 +25,16 @@ function photoControls(name, teach) {
     files.value = "";
   });
   const drop = element("p", { class: "hint" }, "Drop photos here, or");
-  return { node: element("div", { class: "controls" }, drop, element("div", { class: "row" }, choose, taking.toggle), taking.view, files), close: taking.close };
+  const row = element("div", { class: "row" }, choose, taking.toggle);
+  return { node: element("div", { class: "controls" }, drop, row, taking.view, files), close: taking.close };
 }
 
 /** The controls of a card for texts or vectors: a field with one on each line. */
 function lineControls(name, ofKind, teach) {
-  const field = element("textarea", { rows: "3", "aria-label": `${ofKind === "text" ? "Texts" : "Vectors"} of ${name}, one on each line` });
-  const hint = element("p", { class: "hint" }, ofKind === "text" ? "One text on each line, or drop text files." : "One vector on each line, with commas between its numbers.");
-  const form = element("form", {}, hint, field, element("div", { class: "row" }, element("button", { type: "submit", "aria-label": `Add to ${name}` }, "Add")));
+  const { what, how } = LINES[ofKind];
+  const field = element("textarea", { rows: "3", "aria-label": `${what} of ${name}, one on each line` });
+  const add = element("button", { type: "submit", "aria-label": `Add to ${name}` }, "Add");
+  const form = element("form", {}, element("p", { class: "hint" }, how), field, element("div", { class: "row" }, add));
   onSubmit(form, async () => {
     const found = lines(field.value, ofKind).map((content) => ({ content, picture: null }));
     if (await teach(found)) field.value = "";
@@ -51,7 +57,7 @@ async function droppedOf(files, ofKind) {
 function itemOf(name) {
   return (item) => {
     const what = `${counted(item.count, WHAT[item.kind])}, ${when(item.when)}`;
-    const remove = element("button", { type: "button", class: "quiet", "aria-label": `Remove ${what} of ${name}` }, "Remove");
+    const remove = button("Remove", `Remove ${what} of ${name}`, "quiet");
     onPress(remove, async () => {
       await request("DELETE", `inbox/${encodeURIComponent(item.id)}`);
       announce(`Removed ${what} of ${name}.`);
@@ -77,7 +83,7 @@ export class Card {
     this.kind = null;
     this.onTaught = onTaught;
     this.title = element("h3", { tabindex: "-1" }, name);
-    this.remove = element("button", { type: "button", class: "quiet", "aria-label": `Remove ${name} and what waits of it` }, "Remove");
+    this.remove = button("Remove", `Remove ${name} and what waits of it`, "quiet");
     onPress(this.remove, () => onRemove(this));
     this.#details.append(element("summary", {}, "What waits of this class"), this.#items);
     this.body = element("div", {});

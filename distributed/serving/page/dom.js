@@ -20,6 +20,11 @@ export function drawn(tag, attributes = {}, ...children) {
   return filled(document.createElementNS(SVG, tag), attributes, children);
 }
 
+/** A button that says `text`; a screen reader calls it `label`, which begins with what can be seen. */
+export function button(text, label = text, look = "") {
+  return element("button", { type: "button", class: look, "aria-label": label }, text);
+}
+
 export function byId(id) {
   return document.getElementById(id);
 }
@@ -98,7 +103,8 @@ export function showEach(parent, items, keyOf, make, update) {
 
 const listOfAll = new Intl.ListFormat("en", { type: "conjunction" });
 const percentage = new Intl.NumberFormat("en", { style: "percent", maximumFractionDigits: 1 });
-const dayAndTime = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", hour: "numeric", minute: "2-digit" });
+const thisYear = { month: "short", day: "numeric", hour: "numeric", minute: "2-digit" };
+const dayAndTime = new Intl.DateTimeFormat(undefined, thisYear);
 const day = new Intl.DateTimeFormat(undefined, { dateStyle: "medium" });
 const number = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
 

@@ -28,8 +28,8 @@ async function withinLimits(file, bitmap) {
   let content = file;
   let scale = Math.min(1, Math.sqrt(pixels / (bitmap.width * bitmap.height)));
   while (scale < 1 || content.size > most * 0.9) {
-    const canvas = scaled(bitmap, Math.max(1, Math.floor(bitmap.width * scale)), Math.max(1, Math.floor(bitmap.height * scale)));
-    content = await asJpeg(canvas);
+    const [width, height] = [bitmap.width, bitmap.height].map((side) => Math.max(1, Math.floor(side * scale)));
+    content = await asJpeg(scaled(bitmap, width, height));
     if (content.size <= most * 0.9) break;
     scale *= 0.7;
   }
@@ -38,7 +38,8 @@ async function withinLimits(file, bitmap) {
 
 export function asJpeg(canvas) {
   return new Promise((resolve, reject) => {
-    canvas.toBlob((blob) => (blob ? resolve(blob) : reject(new Problem("This photo cannot be made smaller."))), "image/jpeg", 0.92);
+    const take = (blob) => (blob ? resolve(blob) : reject(new Problem("This photo cannot be made smaller.")));
+    canvas.toBlob(take, "image/jpeg", 0.92);
   });
 }
 
@@ -69,17 +70,17 @@ export function lines(text, kind) {
   if (kind !== "vector") return found;
   return found.map((line) => {
     const numbers = line.split(/[\s,;]+/).filter((part) => part !== "").map(Number);
-    if (!numbers.every(Number.isFinite)) throw new Problem(`Write numbers alone, with commas between them: not “${line.slice(0, 40)}”.`);
-    return numbers;
+    if (numbers.every(Number.isFinite)) return numbers;
+    throw new Problem(`Write numbers alone, with commas between them: not “${line.slice(0, 40)}”.`);
   });
 }
 
 /** The examples of files: photos as they are, and of a life of texts one text from each file. */
 export async function examplesOf(files, kind) {
   if (kind === "image") return files;
-  if (kind === "text" && files.some((file) => file.type.startsWith("image/"))) throw new Problem("This life learns texts: drop text files.");
-  if (kind === "text") return Promise.all(files.map((file) => file.text()));
-  throw new Problem("This life learns vectors: type their numbers.");
+  if (kind === "vector") throw new Problem("This life learns vectors: type their numbers.");
+  if (files.some((file) => file.type.startsWith("image/"))) throw new Problem("This life learns texts: drop those.");
+  return Promise.all(files.map((file) => file.text()));
 }
 
 function sizeOf(example) {

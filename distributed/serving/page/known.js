@@ -1,7 +1,7 @@
 // What it knows: the classes with what is kept of each, forgetting one, and versions to roll back to.
 
 import { request } from "./api.js";
-import { announce, byId, bytes, complain, counted, element, onPress, percent, showEach, when } from "./dom.js";
+import { announce, button, byId, bytes, counted, element, onPress, percent, showEach, when } from "./dom.js";
 import { currentLife, onChange, refresh } from "./state.js";
 import { follow } from "./works.js";
 
@@ -19,7 +19,7 @@ function isSure(name) {
 }
 
 function makeClass({ name }) {
-  const forget = element("button", { type: "button", class: "quiet", "aria-label": `Forget ${name}` }, "Forget");
+  const forget = button("Forget", `Forget ${name}`, "quiet");
   onPress(forget, async () => {
     if (!(await isSure(name))) return;
     follow(await request("POST", "forget", { body: { class: name } }));
@@ -34,13 +34,13 @@ function makeClass({ name }) {
 }
 
 function updateClass(row, { examples, recall, memory_bytes: kept, learned, lesson }) {
-  const texts = [examples ?? "–", recall === null ? "–" : percent(recall), bytes(kept), when(learned)];
+  const texts = [examples ?? "–", recall === null ? "–" : percent(recall), kept === null ? "–" : bytes(kept), when(learned)];
   for (const [place, text] of texts.entries()) row.cells[place + 1].textContent = text;
   row.cells[4].title = `Lesson: ${lesson}`;
 }
 
 function makeVersion({ number }) {
-  const rollBack = element("button", { type: "button", class: "quiet", "aria-label": `Roll back to version ${number}` }, "Roll back");
+  const rollBack = button("Roll back", `Roll back to version ${number}`, "quiet");
   onPress(rollBack, async () => {
     const { version, was } = await request("POST", "rollback", { body: { version: number } });
     announce(`Version ${version} answers now: it is version ${was} again.`);
@@ -57,12 +57,21 @@ function updateVersion(node, { made, why, current }) {
   rollBack.hidden = current;
 }
 
+function summaryOf({ version, classes, encoder }) {
+  if (version === null) return "A new life, which knows nothing yet";
+  const parts = [`Version ${version}`, counted(classes.length, "class")];
+  return (encoder ? [...parts, `sees through ${encoder}`] : parts).join(" · ");
+}
+
+function keptOf({ classes, memory_bytes: kept }) {
+  if (classes.length === 0) return "Nothing yet.";
+  return `${bytes(kept)} of memory in all. No photo or text is kept, only what it can dream of each class.`;
+}
+
 function show() {
-  const { version, classes, versions, encoder, memory_bytes: kept } = currentLife();
-  byId("summary").textContent =
-    version === null ? "A new life, which knows nothing yet" : `Version ${version} · ${counted(classes.length, "class")}${encoder ? ` · sees through ${encoder}` : ""}`;
-  byId("known-hint").textContent =
-    classes.length === 0 ? "Nothing yet." : `${bytes(kept)} of memory in all. No photo or text is kept, only what it can dream of each class.`;
+  const { classes, versions } = currentLife();
+  byId("summary").textContent = summaryOf(currentLife());
+  byId("known-hint").textContent = keptOf(currentLife());
   byId("known-scroll").hidden = classes.length === 0;
   showEach(byId("classes"), classes, (each) => each.name, makeClass, updateClass);
   const newestFirst = [...versions].sort((one, other) => other.number - one.number);

@@ -31,7 +31,7 @@ function common(one, other) {
   return Math.max(0, width) * Math.max(0, height);
 }
 
-/** Where labels go: above their class, else below, else beside it, where least of other labels and rings is in the way. */
+/** Where labels go: above their class, else below or beside it, where least of other labels and rings is in the way. */
 function labelPlaces(classes, means, width) {
   const taken = means.map(([x, y]) => ({ left: x - 8, right: x + 8, top: y - 8, bottom: y + 8 }));
   return classes.map(({ name }, index) => {
@@ -40,7 +40,8 @@ function labelPlaces(classes, means, width) {
     const others = taken.filter((_, place) => place !== index);
     const at = (across, down) => {
       const middle = Math.min(Math.max(x + across, half + 4), width - half - 4);
-      return { x: middle, y: y + down, left: middle - half, right: middle + half, top: y + down - 13, bottom: y + down + 4 };
+      const [left, right] = [middle - half, middle + half];
+      return { x: middle, y: y + down, left, right, top: y + down - 13, bottom: y + down + 4 };
     };
     const choices = [at(0, -13), at(0, 24), at(half + 12, 5), at(-half - 12, 5), at(0, -29), at(0, 40)];
     const covered = choices.map((box) => others.reduce((sum, other) => sum + common(box, other), 0));
@@ -52,7 +53,8 @@ function labelPlaces(classes, means, width) {
 
 function mark([x, y], shape, size) {
   if (shape === 1) return drawn("rect", { x: x - size, y: y - size, width: 2 * size, height: 2 * size });
-  if (shape === 2) return drawn("path", { d: `M${x} ${y - size * 1.3}L${x + size * 1.2} ${y + size}H${x - size * 1.2}Z` });
+  const half = size * 1.2;
+  if (shape === 2) return drawn("path", { d: `M${x} ${y - size * 1.3}L${x + half} ${y + size}H${x - half}Z` });
   return drawn("circle", { cx: x, cy: y, r: size });
 }
 
@@ -64,9 +66,10 @@ function picture(classes, width) {
   const labels = labelPlaces(classes, means, width);
   const lookOf = (index) => `colour-${index % COLOURS}`;
   const shapeOf = (index) => Math.floor(index / COLOURS) % 3;
-  const dots = classes.map(({ dreams }, index) =>
-    drawn("g", { class: `dreams ${lookOf(index)}` }, ...dreams.map((dream) => mark(place(dream), shapeOf(index), 2.6))));
-  const rings = classes.map((_, index) => drawn("g", { class: `mean ${lookOf(index)}` }, mark(means[index], shapeOf(index), 6)));
+  const marksOf = (what, index, places, size) =>
+    drawn("g", { class: `${what} ${lookOf(index)}` }, ...places.map((each) => mark(each, shapeOf(index), size)));
+  const dots = classes.map(({ dreams }, index) => marksOf("dreams", index, dreams.map(place), 2.6));
+  const rings = means.map((mean, index) => marksOf("mean", index, [mean], 6));
   const names = classes.map(({ name }, index) => {
     const { x, y } = labels[index];
     return drawn("text", { x, y, "text-anchor": "middle" }, shortened(name, LONGEST));
@@ -77,29 +80,30 @@ function picture(classes, width) {
 
 /** For each class the one whose mean is nearest: {name, distance}, null where there is no other. */
 function nearest(classes) {
-  return classes.map(({ mean }, index) => {
-    const others = classes.flatMap((other, place) =>
-      place === index ? [] : [{ name: other.name, distance: Math.hypot(mean[0] - other.mean[0], mean[1] - other.mean[1]) }]);
-    return others.length === 0 ? null : others.reduce((one, other) => (other.distance < one.distance ? other : one));
+  return classes.map(({ mean: [x, y] }, index) => {
+    const all = classes.map(({ name, mean }) => ({ name, distance: Math.hypot(x - mean[0], y - mean[1]) }));
+    all.splice(index, 1);
+    return all.length === 0 ? null : all.reduce((one, other) => (other.distance < one.distance ? other : one));
   });
 }
 
 function inWords(classes) {
   const names = classes.slice(0, MOST_NAMED).map(({ name }) => name);
   const rest = classes.length - names.length;
-  const near = nearest(classes);
-  const closest = near.reduce((best, each, index) => (each !== null && (best === null || each.distance < near[best].distance) ? index : best), null);
   const said = `Map of the dreams of ${listed(rest > 0 ? [...names, `${rest} more`] : names)}.`;
-  return closest === null ? said : `${said} Closest to each other: ${classes[closest].name} and ${near[closest].name}.`;
+  if (classes.length < 2) return said;
+  const near = nearest(classes);
+  const closest = near.reduce((best, { distance }, index) => (distance < near[best].distance ? index : best), 0);
+  return `${said} Closest to each other: ${classes[closest].name} and ${near[closest].name}.`;
 }
 
 function rows(classes) {
   const near = nearest(classes);
-  return classes.map(({ name, mean }, index) => element(
-    "tr", {},
-    element("th", { scope: "row" }, name),
-    ...[mean[0].toFixed(2), mean[1].toFixed(2), near[index]?.name ?? "–", near[index]?.distance.toFixed(2) ?? "–"].map((text) => element("td", {}, text)),
-  ));
+  return classes.map(({ name, mean }, index) => {
+    const [other, away] = near[index] === null ? ["–", "–"] : [near[index].name, near[index].distance.toFixed(2)];
+    const cells = [mean[0].toFixed(2), mean[1].toFixed(2), other, away].map((text) => element("td", {}, text));
+    return element("tr", {}, element("th", { scope: "row" }, name), ...cells);
+  });
 }
 
 function draw() {

@@ -1,15 +1,15 @@
 // Examples from the camera: pictures are taken as long as a button is held, with a mouse, a finger or a key.
 
 import { closeCamera, frame, openCamera } from "./camera.js";
-import { byId, complain, element, onPress } from "./dom.js";
+import { button, element, onPress } from "./dom.js";
 import { asJpeg, thumbnail } from "./inputs.js";
 
 const EVERY_MS = 150;
 const MOST = 200;
 const HELD_KEYS = new Set([" ", "Enter"]);
 
-/** Calls `start` when `button` begins to be held and `end` when it is let go; a click alone (as of a screen reader) is both. */
-function onHold(button, start, end) {
+/** Calls `start` when `held` begins to be held and `end` when it is let go; a screen reader's click is both. */
+function onHold(held, start, end) {
   let isHeld = false;
   const begin = () => {
     if (isHeld) return;
@@ -21,24 +21,24 @@ function onHold(button, start, end) {
     isHeld = false;
     end();
   };
-  button.addEventListener("pointerdown", (event) => {
+  held.addEventListener("pointerdown", (event) => {
     if (event.button !== 0) return;
-    button.setPointerCapture(event.pointerId);
+    held.setPointerCapture(event.pointerId);
     begin();
   });
-  for (const name of ["pointerup", "pointercancel", "lostpointercapture", "blur"]) button.addEventListener(name, finish);
-  button.addEventListener("keydown", (event) => {
+  for (const name of ["pointerup", "pointercancel", "lostpointercapture", "blur"]) held.addEventListener(name, finish);
+  held.addEventListener("keydown", (event) => {
     if (!HELD_KEYS.has(event.key)) return;
     event.preventDefault();
     begin();
   });
-  button.addEventListener("keyup", (event) => {
+  held.addEventListener("keyup", (event) => {
     if (!HELD_KEYS.has(event.key)) return;
     event.preventDefault();
     finish();
   });
-  button.addEventListener("contextmenu", (event) => event.preventDefault());
-  button.addEventListener("click", (event) => {
+  held.addEventListener("contextmenu", (event) => event.preventDefault());
+  held.addEventListener("click", (event) => {
     if (event.detail !== 0) return;
     begin();
     finish();
@@ -50,10 +50,10 @@ function onHold(button, start, end) {
  * an array of {content, picture}, when the button is let go.
  */
 export function takingFor(name, take) {
-  const toggle = element("button", { type: "button", "aria-label": `Use camera for ${name}` }, "Use camera");
+  const toggle = button("Use camera", `Use camera for ${name}`);
   const video = element("video", { muted: true, playsinline: true, "aria-label": `What the camera sees, for ${name}` });
   video.muted = true;
-  const hold = element("button", { type: "button", class: "primary", "aria-label": `Hold to take photos of ${name}` }, "Hold to take photos");
+  const hold = button("Hold to take photos", `Hold to take photos of ${name}`, "primary");
   const count = element("p", { class: "hint" }, "Hold it down, or press it once for a single photo.");
   const view = element("div", { class: "camera", hidden: true }, video, hold, count);
   let taken = [];

@@ -40,24 +40,24 @@ function itemsOf(name) {
 function showCards() {
   const known = new Set((currentLife()?.classes ?? []).map((each) => each.name));
   for (const item of currentInbox().items) addCard(item.class);
-  const all = [...cards.values()];
-  showEach(byId("cards"), all, (card) => card.name, (card) => card.node, (node, card) => card.update(itemsOf(card.name), known.has(card.name)));
+  const update = (node, card) => card.update(itemsOf(card.name), known.has(card.name));
+  showEach(byId("cards"), [...cards.values()], (card) => card.name, (card) => card.node, update);
   showEach(byId("known-classes"), [...known], (name) => name, (name) => element("option", { value: name }), () => null);
 }
 
 /** What would be learned now, and when the life sleeps by itself. */
 function sleepHint() {
   const { examples, items } = currentInbox();
-  const names = [...new Set(items.map((item) => item.class))];
   if (isLearning()) return "It is asleep, and goes on answering. What you add now is for the next sleep.";
-  if (examples === 0) return ["Nothing waits to be learned.", byItself()].filter(Boolean).join(" ");
-  return [`It learns the ${counted(examples, "example")} of ${listed(names)}, and then deletes them.`, byItself()].filter(Boolean).join(" ");
+  if (examples === 0) return `Nothing waits to be learned. ${byItself()}`;
+  const names = listed(new Set(items.map((item) => item.class)));
+  return `It learns the ${counted(examples, "example")} of ${names}, and then deletes them. ${byItself()}`;
 }
 
 function byItself() {
-  const { sleep_at: at, sleep_after: after } = currentLife() ?? {};
-  if (!at && !after) return "";
-  return `It sleeps by itself ${[at && `at ${at}`, after && `once ${counted(after, "example")} wait`].filter(Boolean).join(" and ")}.`;
+  const { sleep_at: at, sleep_after: after } = currentLife();
+  const when = [at && `at ${at}`, after && `once ${counted(after, "example")} wait`].filter(Boolean);
+  return when.length === 0 ? "" : `It sleeps by itself ${when.join(" and ")}.`;
 }
 
 function showSleep() {

@@ -1,12 +1,13 @@
 // Lessons and classes being forgotten: each is followed to its end, in a bar that stays in sight.
 
 import { request } from "./api.js";
-import { announce, byId, element, listed, onPress, percent, shortened, showEach } from "./dom.js";
+import { announce, button, byId, element, listed, onPress, percent, shortened, showEach } from "./dom.js";
 import { currentLife, onChange, refresh } from "./state.js";
 
 const POLL_MS = 500;
 const MOST_NAMED = 5;
 const LONGEST_NAME = 40;
+const DOES = { lesson: ["Asleep: learning", "Learned", "learned"], forget: ["Forgetting", "Forgot", "forgotten"] };
 const works = new Map();
 
 const isOpen = ({ state }) => state === "waiting" || state === "running";
@@ -25,9 +26,9 @@ function namesOf({ classes }) {
 
 function titleOf(record) {
   const names = namesOf(record);
-  if (record.state === "failed") return record.what === "forget" ? `${names} could not be forgotten` : `${names} could not be learned`;
-  if (record.state === "done") return record.what === "forget" ? `Forgot ${names}` : `Learned ${names}`;
-  return record.what === "forget" ? `Forgetting ${names}` : `Asleep: learning ${names}`;
+  const [does, did, participle] = DOES[record.what];
+  if (record.state === "failed") return `${names} could not be ${participle}`;
+  return record.state === "done" ? `${did} ${names}` : `${does} ${names}`;
 }
 
 function detailOf(record) {
@@ -39,7 +40,7 @@ function detailOf(record) {
 const sentenceOf = (record) => `${titleOf(record)}: ${detailOf(record)}`;
 
 function make(record) {
-  const close = element("button", { type: "button", class: "quiet" }, "Dismiss");
+  const close = button("Dismiss", "Dismiss", "quiet");
   onPress(close, () => {
     works.delete(record.id);
     show();
@@ -71,7 +72,7 @@ function show() {
   showEach(byId("works"), [...works.values()], (record) => record.id, make, update);
 }
 
-/** Keeps what is new of a record. The service takes the name of a forgotten class out of it; this page still says it. */
+/** Keeps what is new of a record. The service takes the name of a forgotten class out of it; here it stays. */
 function take(latest) {
   const before = works.get(latest.id);
   const record = latest.classes.length === 0 && before ? { ...latest, classes: before.classes } : latest;
