@@ -48,6 +48,7 @@ COMMANDS = {
     "run.py learn": Command(distributed.run.main, ("learn", "--life", "life", "--data", "data")),
     "sweep.py": Command(tune.sweep.main),
     "predict": Command(USE, ("predict", "--life", "life", "image.png")),
+    "predict --url": Command(USE, ("predict", "--url", "http://127.0.0.1:1", "image.png")),
     "show": Command(USE, ("show", "--life", "life")),
     "dream": Command(USE, ("dream", "--life", "life", "--class", "robin", "out.png")),
     "export": Command(USE, ("export", "--life", "life", "out.onnx")),

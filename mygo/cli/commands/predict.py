@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from mygo.jobs.life import Life
-    from mygo.learner.predict import Predictions
+    from mygo.learner import predict
 
 UNKNOWN = "unknown"
 """What an image is called whose class the life is not sure enough of."""
@@ -171,7 +171,7 @@ class Answer:
         return {"file": values.pop("file"), "class": values.pop("class_name"), **values}
 
 
-def answers_on(files: Sequence[str], predictions: "Predictions", unknown_below: float) -> list[Answer]:
+def answers_on(files: Sequence[str], predictions: "predict.Predictions", unknown_below: float) -> list[Answer]:
     """Return the answer for each of ``files``; a class with less confidence than ``unknown_below`` is not named."""
     columns = predictions.names, predictions.confidences.tolist(), predictions.probabilities.tolist()
     return [
