@@ -37,8 +37,7 @@ CENTRE = """async function () {
   const { left, top, width, height } = this.getBoundingClientRect();
   const place = [left + width / 2, top + height / 2];
   const there = document.elementFromPoint(...place);
-  if (!this.contains(there)) throw new Error(`${there?.outerHTML} lies over ${this.outerHTML}`);
-  return place;
+  return this.contains(there) ? place : `${there?.outerHTML} lies over ${this.outerHTML}`;
 }"""
 
 
@@ -195,13 +194,14 @@ class Tab:
         return int(nodes[0]["backendDOMNodeId"])
 
     def centre(self, node: int) -> tuple[float, float]:
-        """Scroll an element into sight, wait until it lies still, and return its middle, where a click reaches it."""
+        """Scroll an element into sight, wait until it lies still, and return its middle, once a click reaches it."""
         element = self.send("DOM.resolveNode", backendNodeId=node)["object"]["objectId"]
         call = {"functionDeclaration": CENTRE, "objectId": element, "awaitPromise": True, "returnByValue": True}
-        result = self.send("Runtime.callFunctionOn", **call)
-        assert "exceptionDetails" not in result, result
-        x, y = result["result"]["value"]
-        return x, y
+        deadline = time.monotonic() + PATIENCE
+        while isinstance(place := self.send("Runtime.callFunctionOn", **call)["result"]["value"], str):
+            assert time.monotonic() < deadline, place
+            time.sleep(0.03)
+        return place[0], place[1]
 
     def mouse(self, kind: str, place: tuple[float, float], count: int = 1) -> None:
         held = {"button": "left", "clickCount": count}

@@ -89,7 +89,7 @@ def test_everything_has_a_role_and_a_name(busy: Callable[[], Tab]) -> None:
         "button": {"Choose photos", "Use camera", "Ask again", "Clear", "Make the class", "Sleep", "Forget wasp"}
         | {f"Choose photos of {LONG}", f"Use camera for {LONG}", "Roll back to version 1"},
         "meter": {"Probability of wasp"},
-        "progressbar": {f"Asleep: learning {LONG[:39]}…"},
+        "progressbar": {f"Learning {LONG[:39]}…"},
         "alert": {""},
         "status": {""},
         "rowheader": {"wasp", "bee", LONG},

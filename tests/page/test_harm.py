@@ -105,6 +105,7 @@ def test_a_token_is_asked_for_and_kept_for_the_tab(service: FakeService, open_pa
     tab.sees("The service refused that token.", "#token-dialog")
     tab.click("button", "Not now")
     tab.sees("This service asks for a token: press “Enter the token”.", "header")
+    assert tab.evaluate("document.querySelector('main').inert")
     asked = len(service.calls)
     tab.click("button", "Enter the token")
     tab.type("wröng\u2028")

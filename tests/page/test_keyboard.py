@@ -48,7 +48,7 @@ def test_everything_is_done_with_the_keyboard(
     tab.sees("Version 1", "#summary")
     assert tab.focused() == ("button", "Sleep"), "it cannot be pressed now, and yet keeps the focus"
     said = tab.evaluate("said")
-    lesson = [f"Asleep: learning wasp and bee: {phase}" for phase in ("waits for its turn", *service.phases)]
+    lesson = [f"Learning wasp and bee: {phase}" for phase in ("waits for its turn", *service.phases)]
     assert said[-5:] == [*lesson, "Learned wasp and bee: Version 1 answers now."]
 
     tab_to(tab, "button", "Choose photos", SHIFT)

@@ -26,7 +26,7 @@ function bars(prediction) {
 
 function verdict(prediction) {
   if (prediction.unknown) {
-    const why = " – like nothing it has learned";
+    const why = " – no class is probable enough";
     return element("p", { class: "verdict unknown" }, element("strong", {}, "unknown"), why);
   }
   const confidence = ` ${percent(prediction.confidence)}`;

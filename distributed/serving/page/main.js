@@ -30,9 +30,11 @@ function askForToken(wasRefused) {
   });
 }
 
+/** Shows everything anew. Until the service has answered once, nothing can be used: what it takes is not known. */
 async function refreshAndSay() {
   try {
     await refresh();
+    document.querySelector("main").inert = false;
     complain(byId("trouble"), null);
   } catch (error) {
     byId("summary").textContent = "";

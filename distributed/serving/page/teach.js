@@ -48,7 +48,7 @@ function showCards() {
 /** What would be learned now, and when the life sleeps by itself. */
 function sleepHint() {
   const { examples, items } = currentInbox();
-  if (isLearning()) return "It is asleep, and goes on answering. What you add now is for the next sleep.";
+  if (isLearning()) return "It is learning, and goes on answering. What you add now is for the next sleep.";
   if (examples === 0) return `Nothing waits to be learned. ${byItself()}`;
   const names = listed(new Set(items.map((item) => item.class)));
   return `It learns the ${counted(examples, "example")} of ${names}, and then deletes them. ${byItself()}`;

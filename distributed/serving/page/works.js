@@ -7,7 +7,7 @@ import { currentLife, onChange, refresh } from "./state.js";
 const POLL_MS = 500;
 const MOST_NAMED = 5;
 const LONGEST_NAME = 40;
-const DOES = { lesson: ["Asleep: learning", "Learned", "learned"], forget: ["Forgetting", "Forgot", "forgotten"] };
+const DOES = { lesson: ["Learning", "Learned", "learned"], forget: ["Forgetting", "Forgot", "forgotten"] };
 const works = new Map();
 
 const isOpen = ({ state }) => state === "waiting" || state === "running";
