@@ -130,7 +130,9 @@ def test_no_width_needs_scrolling_sideways(busy: Callable[[], Tab]) -> None:
     for width in (1280, 800, 360):
         tab.resize(width)
         tab.until(f"innerWidth === {width}")
-        assert tab.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth"), width
+        for opened in ("true", "false"):
+            tab.evaluate(f"document.querySelectorAll('details').forEach((each) => {{ each.open = {opened}; }})")
+            assert tab.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth"), width
         tab.click("button", f"Forget {LONG}")
         tab.find("dialog", f"Forget {LONG}?")
         box = "document.querySelector('#forget-dialog').getBoundingClientRect()"

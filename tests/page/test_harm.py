@@ -100,6 +100,7 @@ def test_a_token_is_asked_for_and_kept_for_the_tab(service: FakeService, open_pa
     service.learn("bee", (0, 0, 0))
     tab = open_page()
     tab.find("dialog", "This service asks for a token")
+    tab.until(lambda: tab.focused() == ("textbox", "Token"))
     tab.type("wrong")
     tab.key("Enter")
     tab.sees("The service refused that token.", "#token-dialog")
