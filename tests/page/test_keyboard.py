@@ -63,6 +63,7 @@ def test_everything_is_done_with_the_keyboard(
     assert tab.focused() == ("button", "Forget it")
     tab.key("Escape")
     assert tab.focused() == ("button", "Forget wasp")
+    tab.until("!('busy' in document.activeElement.dataset)")
     tab.key(" ")
     tab.until(lambda: tab.focused() == ("button", "Keep it"))
     tab.key("Tab")
