@@ -405,8 +405,8 @@ def lines_of(kept: dict[str, dict[str, Any]]) -> list[str]:
             cells = cells_of(f"{stream.data}-{name}")
             lines += [line(row.title, cells, whole_life=row.strategy not in AT_THE_END)] if cells else []
         lines += [""]
-    lines += ["Mean ± standard deviation over orders of classes, each with its own seed; one order without. Seconds of one"]
-    return [*lines, "core, which other jobs shared.", ""]
+    lines += ["Mean ± standard deviation over orders of classes, each with its own seed; one order without."]
+    return [*lines, "Seconds are of one core, which other jobs shared.", ""]
 
 
 def kept_cells(flags: Flags) -> dict[str, dict[str, Any]]:
