@@ -10,12 +10,13 @@ from pathlib import Path
 
 from benchmarks.service import Service, as_json, form, start_service
 from benchmarks.service_load import Load, loading, made, rate_of
-from benchmarks.service_parts import HALF, Bench, Found
+from benchmarks.service_parts import HALF, Bench, Found, references, wrong_among
 from mygo.errors import MygoError
 from mygo.jobs.life import Life
-from mygo.service.predictor import Predictor
 
 TARGETS = ("predictor", "lesson", "driver")
+PHOTOS = 40
+"""Photos that are asked about while processes are killed; each version is asked about them too."""
 LOST_SECONDS = 120.0
 """An answer that takes longer than this was lost without an error: the service itself gives up after 60 s."""
 SAMPLE_SECONDS = 10.0
@@ -27,6 +28,7 @@ SAMPLE_SECONDS = 10.0
 
 def kills(bench: Bench) -> Found:
     """Kill processes in turn while a lesson is learned, under load, and look for what was lost."""
+    bench = bench.with_few(PHOTOS)
     targets = list(itertools.islice(itertools.cycle(TARGETS), bench.sizes["kills"]))
     others = itertools.cycle(bench.some_others(2))
     inbox_lost = half_written = unanswered = wrong = 0
@@ -35,7 +37,6 @@ def kills(bench: Bench) -> Found:
         log = folder.with_suffix(".log")
         service = start_service(folder, log, *bench.flags)
         stack.callback(lambda: end(service))
-        right = [answer.class_name for answer in Predictor.open(folder).answer(bench.photos, 1)]
         for target, (name, photos) in zip(targets, others, strict=False):
             client = service.client
             with loading(Load(service.port, bench.bodies(), 4, rate=10.0)) as running:
@@ -55,12 +56,10 @@ def kills(bench: Bench) -> Found:
                 answers = running.end()
             client = service.client
             inbox_lost += item["id"] in str(client.get("/inbox")) or name not in str(client.get("/life")["classes"])
+            wrong += len(wrong_among(answers, references(folder, answers, bench, 1)))
             client.learned(client.do("POST", "/forget", as_json(**{"class": name})))
             statuses.update(asked.status for asked in answers)
             unanswered += sum(asked.seconds > LOST_SECONDS for asked in answers)
-            wrong += sum(
-                asked.status == 200 and asked.classes[0] not in (right[asked.number], name) for asked in answers
-            )
             print(f"{target} killed: {dict(statuses)}", flush=True)
     shown = ", ".join(f"{count} × {status}" for status, count in sorted(statuses.items()))
     return Found(
@@ -80,16 +79,19 @@ def end(service: Service) -> None:
 
 def is_half_written(folder: Path) -> bool:
     """Return whether the life in ``folder`` or one of its versions cannot be opened."""
-    versions = folder / "service" / "versions"
+    versions = [path for path in (folder / "service" / "versions").iterdir() if path.name.isdecimal()]
+    return not all(map(opens, (folder, *versions)))
+
+
+def opens(folder: Path) -> bool:
+    """Return whether the life in ``folder`` can be opened, or was deleted in the meantime."""
     try:
-        for each in (folder, *(path for path in versions.iterdir() if path.name.isdecimal())):
-            Life.open(each)
-    except FileNotFoundError:
-        return is_half_written(folder)  # an old version was deleted in the meantime
-    except MygoError as error:
-        print(f"half-written: {error}", flush=True)
-        return True
-    return False
+        Life.open(folder)
+    except (OSError, MygoError) as error:
+        if folder.exists():
+            print(f"half-written: {error}", flush=True)
+            return False
+    return True
 
 
 # -- hostile requests -------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,10 @@ class Bench:
     def bodies(self, at_once: int = 1) -> list[Body]:
         """Return the photos as requests of so many each."""
         return [form(self.photos[start : start + at_once]) for start in range(0, len(self.photos), at_once)]
+
+    def with_few(self, photos: int) -> "Bench":
+        """Return the same with so many of the photos that are asked about."""
+        return replace(self, photos=self.photos[:photos])
 
     def some_others(self, count: int) -> list[tuple[str, Sequence[bytes]]]:
         """Return so many classes that the life does not know, with their photos, to be taught and to be asked about."""
@@ -131,11 +135,23 @@ def latency(bench: Bench) -> Found:
 # -- lessons under load -----------------------------------------------------------------------------------------------
 
 
-def reference(folder: Path, version: int, bench: Bench, at_once: int) -> list[tuple[str | None, ...]]:
-    """Return what a version answers to each request, asked in this process."""
-    predictor = Predictor.open(folder / "service" / "versions" / str(version))
-    names = [answer.class_name for answer in predictor.answer(bench.photos, 1)]
-    return [tuple(names[start : start + at_once]) for start in range(0, len(names), at_once)]
+Reference = list[tuple[str | None, ...]]
+"""What a version answers to each request."""
+
+
+def references(folder: Path, answers: Sequence[Asked], bench: Bench, at_once: int) -> dict[int, Reference]:
+    """Return what each version that is among ``answers`` says when it is asked in this process."""
+    found = {}
+    for version in {asked.version for asked in answers if asked.version is not None}:
+        predictor = Predictor.open(folder / "service" / "versions" / str(version))
+        names = [answer.class_name for answer in predictor.answer(bench.photos, 1)]
+        found[version] = [tuple(names[start : start + at_once]) for start in range(0, len(names), at_once)]
+    return found
+
+
+def wrong_among(answers: Sequence[Asked], expected: Mapping[int, Reference]) -> list[Asked]:
+    """Return the answers that are not those of the version that they name."""
+    return [asked for asked in answers if asked.version and asked.classes != expected[asked.version][asked.number]]
 
 
 def swap(bench: Bench) -> Found:
@@ -154,10 +170,9 @@ def swap(bench: Bench) -> Found:
             after = bench.sizes["swap_requests"] / (rate_of(top) * HALF) - (learned - began)
             time.sleep(max(5.0, after))
             answers = running.end()
-        counts = {asked.version for asked in answers if asked.version is not None}
-        expected = {version: reference(folder, version, bench, at_once) for version in counts}
+        expected = references(folder, answers, bench, at_once)
     dropped = sum(asked.status != 200 for asked in answers)
-    wrong = [asked for asked in answers if asked.version and asked.classes != expected[asked.version][asked.number]]
+    wrong = wrong_among(answers, expected)
     mixed = sum(is_mixed(asked, list(expected.values())) for asked in wrong)
     by_version = Counter(asked.version for asked in answers)
     return Found(
@@ -168,7 +183,7 @@ def swap(bench: Bench) -> Found:
     )
 
 
-def is_mixed(asked: Asked, expected: Sequence[Sequence[tuple[str | None, ...]]]) -> bool:
+def is_mixed(asked: Asked, expected: Sequence[Reference]) -> bool:
     """Return whether each class of an answer is what some version answers, though no version answers all of them."""
     by_version = [version[asked.number] for version in expected]
     return all(any(names[place] == name for names in by_version) for place, name in enumerate(asked.classes))

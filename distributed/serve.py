@@ -19,12 +19,18 @@ if __name__ == "__main__":  # started as a script: import from the repository in
 from rich.console import Console
 
 from distributed.serving.settings import EVERYWHERE, ServeArguments, ServiceSettings
-from mygo.errors import InputError, StoppedError
+from mygo.errors import InputError, MygoError, StoppedError
 from mygo.reporting.console import new_console, plain
 from mygo.reporting.terminal import exit_code_of
 
+LOOK_SECONDS = 5.0
+"""How often it is looked whether Ray is there."""
 ANSWERS_FIRST = ("RAY_worker_niceness", "0")
 """Ray's processes are as important as others, which its own default, 15, does not say: people wait for answers."""
+
+
+class ServiceLostError(MygoError):
+    """The service ended by itself."""
 
 
 def run(arguments: ServeArguments, console: Console) -> None:
@@ -55,7 +61,8 @@ def run(arguments: ServeArguments, console: Console) -> None:
         if not ended.is_set():
             shown = "127.0.0.1" if arguments.host in EVERYWHERE else arguments.host
             console.print(plain(f"The life answers at http://{bracketed(shown)}:{port}"), soft_wrap=True)
-        ended.wait()
+        while not ended.wait(LOOK_SECONDS):
+            check_there()
         be_quiet()
     stopped = StoppedError("Ended: what was taught is kept, and a lesson goes on at the next start.")
     stopped.exit_code = interruption.exit_code
@@ -87,6 +94,7 @@ def served(settings: ServiceSettings, host: str, port: int) -> Iterator[None]:
     from ray import serve
     from ray.serve.schema import LoggingConfig
 
+    from distributed.cluster.session import first_line
     from distributed.serving.app import NAME, application
 
     logging.getLogger("ray.serve").setLevel(logging.CRITICAL)
@@ -97,14 +105,30 @@ def served(settings: ServiceSettings, host: str, port: int) -> Iterator[None]:
             http_options={"host": host, "port": port},
             logging_config=LoggingConfig(enable_access_log=False),
         )
-        serve.run(application(settings), name=NAME, route_prefix="/")
-    except RuntimeError as error:
-        serve.shutdown()
-        raise InputError(f"The service does not start ({error}): run it again with --verbose to see why.") from error
-    try:
+        try:
+            serve.run(application(settings), name=NAME, route_prefix="/")
+        except RuntimeError as error:
+            raise InputError(f"The service does not start ({first_line(error)}): --verbose shows why.") from error
         yield
     finally:
         serve.shutdown()
+
+
+def check_there() -> None:
+    """Make sure that Ray is there, which the operating system may have ended for lack of memory.
+
+    Raises:
+        ServiceLostError: it is not.
+    """
+    import ray
+    from ray.exceptions import RayError
+
+    try:
+        there = any(node["Alive"] for node in ray.nodes())
+    except (RayError, ConnectionError, RuntimeError):
+        there = False
+    if not there:
+        raise ServiceLostError("Ray was lost: run the same command again; what was taught is kept.")
 
 
 def free_port(host: str, port: int) -> int:

@@ -62,13 +62,13 @@ class Service:
             raise RefusedError(422, reply.predictions[0]["error"])
         self._meter.count("predictions", sum(each["error"] is None for each in reply.predictions))
         self._meter.count("unknown", sum(each["unknown"] for each in reply.predictions))
-        return Json({"version": reply.version, "predictions": reply.predictions})
+        return JsonResponse({"version": reply.version, "predictions": reply.predictions})
 
     async def teach(self, request: Request, class_name: str | None) -> Response:
         """Put all examples into the inbox, or none."""
         inputs = await read_inputs(request, self.limits)
         name = one_name(class_name, inputs)
-        return Json(await self.keeper.teach(name, inputs.kind, inputs.examples), 201)
+        return JsonResponse(await self.keeper.teach(name, inputs.kind, inputs.examples), 201)
 
     async def snapshot(self) -> int | None:
         """Set all gauges; returns the version of the life."""
@@ -84,7 +84,7 @@ class Service:
             await asyncio.sleep(REFRESH_SECONDS)
 
 
-class Json(JSONResponse):
+class JsonResponse(JSONResponse):
     """JSON, written at once."""
 
     def __init__(self, content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> None:
@@ -159,27 +159,29 @@ def add_errors(app: FastAPI) -> None:
 
     @app.exception_handler(RefusedError)
     async def refused(_: Request, error: RefusedError) -> Response:
-        return Json({"detail": error.detail}, error.status, error.headers)
+        return JsonResponse({"detail": error.detail}, error.status, error.headers)
 
     @app.exception_handler(MygoError)
     async def told(_: Request, error: MygoError) -> Response:
         status = next((status for kind, status in STATUSES if isinstance(error, kind)), 500)
         headers = {"Retry-After": str(BACK_IN_SECONDS)} if status == 503 else {}
-        return Json({"detail": str(error)}, status, headers)
+        return JsonResponse({"detail": str(error)}, status, headers)
 
     @app.exception_handler(HTTPException)
     async def nowhere(_: Request, error: HTTPException) -> Response:
-        return Json({"detail": METHODS.get(error.status_code, str(error.detail))}, error.status_code, error.headers)
+        return JsonResponse(
+            {"detail": METHODS.get(error.status_code, str(error.detail))}, error.status_code, error.headers
+        )
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
-        return Json({"detail": f"{first['loc'][-1]}: {first['msg']}."}, 422)
+        return JsonResponse({"detail": f"{first['loc'][-1]}: {first['msg']}."}, 422)
 
     @app.exception_handler(Exception)
     async def failed(_: Request, error: Exception) -> Response:
         logger.error("A request failed.", exc_info=error)
-        return Json({"detail": "The service failed at this request: its log says why."}, 500)
+        return JsonResponse({"detail": "The service failed at this request: its log says why."}, 500)
 
 
 # -- what can be asked ------------------------------------------------------------------------------------------------
@@ -225,7 +227,7 @@ def add_inbox(app: FastAPI, service: Service) -> None:
 
     @app.get("/inbox", summary="What waits to be learned", response_model=schemas.Inbox, responses=problems())
     async def inbox() -> Response:
-        return Json(await keeper.inbox())
+        return JsonResponse(await keeper.inbox())
 
     @app.delete(
         "/inbox",
@@ -236,7 +238,7 @@ def add_inbox(app: FastAPI, service: Service) -> None:
     async def delete_all(
         class_name: Annotated[str | None, Query(alias="class", description="By default of all classes.")] = None,
     ) -> Response:
-        return Json({"deleted": await keeper.remove_all(class_name)})
+        return JsonResponse({"deleted": await keeper.remove_all(class_name)})
 
     @app.delete(
         "/inbox/{item_id}",
@@ -263,7 +265,7 @@ def add_work(app: FastAPI, service: Service) -> None:
         responses=problems(409, 507),
     )
     async def sleep() -> Response:
-        return Json(await keeper.sleep(), 202)
+        return JsonResponse(await keeper.sleep(), 202)
 
     @app.get(
         "/lessons",
@@ -272,13 +274,13 @@ def add_work(app: FastAPI, service: Service) -> None:
         responses=problems(),
     )
     async def lessons() -> Response:
-        return Json({"lessons": await keeper.lessons()})
+        return JsonResponse({"lessons": await keeper.lessons()})
 
     @app.get("/lessons/{work_id}", summary="How far one is", response_model=schemas.Work, responses=problems(404))
     async def lesson(work_id: str) -> Response:
         if not IDENTIFIER.fullmatch(work_id):
             raise RefusedError(404, "There is no lesson of this id: GET /lessons lists them.")
-        return Json(await keeper.lesson(work_id))
+        return JsonResponse(await keeper.lesson(work_id))
 
     @app.post(
         "/forget",
@@ -289,7 +291,7 @@ def add_work(app: FastAPI, service: Service) -> None:
         openapi_extra=object_body(class_=schemas.CLASS_NAME),
     )
     async def forget(request: Request) -> Response:
-        return Json(await keeper.forget(checked_name(await the_value(request, "class", str))), 202)
+        return JsonResponse(await keeper.forget(checked_name(await the_value(request, "class", str))), 202)
 
     @app.post(
         "/rollback",
@@ -302,7 +304,7 @@ def add_work(app: FastAPI, service: Service) -> None:
         number = await the_value(request, "version", int)
         if number < 1:
             raise RefusedError(422, "Versions are counted from 1: GET /life lists them.")
-        return Json(await keeper.roll_back(number))
+        return JsonResponse(await keeper.roll_back(number))
 
 
 Value = TypeVar("Value", str, int)
@@ -329,7 +331,7 @@ def add_life(app: FastAPI, service: Service, page: PageMeter) -> None:
 
     @app.get("/life", summary="What the life knows", response_model=schemas.LifeStatus, responses=problems())
     async def life() -> Response:
-        return Json(await keeper.life())
+        return JsonResponse(await keeper.life())
 
     @app.get(
         "/life/map",
@@ -338,11 +340,11 @@ def add_life(app: FastAPI, service: Service, page: PageMeter) -> None:
         responses=problems(404),
     )
     async def dream_map() -> Response:
-        return Json(await keeper.map())
+        return JsonResponse(await keeper.map())
 
     @app.get("/healthz", summary="Whether the service answers", response_model=schemas.Health, responses=problems())
     async def health() -> Response:
-        return Json({"status": "ok", "version": await service.snapshot()})
+        return JsonResponse({"status": "ok", "version": await service.snapshot()})
 
     @app.get(
         "/metrics",

@@ -22,7 +22,7 @@ from distributed.serving.settings import ServeArguments, ServiceSettings
 from mygo.errors import MygoError
 
 NAME = "mygo"
-"""The application's name."""
+"""What serve.py calls the application; a configuration file may call it otherwise."""
 REQUESTS_AT_ONCE = 1000
 """Requests that are being answered; more wait."""
 QUESTIONS_AT_ONCE = 64
@@ -93,9 +93,9 @@ def application(settings: ServiceSettings) -> serve.Application:
     """Return the application with these ``settings``."""
 
     def http_side() -> ASGIApp:
-        seconds = settings.limits.request_seconds
-        keeper = RemoteKeeper(serve.get_deployment_handle("Keeper", NAME), seconds)
-        predictors = RemotePredictors(serve.get_deployment_handle("Predictor", NAME), seconds)
+        here, seconds = serve.get_replica_context().app_name, settings.limits.request_seconds
+        keeper = RemoteKeeper(serve.get_deployment_handle("Keeper", here), seconds)
+        predictors = RemotePredictors(serve.get_deployment_handle("Predictor", here), seconds)
         return service_app(keeper, predictors, settings.access, settings.limits, RayMeter())
 
     common: dict[str, Any] = {

@@ -18,7 +18,7 @@ OPEN = ("/", "/healthz", "/docs", "/openapi.json", "/favicon.ico")
 """Paths that need no token: they say nothing of the life."""
 OPEN_FOLDERS = ("/page/", "/docs/")
 WATCHED = "/healthz"
-"""The path that is never too many: whoever watches the service asks it."""
+"""The path whose requests are counted apart."""
 BODIES_AT_ONCE = 4
 """Largest bodies that may be in memory at the same time; the rest is asked to come back."""
 MOST_CLIENTS = 10_000
@@ -139,7 +139,9 @@ class Guard:
     def _check(self, scope: Scope) -> None:
         headers = Headers(scope=scope)
         self._check_names(headers)
-        if scope["path"] != WATCHED and (seconds := self._rate.wait(client_of(scope))):
+        # Whoever watches the service is not told that it asks too often because of what it also asks.
+        client = f"{client_of(scope)} {WATCHED if scope['path'] == WATCHED else ''}"
+        if seconds := self._rate.wait(client):
             detail = f"More than {self._limits.rate:g} requests a second came from you: wait, and send fewer."
             raise RefusedError(429, detail, Retry_After=str(max(1, round(seconds))))
         self._check_token(scope["path"], headers)

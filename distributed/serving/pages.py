@@ -16,6 +16,7 @@ from distributed.serving.guard import POLICY, RefusedError, as_header
 PAGE = Path(__file__).resolve().parent / "page"
 """The page's files."""
 INLINE = re.compile(r"<script>(.*?)</script>", re.DOTALL)
+READ = ["GET", "HEAD"]
 FRESH = {"Cache-Control": "no-cache"}
 """A page is asked for anew each time, and sent again if it has changed."""
 
@@ -34,13 +35,13 @@ def add_pages(app: FastAPI, page: Path = PAGE) -> None:
     """Let ``app`` serve the ``page``, if it is there, and the documentation at /docs."""
     documentation = documentation_page(app.title)
 
-    @app.get("/", include_in_schema=False)
+    @app.api_route("/", methods=READ, include_in_schema=False)
     async def index() -> Response:
         if not (page / "index.html").is_file():
             raise RefusedError(404, "This installation has no page: /docs says how to ask it.")
         return FileResponse(page / "index.html", headers=FRESH)
 
-    @app.get("/docs", include_in_schema=False)
+    @app.api_route("/docs", methods=READ, include_in_schema=False)
     async def docs() -> Response:
         return HTMLResponse(*documentation)
 

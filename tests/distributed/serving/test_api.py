@@ -230,6 +230,10 @@ def test_the_documentation_loads_nothing_from_elsewhere(client: TestClient) -> N
         assert client.get(f"/docs/{name}").status_code == 200
 
 
+def test_pages_have_heads(client: TestClient) -> None:
+    assert [client.head(path).status_code for path in ("/", "/docs", "/page/page.css")] == [200] * 3
+
+
 def test_the_page_is_served_with_its_files(client: TestClient) -> None:
     page = client.get("/")
     assert page.headers["content-type"].startswith("text/html")
