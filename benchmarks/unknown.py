@@ -259,7 +259,7 @@ def bins_by_chance(logits: Tensor) -> list[Tensor]:
 
 def lines_of(cells: dict[str, list[dict[str, Any]]]) -> list[str]:
     """Return the tables of all ``cells``, by the titles of their sets."""
-    title, _, _, text, _ = (__doc__ or "").split("\n\n")
+    title, _, text, _ = (__doc__ or "").split("\n\n")
     lines = ["# Limits", "", title, "", *text.splitlines(), "", "## Unknown inputs: AUROC", ""]
     names = ("maximum softmax", "energy", "Mahalanobis", "relative Mahalanobis", "mygo")
     lines += [f"| data | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]

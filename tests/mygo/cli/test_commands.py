@@ -212,8 +212,12 @@ def test_images_are_answered_as_the_life_answers_them(
     ]
     expected = life.predict(torch.stack([pixels_of(Path(answer["file"])) for answer in found]))
     assert [answer["class"] for answer in found] == expected.names
-    for answer, confidence, row in zip(found, expected.confidences, expected.probabilities, strict=True):
-        assert list(answer) == ["file", "class", "confidence", "probabilities"]
+    rows = zip(found, expected.confidences, expected.probabilities, expected.out_of_distribution, strict=True)
+    for answer, confidence, row, score in rows:
+        fields = ["file", "class", "confidence", "probabilities", "unknown", "out_of_distribution"]
+        assert list(answer) == fields
+        assert answer["unknown"] is False
+        assert answer["out_of_distribution"] == pytest.approx(float(score), abs=1e-4)
         assert list(answer["probabilities"]) == life.class_names
         assert answer["confidence"] == max(answer["probabilities"].values()) == pytest.approx(float(confidence))
         assert list(answer["probabilities"].values()) == pytest.approx(row.tolist())

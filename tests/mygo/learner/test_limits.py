@@ -58,7 +58,7 @@ def test_a_life_finds_inputs_of_a_class_that_it_never_learned(life: Life, write_
     assert others.out_of_distribution is not None
     assert float((known.out_of_distribution[:, None] < others.out_of_distribution).double().mean()) > 0.95
     assert float(known.unknown(0.05).double().mean()) < 0.15
-    assert float(others.unknown(0.05).double().mean()) > 0.8
+    assert float(others.unknown(0.05).double().mean()) > 0.6
 
 
 def test_probabilities_are_those_of_logits_over_the_temperature(
