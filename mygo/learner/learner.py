@@ -27,6 +27,7 @@ from mygo.networks.weights import fill, read_tensors, write_tensors
 from mygo.training.checkpoint import Checkpoint
 from mygo.training.precision import agreed
 from mygo.training.process_group import ProcessGroup
+from mygo.unknown.detector import UnknownDetector
 
 L = TypeVar("L", bound="Learner")
 Tensors: TypeAlias = dict[str, Tensor]
@@ -104,6 +105,7 @@ class Learner(LearnerState):
                     write(f"teacher-{task}", stored_tensors(teacher)) for task, teacher in enumerate(self.teachers)
                 ],
                 "statistics": write("statistics", self.statistics) if self.statistics else None,
+                "detector": write("detector", self.detector.state_dict()) if self.detector else None,
                 "exemplars": [
                     write(f"exemplars-{task}", {"images": kept.inputs, "labels": kept.labels})
                     for task, kept in enumerate(self.exemplars)
@@ -224,6 +226,9 @@ class Learner(LearnerState):
             life.teachers.append(fill(head, read(name), torch.half).eval().requires_grad_(False))
         if files.get("statistics"):
             life.statistics = read(files["statistics"])
+        if files.get("detector"):  # which lives of an earlier version have not
+            tensors = read(files["detector"])
+            life.detector = fill(functools.partial(UnknownDetector.blank, tensors), tensors).requires_grad_(False)
         for name in files["exemplars"]:
             kept = read(name)
             life.exemplars.append(Examples(kept["images"], kept["labels"]))
