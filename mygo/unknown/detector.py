@@ -1,10 +1,12 @@
 """What a life knows of its limits after a sleep: a score of inputs, its thresholds, and a temperature."""
 
+import functools
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
+from mygo.networks.weights import fill
 from mygo.unknown.calibration import fit_temperature
 from mygo.unknown.relative import RelativeMahalanobis, likelihood_ratio
 from mygo.unknown.threshold import RATES, thresholds_of
@@ -38,10 +40,15 @@ class UnknownDetector(nn.Module):
         self.register_buffer("temperature", torch.tensor(1.0))
 
     @classmethod
-    def blank(cls, tensors: Mapping[str, Tensor]) -> "UnknownDetector":
-        """Return one that was not fitted, as large as the one whose ``tensors`` were saved."""
+    def of_tensors(cls, tensors: Mapping[str, Tensor]) -> "UnknownDetector":
+        """Return the one whose state was saved as ``tensors``.
+
+        Raises:
+            LookupError, ValueError: they are not those of one.
+        """
         num_classes, feature_dim = tensors["relative.weights"].shape
-        return cls(RelativeMahalanobis(num_classes, feature_dim))
+        blank = functools.partial(cls, RelativeMahalanobis(num_classes, feature_dim))
+        return fill(blank, dict(tensors)).requires_grad_(False)
 
     @property
     def feature_dim(self) -> int:

@@ -2,7 +2,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from mygo.networks.weights import fill
 from mygo.unknown.calibration import fit_temperature
 from mygo.unknown.detector import ENERGY_SHARE, UnknownDetector
 from mygo.unknown.relative import RelativeMahalanobis, likelihood_ratio
@@ -51,7 +50,7 @@ def test_the_score_adds_distance_and_energy_in_deviations_from_what_is_known(det
 
 def test_it_is_read_back_as_it_was_saved(detector: UnknownDetector) -> None:
     tensors = detector.state_dict()
-    again = fill(lambda: UnknownDetector.blank(tensors), tensors)
+    again = UnknownDetector.of_tensors(tensors)
     vectors, logits, _ = known(50, 4)
     assert torch.equal(again(vectors, logits), detector(vectors, logits))
     assert again.feature_dim == DIM
