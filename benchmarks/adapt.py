@@ -107,7 +107,7 @@ ROWS = {
     "no-directions": Row("at once, without own directions", "at-once", (("memory.gaussian.rank", 0),), orders=1),
     "temperature-1": Row("at once, at temperature 1", "at-once", (("sleep.temperature", 1.0),), orders=1),
     "half": Row(
-        "at once, in half the steps", "at-once", (("sleep.steps", 600), ("sleep.steps_per_class", 12)), orders=1
+        "at once, in half the steps", "at-once", (("sleep.steps", 1200), ("sleep.steps_per_class", 12)), orders=1
     ),
     "warm": Row("each sleep goes on from the last", "warm", orders=1),
 }
@@ -338,7 +338,7 @@ def adapt_first(config: ExperimentConfig, index: Path, out: Path) -> dict[str, A
 
 def fingerprint(config: ExperimentConfig) -> str:
     """Return a hash of all settings but where the data lies."""
-    settings = asdict(replace(config, dataset="", strategies=()))
+    settings = {name: value for name, value in asdict(config).items() if name not in ("dataset", "data_root")}
     return hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
@@ -405,7 +405,8 @@ def lines_of(kept: dict[str, dict[str, Any]]) -> list[str]:
             cells = cells_of(f"{stream.data}-{name}")
             lines += [line(row.title, cells, whole_life=row.strategy not in AT_THE_END)] if cells else []
         lines += [""]
-    return [*lines, "Mean ± standard deviation over orders of classes, each with its own seed; one order without.", ""]
+    lines += ["Mean ± standard deviation over orders of classes, each with its own seed; one order without."]
+    return [*lines, "Seconds are of one core, which other jobs shared.", ""]
 
 
 def kept_cells(flags: Flags) -> dict[str, dict[str, Any]]:

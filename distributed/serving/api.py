@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 
 from distributed.serving import schemas
 from distributed.serving.bodies import SMALL_BODY, Inputs, read_inputs, read_json
-from distributed.serving.calls import Answering, AwayError, Keeping, Question, Reply
+from distributed.serving.calls import Answering, AwayError, Keeping, Question
 from distributed.serving.guard import BACK_IN_SECONDS, Guard, RefusedError
 from distributed.serving.metrics import Measured, Meter, Meters, PageMeter, note_snapshot
 from distributed.serving.pages import add_pages
@@ -24,7 +24,6 @@ from distributed.serving.schemas import LONGEST_NAME, inputs_body, object_body, 
 from distributed.serving.settings import Access, RequestLimits
 from mygo import __version__
 from mygo.errors import ConflictError, FullError, InputError, MygoError, NotThereError, StorageError
-from mygo.service.predictor import Answer
 
 REFRESH_SECONDS = 4.0
 """How often gauges are set: every 10 s Ray exports those that were set since, and forgets the others."""
@@ -59,11 +58,11 @@ class Service:
         if inputs.class_name is not None:
             raise RefusedError(422, "Leave the class out: /predict finds it, and /teach takes it.")
         reply = await self.predictors.answer(Question(inputs.kind, inputs.examples, top))
-        if inputs.alone and reply.answers[0].error is not None:
-            raise RefusedError(422, reply.answers[0].error)
-        self._meter.count("predictions", sum(answer.error is None for answer in reply.answers))
-        self._meter.count("unknown", sum(answer.unknown for answer in reply.answers))
-        return Json(predictions_of(reply))
+        if inputs.alone and reply.predictions[0]["error"] is not None:
+            raise RefusedError(422, reply.predictions[0]["error"])
+        self._meter.count("predictions", sum(each["error"] is None for each in reply.predictions))
+        self._meter.count("unknown", sum(each["unknown"] for each in reply.predictions))
+        return Json({"version": reply.version, "predictions": reply.predictions})
 
     async def teach(self, request: Request, class_name: str | None) -> Response:
         """Put all examples into the inbox, or none."""
@@ -94,22 +93,6 @@ class Json(JSONResponse):
     def render(self, content: Any) -> bytes:
         """Return ``content`` as JSON; surrogates, which UTF-8 does not have, stay escaped."""
         return json.dumps(content, allow_nan=False, separators=(",", ":")).encode()
-
-
-def predictions_of(reply: Reply) -> dict[str, Any]:
-    """Return what POST /predict says."""
-    return {"version": reply.version, "predictions": [prediction_of(answer) for answer in reply.answers]}
-
-
-def prediction_of(answer: Answer) -> dict[str, Any]:
-    """Return what is said of one input."""
-    return {
-        "class": answer.class_name,
-        "confidence": answer.confidence,
-        "probabilities": dict(answer.probabilities),
-        "unknown": answer.unknown,
-        "error": answer.error,
-    }
 
 
 def one_name(in_address: str | None, inputs: Inputs) -> str:

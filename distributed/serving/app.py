@@ -1,5 +1,7 @@
 """The application that Ray Serve runs: who answers HTTP, those who answer questions, and the one who keeps the life.
 
+What each of these processes imports is what it needs: torch takes seconds to import, and is nothing to the first.
+
 `build` is the import path for Serve's configuration files: ``distributed.serving.app:build``.
 """
 
@@ -8,7 +10,6 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from ray import serve
 from ray.serve.schema import LoggingConfig
 from starlette.types import ASGIApp
@@ -16,10 +17,8 @@ from starlette.types import ASGIApp
 from distributed.cluster.session import usable_cores
 from distributed.serving.api import service_app
 from distributed.serving.calls import Question, RemoteKeeper, RemotePredictors, Reply
-from distributed.serving.lessons import LessonsOnRay
 from distributed.serving.metrics import RayMeter
 from distributed.serving.settings import ServeArguments, ServiceSettings
-from distributed.serving.workers import KeeperService, PredictorService
 from mygo.errors import MygoError
 
 NAME = "mygo"
@@ -47,6 +46,10 @@ class PredictorDeployment:
     """Answers questions that came at the same time together."""
 
     def __init__(self, settings: ServiceSettings) -> None:
+        import torch
+
+        from distributed.serving.workers import PredictorService
+
         torch.set_num_threads(max(1, usable_cores() // settings.replicas[1]))
         self._service = PredictorService(settings.life, settings.service)
 
@@ -60,9 +63,13 @@ class KeeperDeployment:
     """Keeps the life. There is exactly one, which the lock of the life's folder sees to as well."""
 
     def __init__(self, settings: ServiceSettings) -> None:
+        import torch
+
+        from distributed.serving.lessons import LessonsOnRay
+        from distributed.serving.workers import KeeperService
+
         torch.set_num_threads(usable_cores())
-        cpus = 1.0 if settings.reserve else 0.0
-        self._lessons = LessonsOnRay(settings.num_workers, settings.max_failures, cpus=cpus)
+        self._lessons = LessonsOnRay(settings)
         self._service = KeeperService(settings.life, settings.service, self._lessons)
 
     async def ask(self, method: str, arguments: Sequence[Any]) -> Any:

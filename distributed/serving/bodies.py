@@ -5,7 +5,7 @@ import binascii
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from email.message import Message
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,9 @@ from starlette.requests import Request
 
 from distributed.serving.guard import RefusedError
 from distributed.serving.settings import RequestLimits
-from mygo.data.readers.reader import Kind
+
+if TYPE_CHECKING:
+    from mygo.data.readers.reader import Kind
 
 IMAGE_TYPES = (
     *("image/avif", "image/bmp", "image/gif", "image/jpeg", "image/png", "image/tiff", "image/webp"),
@@ -30,7 +32,7 @@ LONGEST_FIELD = 4096
 """Bytes of a field of a form that is no file: a class name."""
 SMALL_BODY = 65_536
 """Bytes of a body that holds no inputs."""
-KINDS: dict[str, Kind] = {"texts": "text", "vectors": "vector", "images": "image"}
+KINDS: "dict[str, Kind]" = {"texts": "text", "vectors": "vector", "images": "image"}
 """Where JSON has its inputs."""
 
 Examples: TypeAlias = Sequence[bytes] | Sequence[str] | npt.NDArray[np.float32]
@@ -40,7 +42,7 @@ Examples: TypeAlias = Sequence[bytes] | Sequence[str] | npt.NDArray[np.float32]
 class Inputs:
     """Inputs of one kind: images as the bytes of their files, texts, or vectors float32 [N, D]."""
 
-    kind: Kind
+    kind: "Kind"
     examples: Examples
     class_name: str | None = None
     """The class that they show, where the body says so."""

@@ -4,15 +4,16 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from ray.exceptions import RayActorError, TaskCancelledError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 
 from distributed.serving.bodies import Examples
-from mygo.data.readers.reader import Kind
 from mygo.errors import MygoError
-from mygo.service.predictor import Answer
+
+if TYPE_CHECKING:
+    from mygo.data.readers.reader import Kind
 
 Json = dict[str, Any]
 
@@ -30,7 +31,7 @@ class AwayError(MygoError):
 class Question:
     """Inputs of one kind that are answered together."""
 
-    kind: Kind
+    kind: "Kind"
     examples: Examples
     top: int
     """How many probabilities are listed."""
@@ -41,7 +42,8 @@ class Reply:
     """What one version of the life says of all inputs of a question."""
 
     version: int
-    answers: list[Answer]
+    predictions: list[Json]
+    """In the order of the inputs; see `distributed.serving.schemas.Prediction`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +78,7 @@ class Keeping(Protocol):
     They raise what those raise.
     """
 
-    async def teach(self, class_name: str, kind: Kind, examples: Examples) -> Json:
+    async def teach(self, class_name: str, kind: "Kind", examples: Examples) -> Json:
         """Put examples of a class into the inbox; returns the item."""
 
     async def inbox(self) -> Json:
@@ -172,7 +174,7 @@ class RemoteKeeper:
     async def _ask(self, method: str, *arguments: Any, again: bool = True) -> Any:
         return await ask(self.handle.ask.remote, method, arguments, again=again, seconds=self.seconds)
 
-    async def teach(self, class_name: str, kind: Kind, examples: Examples) -> Json:
+    async def teach(self, class_name: str, kind: "Kind", examples: Examples) -> Json:
         """Not asked twice, which could keep the examples twice."""
         return cast(Json, await self._ask("teach", class_name, kind, examples, again=False))
 

@@ -14,6 +14,7 @@ from ray.exceptions import RayActorError, RayTaskError
 from distributed.cluster.session import TRAIN_ENVIRONMENT, first_line, usable_cores
 from distributed.command import OnRay
 from distributed.job import pack_registries, unpack_registries
+from distributed.serving.settings import ServiceSettings
 from distributed.training.trainer import WorkersLostError
 from mygo.errors import MygoError, StoppedError
 from mygo.events import Event, EventHandler, Restarted
@@ -62,12 +63,12 @@ class LessonActor:
 class LessonsOnRay:
     """Learns lessons for a keeper (`mygo.service.store.Learn`) on the Ray that this process belongs to."""
 
-    def __init__(self, num_workers: str, max_failures: int, *, cpus: float) -> None:
-        """Learn in one process, or with Ray Train in ``num_workers``; lost ones start again up to ``max_failures``.
-
-        The one process reserves so many ``cpus``.
-        """
-        self._num_workers, self._max_failures, self._cpus = num_workers, max_failures, cpus
+    def __init__(self, settings: ServiceSettings) -> None:
+        """Learn in one process, or with Ray Train in several, as ``settings`` say."""
+        self._num_workers, self._max_failures = settings.num_workers, settings.max_failures
+        self._cpus = 1 if settings.reserve else 0
+        self._held_by_others = settings.replicas[1] * self._cpus
+        """CPUs of the processes that answer."""
         self._stopped = threading.Event()
         self._actor: Any = None
         self._lock = threading.Lock()
@@ -134,7 +135,9 @@ class LessonsOnRay:
         for name, value in TRAIN_ENVIRONMENT.items():
             os.environ.setdefault(name, value)
         fewest, most = OnRay(num_workers=self._num_workers).workers(small=False)
-        placement = place_at_most(resources_in_reach(), fewest, most, nodes=cpus_of_nodes())
+        resources = resources_in_reach()
+        resources["CPU"] = resources.get("CPU", 0) - self._held_by_others
+        placement = place_at_most(resources, fewest, most, nodes=cpus_of_nodes())
         run_on_ray(lesson, placement, on_event, fewest=fewest, max_failures=self._max_failures)
 
 

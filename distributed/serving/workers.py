@@ -7,7 +7,6 @@ import threading
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -173,21 +172,25 @@ class PredictorService:
         ]
 
 
-def answers_of(predictor: Predictor, questions: Sequence[Question]) -> list[list[Answer]]:
+def answers_of(predictor: Predictor, questions: Sequence[Question]) -> list[list[Json]]:
     """Return the answers of ``predictor`` to each of ``questions`` of its kind; it sees all their inputs together."""
     if not questions:
         return []
     inputs: Any = [each for question in questions for each in question.examples]
     numbers = [number for question in questions for number in range(1, len(question.examples) + 1)]
     found = iter(predictor.answer(inputs, max(question.top for question in questions), numbers))
-    return [[listing(next(found), question.top) for _ in question.examples] for question in questions]
+    return [[prediction_of(next(found), question.top) for _ in question.examples] for question in questions]
 
 
-def listing(answer: Answer, top: int) -> Answer:
-    """Return ``answer`` with the probabilities of the ``top`` classes alone."""
-    if len(answer.probabilities) <= top:
-        return answer
-    return replace(answer, probabilities=dict(itertools.islice(answer.probabilities.items(), top)))
+def prediction_of(answer: Answer, top: int) -> Json:
+    """Return what is said of one input, with the probabilities of the ``top`` classes alone."""
+    return {
+        "class": answer.class_name,
+        "confidence": answer.confidence,
+        "probabilities": dict(itertools.islice(answer.probabilities.items(), top)),
+        "unknown": answer.unknown,
+        "error": answer.error,
+    }
 
 
 def other_kind(kind: Kind, sent: Kind) -> InputError:

@@ -15,7 +15,7 @@ def behind_encoder(adapt: Adapt = "none") -> LifeConfig:
             wake=WakeConfig(head_steps=200, adapt_steps=150),
             memory=MemoryConfig(gaussian=GaussianConfig(rank=11, bits=4)),
             sleep=SleepConfig(
-                steps=1200,
+                steps=2400,
                 steps_per_class=24,
                 max_shift=0,
                 own_head_weight=0.0,

@@ -6,6 +6,7 @@ from typing import Any
 
 from distributed.serving.bodies import Examples
 from distributed.serving.calls import Json, Question, Reply, Snapshot
+from distributed.serving.workers import prediction_of
 from mygo.data.readers.reader import Kind
 from mygo.errors import NotThereError
 from mygo.service.predictor import Answer
@@ -45,7 +46,7 @@ class FakePredictors:
         self.questions.append(question)
         if self.failure is not None:
             raise self.failure
-        return Reply(7, [self.answer_one(each) for each in question.examples])
+        return Reply(7, [prediction_of(self.answer_one(each), question.top) for each in question.examples])
 
 
 @dataclass

@@ -1,11 +1,14 @@
 """All that can be asked, over fakes."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
 from starlette.testclient import TestClient
 
+from distributed.cluster.session import REPOSITORY
 from distributed.serving import schemas
 from distributed.serving.calls import AwayError
 from mygo.errors import ConflictError, FullError, InputError, NotThereError, StorageError
@@ -239,6 +242,12 @@ def test_the_page_is_served_with_its_files(client: TestClient) -> None:
 )
 def test_nothing_else_is_served(client: TestClient, path: str) -> None:
     assert client.get(path).status_code == 404
+
+
+def test_the_http_side_starts_without_torch() -> None:
+    """It would take seconds more, and a third of a gigabyte."""
+    code = "import sys, distributed.serving.app; assert not {'torch', 'ray.train'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=True, timeout=120)
 
 
 def test_names_from_a_request_come_back_as_json(client: TestClient) -> None:

@@ -43,13 +43,12 @@ def test_a_batch_is_answered_by_one_version_each_question_with_its_own(life: Pat
     assert isinstance(third, Reply)
     assert isinstance(second, InputError)
     assert (first.version, third.version) == (1, 1)
-    assert [len(answer.probabilities) for answer in first.answers] == [1, 1]
-    assert [len(answer.probabilities) for answer in third.answers] == [3, 0]
-    assert third.answers[1].error is not None
-    assert third.answers[1].error.startswith("Vector 2 ")
+    assert [len(each["probabilities"]) for each in first.predictions] == [1, 1]
+    assert [len(each["probabilities"]) for each in third.predictions] == [3, 0]
+    assert third.predictions[1]["error"].startswith("Vector 2 ")
     alone = service.answer([questions[0]])[0]
     assert isinstance(alone, Reply)
-    assert [answer.class_name for answer in alone.answers] == [answer.class_name for answer in first.answers]
+    assert [each["class"] for each in alone.predictions] == [each["class"] for each in first.predictions]
 
 
 def test_a_life_that_is_not_in_service_yet_is_away(
