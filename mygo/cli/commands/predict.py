@@ -42,8 +42,8 @@ class Predict:
     encoder_weights: OptionalPath = None
     """File with the weights of the life's encoder, where it does not find them itself."""
     unknown: Annotated[float | None, tyro.conf.arg(metavar="SHARE")] = None
-    """Call an input unknown that looks like no class of the life. SHARE, from 0.001 to 0.5, such as 0.05, is how many of
-    the inputs of known classes may be called so by mistake."""
+    """Call an input unknown that looks like no class of the life. SHARE, from 0.001 to 0.5, such as 0.05, is how many
+    of the inputs of known classes may be called so by mistake."""
     unknown_below: Annotated[float, tyro.conf.arg(metavar="P")] = 0.0
     """Call an input unknown if its class has less than this probability, from 0 to 1."""
 
