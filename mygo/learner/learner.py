@@ -222,8 +222,8 @@ class Learner(LearnerState):
         if files.get("statistics"):
             life.statistics = read(files["statistics"])
         if files.get("detector"):  # which lives of an earlier version have not
-            tensors = read(files["detector"])
-            life.detector = fill(functools.partial(UnknownDetector.blank, tensors), tensors).requires_grad_(False)
+            blank = functools.partial(UnknownDetector.blank, sum(sizes), life.detector_dim(life.neocortex.feature_dim))
+            life.detector = fill(blank, read(files["detector"])).eval().requires_grad_(False)
         for name in files["exemplars"]:
             kept = read(name)
             life.exemplars.append(Examples(kept["images"], kept["labels"]))

@@ -6,6 +6,7 @@ from mygo import seeding
 from mygo.adapting.front import FrontEncoder
 from mygo.config.learner import AnyPrecision, LifeConfig
 from mygo.data.examples import ImageShape, InputShape
+from mygo.encoders.efficientnet_lite import HEAD
 from mygo.encoders.protocol import Encoder
 from mygo.networks.neocortex import NeocortexNet
 
@@ -53,6 +54,15 @@ class Sight:
     def order_free(self) -> bool:
         """Whether it becomes the same in whatever order its lessons came: behind an encoder that is not adapted."""
         return self.on_features and not self.adapts
+
+    def detector_dim(self, feature_dim: int) -> int:
+        """Return the values of a vector that its detector takes, where its network makes features of ``feature_dim``.
+
+        See `mygo.learner.limits.detector_input`.
+        """
+        if self.adapts:
+            return HEAD
+        return self.input_shape[0] if self.on_features else feature_dim
 
     @property
     def image_shape(self) -> ImageShape:

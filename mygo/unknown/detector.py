@@ -1,7 +1,5 @@
 """What a life knows of its limits after a sleep: a score of inputs, its thresholds, and a temperature."""
 
-from collections.abc import Mapping
-
 import torch
 from torch import Tensor, nn
 
@@ -38,9 +36,8 @@ class UnknownDetector(nn.Module):
         self.register_buffer("temperature", torch.tensor(1.0))
 
     @classmethod
-    def blank(cls, tensors: Mapping[str, Tensor]) -> "UnknownDetector":
-        """Return one that was not fitted, as large as the one whose ``tensors`` were saved."""
-        num_classes, feature_dim = tensors["relative.weights"].shape
+    def blank(cls, num_classes: int, feature_dim: int) -> "UnknownDetector":
+        """Return one that was not fitted, of so many classes and for vectors [N, ``feature_dim``]."""
         return cls(RelativeMahalanobis(num_classes, feature_dim))
 
     @property

@@ -51,7 +51,9 @@ def test_the_score_adds_distance_and_energy_in_deviations_from_what_is_known(det
 
 def test_it_is_read_back_as_it_was_saved(detector: UnknownDetector) -> None:
     tensors = detector.state_dict()
-    again = fill(lambda: UnknownDetector.blank(tensors), tensors)
+    again = fill(lambda: UnknownDetector.blank(CLASSES, DIM), tensors)
+    with pytest.raises(ValueError, match="not those of its network"):
+        fill(lambda: UnknownDetector.blank(CLASSES, DIM + 1), tensors)
     vectors, logits, _ = known(50, 4)
     assert torch.equal(again(vectors, logits), detector(vectors, logits))
     assert again.feature_dim == DIM
