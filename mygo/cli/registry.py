@@ -11,6 +11,7 @@ from typing import Protocol
 from rich.console import Console
 
 from mygo.cli.commands.dream import Dream
+from mygo.cli.commands.drift import Drift
 from mygo.cli.commands.embed import Embed
 from mygo.cli.commands.export import Export
 from mygo.cli.commands.forget import Forget
@@ -20,6 +21,7 @@ from mygo.cli.commands.pack import Pack
 from mygo.cli.commands.predict import Predict
 from mygo.cli.commands.report import Report
 from mygo.cli.commands.show import Show
+from mygo.cli.commands.suggest import Suggest
 
 
 class Command(Protocol):
@@ -36,6 +38,8 @@ class Command(Protocol):
 COMMANDS: dict[str, Callable[..., Command]] = {
     "learn": Learn,
     "predict": Predict,
+    "drift": Drift,
+    "suggest": Suggest,
     "embed": Embed,
     "show": Show,
     "dream": Dream,

@@ -69,29 +69,30 @@ class Joined:
     def __len__(self) -> int:
         return sum(map(len, self.readers))
 
-    def _found(self, index: int) -> tuple[Reader, int]:
+    def found_at(self, index: int) -> tuple[Reader, int]:
+        """Return the reader that has an item, and its place there."""
         number = bisect.bisect_right(self._ends, index)
         reader = self.readers[number]
         return reader, index - self._ends[number] + len(reader)
 
     def where(self, index: int) -> str:
         """Return what its reader calls it."""
-        reader, inner = self._found(index)
+        reader, inner = self.found_at(index)
         return reader.where(inner)
 
     def label(self, index: int) -> str:
         """Return what its reader returns."""
-        reader, inner = self._found(index)
+        reader, inner = self.found_at(index)
         return reader.label(inner)
 
     def size(self, index: int) -> Size:
         """Return what its reader returns."""
-        reader, inner = self._found(index)
+        reader, inner = self.found_at(index)
         return reader.size(inner)
 
     def read(self, index: int, at_least: Size | None = None) -> tuple[Item, str]:
         """Let its reader read it."""
-        reader, inner = self._found(index)
+        reader, inner = self.found_at(index)
         return reader.read(inner, at_least)
 
 
