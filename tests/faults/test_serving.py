@@ -113,7 +113,8 @@ def test_processes_of_a_service_are_lost_and_nothing_else(life: Path, tmp_path: 
     assert "Traceback" not in log.read_text()
     opened = Life.open(life)
     assert opened.class_names == ["ash", "birch", "cedar"]
-    assert opened.predict(vectors("cedar", 3, seed=5)).names == ["cedar"] * 3
+    asked = np.asarray(vectors("cedar", 3, seed=5), np.float32)
+    assert opened.predict(list(asked)).names == ["cedar"] * 3
     assert not list((life / "service" / "lessons").glob("*/"))
 
 
