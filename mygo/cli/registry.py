@@ -11,7 +11,6 @@ from typing import Protocol
 from rich.console import Console
 
 from mygo.cli.commands.dream import Dream
-from mygo.cli.commands.drift import Drift
 from mygo.cli.commands.embed import Embed
 from mygo.cli.commands.export import Export
 from mygo.cli.commands.forget import Forget
@@ -21,7 +20,8 @@ from mygo.cli.commands.pack import Pack
 from mygo.cli.commands.predict import Predict
 from mygo.cli.commands.report import Report
 from mygo.cli.commands.show import Show
-from mygo.cli.commands.suggest import Suggest
+from mygo.cli.unlabelled.drift import Drift
+from mygo.cli.unlabelled.suggest import Suggest
 
 
 class Command(Protocol):

@@ -1,11 +1,11 @@
 """Whether the inputs of today look like what a life has learned, over all and for each class.
 
-Two tests look at it from two sides. The first asks whether single inputs are stranger than those that the lessons held
-out, by the out-of-distribution score (Welch's test of two means). The second asks whether what is taken for a class lies
-elsewhere on the whole than the class did: a score test (Rao 1948) for moved means in the mixture of all classes. Its
-null distribution is that of the same sum with random signs (wild bootstrap: Wu 1986), which needs no model of how inputs
-scatter. So it finds new groups whose inputs look ordinary one by one. Both allow for another mix of classes today, which
-is no drift.
+Two tests look at it from two sides. The first asks whether single inputs are stranger than those that the lessons
+held out, by the out-of-distribution score (Welch's test of two means). The second asks whether what is taken for a
+class lies elsewhere on the whole than the class did: a score test (Rao 1948) for moved means in the mixture of all
+classes. Its null distribution is that of the same sum with random signs (wild bootstrap: Wu 1986), which needs no model
+of how inputs scatter. So it finds new groups whose inputs look ordinary one by one. Both allow for another mix of
+classes today, which is no drift.
 """
 
 import math

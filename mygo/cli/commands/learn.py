@@ -161,7 +161,7 @@ def name_suspicious(lesson: "Lesson", console: Console) -> None:
     Raises:
         InputError: its data cannot be read as its life sees.
     """
-    from mygo.cli.checking import check_labels
+    from mygo.cli.unlabelled.checking import check_labels
     from mygo.jobs.perception import LISTED
 
     life, found = lesson.open()

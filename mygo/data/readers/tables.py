@@ -126,8 +126,8 @@ def for_lesson(table: Table, known: Collection[str], least: int) -> tuple[Table,
     few = {name: count for name, count in counts.items() if count < least and name not in known}
     notes = []
     if again := sorted(set(counts) & set(known)):
-        rows = sum(counts[name] for name in again)
-        notes.append(f"{rows} suggestions are of classes that are known ({', '.join(again)}) and are left out.")
+        total = sum(counts[name] for name in again)
+        notes.append(f"{total} suggestions are of classes that are known ({', '.join(again)}) and are left out.")
     if few:
         told = ", ".join(f"{name} {count}" for name, count in sorted(few.items()))
         notes.append(f"Left out are classes with fewer than {least} examples so far: {told}.")
