@@ -21,6 +21,8 @@ from benchmarks.processes import REPOSITORY, processes_of
 
 PATIENCE_SECONDS = 300.0
 """How long to wait for a service to start, and for a lesson to end."""
+IDLE_SECONDS = 5.0
+"""How long a connection may be idle before it is made anew."""
 TITLES = {
     "predictor": "ServeReplica:mygo:Predictor",
     "keeper": "ServeReplica:mygo:Keeper",
@@ -78,6 +80,7 @@ class Client:
 
     port: int
     _connection: http.client.HTTPConnection | None = field(default=None, repr=False)
+    _used: float = 0.0
 
     def ask(self, method: str, path: str, body: Body | None = None) -> tuple[int, Any]:
         """Return the status and the JSON of an answer, None where it is none.
@@ -85,6 +88,9 @@ class Client:
         Raises:
             OSError, http.client.HTTPException: there is no answer.
         """
+        if time.monotonic() - self._used > IDLE_SECONDS and self._connection is not None:
+            self._connection.close()  # as the server may be doing now
+            self._connection = None
         if self._connection is None:
             self._connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_SECONDS)
         headers = {} if body is None else {"Content-Type": body.kind}
@@ -96,6 +102,7 @@ class Client:
             self._connection.close()
             self._connection = None
             raise
+        self._used = time.monotonic()
         try:
             return answer.status, json.loads(content)
         except ValueError:
