@@ -15,7 +15,6 @@ from distributed.cluster.session import TRAIN_ENVIRONMENT, first_line, usable_co
 from distributed.command import OnRay
 from distributed.job import pack_registries, unpack_registries
 from distributed.serving.settings import ServiceSettings
-from distributed.training.trainer import WorkersLostError
 from mygo.errors import MygoError, StoppedError
 from mygo.events import Event, EventHandler, Restarted
 from mygo.jobs.lesson import Lesson
@@ -98,6 +97,8 @@ class LessonsOnRay:
         while (loss := self._once(lesson, on_event)) is not None:
             failures += 1
             if failures > self._max_failures:
+                from distributed.training.trainer import WorkersLostError  # a second that lessons need not wait
+
                 raise WorkersLostError(
                     f"The lesson's process was lost for the {failures}. time ({first_line(loss)}), and --max-failures "
                     f"is {self._max_failures}: see why, then learn it again."

@@ -1,4 +1,4 @@
-"""Lessons in processes of their own, which may be lost."""
+"""Lessons of a life in service, each in a process of its own, which may be lost."""
 
 import os
 import signal
@@ -32,7 +32,7 @@ def lessons(*flags: str) -> LessonsOnRay:
 def lesson_in(tmp_path: Path, tiny_on_vectors: LifeConfig, write_vectors: Any) -> MakeLesson:
     """Returns a lesson about trees for a life in a folder, which is long, and every step of which is saved and said."""
     data = write_vectors(tmp_path / "trees.npz", ("ash", "birch"))
-    config = change(tiny_on_vectors, {"sleep.steps": 300})
+    config = change(tiny_on_vectors, {"sleep.steps": 150})
     return lambda folder: Lesson(tmp_path / folder, data, config=config, save_every=0.0, log_every=1)
 
 
