@@ -46,7 +46,7 @@ class Suggest:
     life: LifeFolder
     labels: OptionalText = None
     """Examples with labels, as for learn --data, in place of inputs."""
-    count: Annotated[int, tyro.conf.arg(name="n", metavar="N")] = 50
+    count: Annotated[int, tyro.conf.arg(aliases=("-n",), metavar="N")] = 50
     """How many to suggest."""
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("suggestions")
     """The folder to write to, which is made."""

@@ -121,6 +121,9 @@ def for_lesson(table: Table, known: Collection[str], least: int) -> tuple[Table,
     """Return what of a ``table`` of suggestions can be taught, and notes on the rest.
 
     Left out are rows of classes that are ``known``, and those of classes that have fewer than ``least``.
+
+    Raises:
+        InputError: nothing is left.
     """
     counts = Counter(table.classes)
     few = {name: count for name, count in counts.items() if count < least and name not in known}
@@ -133,7 +136,11 @@ def for_lesson(table: Table, known: Collection[str], least: int) -> tuple[Table,
         notes.append(f"Left out are classes with fewer than {least} examples so far: {told}.")
     kept = [place for place, name in enumerate(table.classes) if name not in known and name not in few]
     if not kept:
-        return table, ()  # which is refused with a sentence of its own
+        seen = ", ".join(f"{name} {count}" for name, count in sorted(few.items())) or "none of a new one"
+        raise InputError(
+            f"{table.file} shows no new class by {least} examples yet ({seen}): label more, and keep these with "
+            "suggest --without."
+        )
     rows, items, classes = (
         tuple(column[place] for place in kept) for column in (table.rows, table.items, table.classes)
     )
