@@ -224,13 +224,13 @@ def write_sheet(path: Path, cells: Sequence[Any]) -> None:
 
 
 def cells_of(looked: "Looked", rows: Rows) -> list[Any]:
-    """Return the cells of a contact sheet."""
+    """Return the cells of a contact sheet, numbered as in the table, group after group."""
     from PIL import Image
 
     from mygo.unlabelled.sheet import Cell
 
     return [
         Cell(picture, (f"{number}: {each.reason}", f"like {each.taken_for}, {each.confidence:.2f}"))
-        for number, (place, each) in enumerate(rows, start=1)
+        for number, (place, each) in sorted(enumerate(rows, start=1), key=lambda row: row[1][1].group or len(rows))
         if isinstance(picture := looked.item(place), Image.Image)
     ]
