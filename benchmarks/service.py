@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from typing import Any
 from urllib.parse import quote
 
 from benchmarks.processes import REPOSITORY, processes_of
+from mygo.cli.remote import body_of
 
 PATIENCE_SECONDS = 300.0
 """How long to wait for a service to start, and for a lesson to end."""
@@ -55,18 +55,9 @@ class Body:
     kind: str
 
 
-def form(images: Sequence[bytes], class_name: str | None = None) -> Body:
-    """Return a form with ``images``, and the class that they show."""
-    boundary = uuid.uuid4().hex
-    parts = [
-        b'--%b\r\nContent-Disposition: form-data; name="images"; filename="%d"\r\n\r\n%b\r\n'
-        % (boundary.encode(), number, image)
-        for number, image in enumerate(images)
-    ]
-    if class_name is not None:
-        part = f'--{boundary}\r\nContent-Disposition: form-data; name="class"\r\n\r\n{class_name}\r\n'
-        parts.append(part.encode())
-    return Body(b"".join(parts) + f"--{boundary}--\r\n".encode(), f"multipart/form-data; boundary={boundary}")
+def form(images: Sequence[bytes]) -> Body:
+    """Return a form with ``images``."""
+    return Body(*body_of("image", images))
 
 
 def as_json(**content: Any) -> Body:

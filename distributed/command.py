@@ -57,15 +57,23 @@ class OnRay:
         Raises:
             InputError: it is neither a number nor two.
         """
-        text = self.num_workers
-        if text is None:
+        if self.num_workers is None:
             return (1, 1) if small else (None, None)
-        fewest, _, most = text.partition(":")
-        if not (fewest.isdecimal() and (most or fewest).isdecimal() and text.count(":") <= 1):
-            raise InputError(f"--num-workers {text} is neither a number nor a range such as 1:4.")
-        if len(text) > LONGEST_RANGE or not 1 <= int(fewest) <= int(most or fewest) <= MOST_PROCESSES:
-            raise InputError(f"--num-workers {text} must be from 1 to {MOST_PROCESSES}, and a range must not fall.")
-        return int(fewest), int(most or fewest)
+        return whole_range(self.num_workers, "--num-workers")
+
+
+def whole_range(text: str, flag: str) -> tuple[int, int]:
+    """Return the fewest and the most processes that ``text`` says, the value of ``flag``: a number, or a range as 1:4.
+
+    Raises:
+        InputError: it is neither.
+    """
+    fewest, _, most = text.partition(":")
+    if not (fewest.isdecimal() and (most or fewest).isdecimal() and text.count(":") <= 1):
+        raise InputError(f"{flag} {text} is neither a number nor a range such as 1:4.")
+    if len(text) > LONGEST_RANGE or not 1 <= int(fewest) <= int(most or fewest) <= MOST_PROCESSES:
+        raise InputError(f"{flag} {text} must be from 1 to {MOST_PROCESSES}, and a range must not fall.")
+    return int(fewest), int(most or fewest)
 
 
 def run_job_on_ray(

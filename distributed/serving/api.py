@@ -20,16 +20,16 @@ from distributed.serving.calls import Answering, AwayError, Keeping, Question
 from distributed.serving.guard import BACK_IN_SECONDS, Guard, RefusedError
 from distributed.serving.metrics import Measured, Meter, Meters, PageMeter, note_snapshot
 from distributed.serving.pages import add_pages
-from distributed.serving.schemas import LONGEST_NAME, inputs_body, object_body, problems
+from distributed.serving.schemas import inputs_body, object_body, problems
 from distributed.serving.settings import Access, RequestLimits
 from mygo import __version__
+from mygo.cli.remote import MOST_CLASSES
 from mygo.errors import ConflictError, FullError, InputError, MygoError, NotThereError, StorageError
+from mygo.service.config import LONGEST_NAME
 
 REFRESH_SECONDS = 4.0
 """How often gauges are set: every 10 s Ray exports those that were set since, and forgets the others."""
 IDENTIFIER = re.compile(r"[0-9a-f]{32}")
-MOST_LISTED = 1000
-"""Probabilities of an input that are listed at most."""
 DESCRIPTION = "A life that answers, is taught, and sleeps without stopping."
 METHODS = {404: "There is nothing at this path: /docs has those that are.", 405: "This path takes other methods."}
 
@@ -200,7 +200,7 @@ def add_answers(app: FastAPI, service: Service) -> None:
     )
     async def predict(
         request: Request,
-        top: Annotated[int, Query(ge=1, le=MOST_LISTED, description="How many probabilities are listed.")] = 5,
+        top: Annotated[int, Query(ge=1, le=MOST_CLASSES, description="How many probabilities are listed.")] = 5,
     ) -> Response:
         return await service.predict(request, top)
 

@@ -25,7 +25,7 @@ METRICS: Mapping[str, tuple[Kind, str, tuple[str, ...]]] = {
     "classes": ("gauge", "Classes that the life knows.", ()),
     "inbox_examples": ("gauge", "Examples that wait to be learned.", ()),
     "inbox_bytes": ("gauge", "Bytes of the examples that wait to be learned.", ()),
-    "lessons": ("gauge", "Lessons, and classes to forget, by state.", ("state",)),
+    "lessons_total": ("gauge", "Lessons, and classes to forget, by state.", ("state",)),
     "lesson_progress": ("gauge", "Part of the lesson that is running that is done, from 0 to 1.", ()),
 }
 """Kind, description and labels by name. Prometheus appends ``_total`` to counters."""
@@ -64,7 +64,7 @@ class PageMeter:
         }
         self._metrics: dict[str, Any] = {}
         for name, (kind, text, labels) in METRICS.items():
-            full = f"{PREFIX}{name}{'_total' if name == 'lessons' else ''}"
+            full = f"{PREFIX}{name}"
             buckets = {"buckets": LATENCIES} if kind == "histogram" else {}
             self._metrics[name] = kinds[kind](full, text, labels, registry=self.registry, **buckets)
 
@@ -95,7 +95,7 @@ class RayMeter:
     def __init__(self) -> None:
         self._metrics: dict[str, Any] = {}
         for name, (kind, text, labels) in METRICS.items():
-            full = f"{PREFIX}{name}{'_total' if name == 'lessons' else ''}"
+            full = f"{PREFIX}{name}"
             if kind == "histogram":
                 self._metrics[name] = ray_metrics.Histogram(full, text, boundaries=list(LATENCIES), tag_keys=labels)
             else:
@@ -146,7 +146,7 @@ def note_snapshot(meter: Meter, snapshot: Snapshot) -> None:
     meter.set("inbox_bytes", snapshot.inbox_bytes)
     meter.set("lesson_progress", snapshot.progress)
     for state in LESSON_STATES:
-        meter.set("lessons", snapshot.lessons.get(state, 0), state=state)
+        meter.set("lessons_total", snapshot.lessons.get(state, 0), state=state)
 
 
 class Measured:

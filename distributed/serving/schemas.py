@@ -6,10 +6,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from distributed.serving.bodies import FORM, IMAGE_TYPES, JSON, LONGEST_VECTOR
 from distributed.serving.settings import RequestLimits
+from mygo.service.config import LONGEST_NAME
 
 KindName = Literal["image", "text", "vector"]
-LONGEST_NAME = 100
-"""Characters of a class name."""
 
 
 class Form(BaseModel):

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from distributed.command import OnRay
+from distributed.command import OnRay, whole_range
 from mygo.cli.flags import OptionalPath, OptionalText, parse_flags
 from mygo.cli.remote import LOOPBACK, TOKEN_VARIABLE, token_from
 from mygo.config.ranges import MOST_PROCESSES, MOST_STEPS, check_ranges
@@ -239,22 +239,6 @@ class ServiceSettings:
 def digest_of(token: str | bytes) -> bytes:
     """Return what is kept of a token, and compared."""
     return hashlib.sha256(token.encode() if isinstance(token, str) else token).digest()
-
-
-def whole_range(text: str, flag: str) -> tuple[int, int]:
-    """Return the fewest and the most that ``text`` says, a number or a range such as 1:4.
-
-    Raises:
-        InputError: it is neither.
-    """
-    fewest, _, most = text.partition(":")
-    try:
-        found = int(fewest), int(most or fewest)
-    except ValueError:
-        raise InputError(f"{flag} {text} is neither a number nor a range such as 1:4.") from None
-    if not 1 <= found[0] <= found[1] <= MOST_PROCESSES:
-        raise InputError(f"{flag} {text} must be from 1 to {MOST_PROCESSES}, and a range must not fall.")
-    return found
 
 
 def is_address(name: str) -> bool:

@@ -13,9 +13,10 @@ from typing import Any
 
 from distributed.serving.bodies import Examples
 from distributed.serving.calls import AwayError, Json, Question, Reply, Snapshot
-from mygo.data.readers.reader import PLURAL, Kind
+from mygo.data.readers.reader import Kind
 from mygo.errors import ConflictError, InputError, MygoError, StoppedError, StorageError
 from mygo.service.config import ServiceConfig
+from mygo.service.examples import another_kind
 from mygo.service.keeper import Keeper
 from mygo.service.predictor import Answer, CurrentPredictor, Predictor
 from mygo.service.store import Learn
@@ -167,7 +168,7 @@ class PredictorService:
         fitting = [question for question in questions if question.kind == kind]
         answers = iter(answers_of(predictor, fitting))
         return [
-            Reply(version, next(answers)) if question.kind == kind else other_kind(kind, question.kind)
+            Reply(version, next(answers)) if question.kind == kind else another_kind(kind, question.kind)
             for question in questions
         ]
 
@@ -191,8 +192,3 @@ def prediction_of(answer: Answer, top: int) -> Json:
         "unknown": answer.unknown,
         "error": answer.error,
     }
-
-
-def other_kind(kind: Kind, sent: Kind) -> InputError:
-    """Return the refusal of inputs of another kind than the life sees."""
-    return InputError(f"This life sees {PLURAL[kind]}, not {PLURAL[sent]}: send {PLURAL[kind]}.")

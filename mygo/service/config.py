@@ -11,6 +11,8 @@ from mygo.config.settings import SAVE_EVERY
 from mygo.errors import InputError
 
 CLOCK_TIME = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
+LONGEST_NAME = 100
+"""Characters of a class's name."""
 LARGEST_INBOX = 2**50
 """Bytes beyond which a limit is taken for a slip."""
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mygo.data.images import Size, open_picture, pixels_of, reason, size_of
-from mygo.data.readers.reader import Item, Kind, Vector
+from mygo.data.readers.reader import PLURAL, Item, Kind, Vector
 from mygo.errors import InputError
 from mygo.service.config import ExampleLimits
 
@@ -90,6 +90,11 @@ class Inputs:
 def cannot_be_seen(where: str, why: str) -> str:
     """Return the sentence about an input that cannot be seen."""
     return f"{where[0].upper()}{where[1:]} cannot be seen ({why}): convert it or leave it out."
+
+
+def another_kind(seen: Kind, sent: Kind) -> InputError:
+    """Return the refusal of what was ``sent`` to a life that sees another kind."""
+    return InputError(f"This life sees {PLURAL[seen]}, not {PLURAL[sent]}: send {PLURAL[seen]}.")
 
 
 def check_readable(inputs: Inputs) -> list[Item]:

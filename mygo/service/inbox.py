@@ -15,7 +15,7 @@ from mygo.data.readers.reader import PLURAL, Kind, Vector
 from mygo.data.spelling import composed
 from mygo.errors import FullError, InputError
 from mygo.files import read_json, write_json
-from mygo.service.config import ExampleLimits, InboxLimits
+from mygo.service.config import LONGEST_NAME, ExampleLimits, InboxLimits
 from mygo.service.disk import discard, discard_hidden, new_folder, storing, write_file
 from mygo.service.examples import Inputs, Sent, check_readable
 from mygo.service.versions import now
@@ -23,8 +23,6 @@ from mygo.service.versions import now
 ABOUT = "item.json"
 VECTORS = "vectors.npy"
 ADVICE = "nothing of these examples was kept; make room and send them again"
-LONGEST_NAME = 100
-"""Characters of a class's name."""
 NOT_IN_NAMES = ("Cc", "Cs", "Zl", "Zp")
 """Unicode's categories of control characters, lone surrogates and separators of lines."""
 

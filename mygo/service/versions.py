@@ -5,7 +5,7 @@ one step that counts: until that, and after a crash before it, the version is no
 """
 
 import logging
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -87,14 +87,18 @@ class Versions:
 
     def all(self) -> list[Version]:
         """Return the current version and those before it, oldest first."""
-        current = self.current()
-        return [] if current is None else [each for each in self._whole() if each.number <= current.number]
+        whole = self._whole()
+        current = self._current_among(whole)
+        return [] if current is None else [each for each in whole if each.number <= current.number]
 
     def current(self) -> Version | None:
         """Return the version that the life is in; None without a life, or where it was changed by a command."""
+        return self._current_among(self._whole())
+
+    def _current_among(self, whole: Sequence[Version]) -> Version | None:
         state = state_in(self.life_folder)
-        found = [each for each in self._whole() if state is not None and each.checksum == checksum(state)]
-        return found[-1] if found else None
+        counts = None if state is None else checksum(state)
+        return next((each for each in reversed(whole) if each.checksum == counts), None)
 
     def by_number(self, number: int) -> Version | None:
         """Return the version ``number`` that one can roll back to, None if there is none."""

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from mygo.data.images import as_picture, as_pixels
-from mygo.data.readers.reader import PLURAL, Kind
+from mygo.data.readers.reader import Kind
 from mygo.encoders.registry import kind_taken_by
 from mygo.errors import InputError, NotThereError
 from mygo.jobs.perception import open_encoder
@@ -17,7 +17,7 @@ from mygo.learner.state import NOTHING_LEARNED
 from mygo.learner.storage import checksum
 from mygo.service.config import ServiceConfig
 from mygo.service.disk import state_in
-from mygo.service.examples import Inputs, Sent
+from mygo.service.examples import Inputs, Sent, another_kind
 from mygo.service.inbox import counts_of
 from mygo.service.lessons import newborn
 from mygo.service.store import Store
@@ -52,7 +52,7 @@ def check_seen(kind: Kind, inputs: Sent, life: SavedLife | None, config: Service
     else:
         taken = kind_seen_by(life, config.encoder_weights)
     if taken != kind:
-        raise InputError(f"This life sees {PLURAL[taken]}, not {PLURAL[kind]}: send {PLURAL[taken]}.")
+        raise another_kind(taken, kind)
     if life is None or life.config.encoder not in ("none", "auto"):
         return
     if kind == "vector" and (length := np.asarray(inputs[0]).size) != life.input_shape[0]:

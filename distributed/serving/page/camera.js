@@ -30,7 +30,7 @@ async function requested() {
 }
 
 /** Shows the camera in `video`. `onEnd` is called if it is taken away later: unplugged, or closed with the page. */
-export async function openCamera(video, onEnd) {
+async function openCamera(video, onEnd) {
   viewers.set(video, onEnd);
   stream ??= requested();
   const asked = stream;
@@ -46,6 +46,17 @@ export async function openCamera(video, onEnd) {
   open.getVideoTracks()[0].onended = closeAll;
   video.srcObject = open;
   await video.play();
+}
+
+/** Opens the camera in `video`, and has `show` show that it is on; also that it is off, if it cannot be or ends. */
+export async function openShown(video, show) {
+  show(true);
+  try {
+    await openCamera(video, () => show(false));
+  } catch (error) {
+    show(false);
+    throw error;
+  }
 }
 
 export function closeCamera(video) {

@@ -25,6 +25,10 @@ export function button(text, label = text, look = "") {
   return element("button", { type: "button", class: look, "aria-label": label }, text);
 }
 
+export function pause(milliseconds) {
+  return new Promise((resolve) => setTimeout(resolve, milliseconds));
+}
+
 export function byId(id) {
   return document.getElementById(id);
 }

@@ -2,8 +2,8 @@
 
 import { request } from "./api.js";
 import { inWords, showAnswer } from "./answers.js";
-import { closeCamera, frameAsJpeg, openCamera } from "./camera.js";
-import { announce, byId, complain, onPress } from "./dom.js";
+import { closeCamera, frameAsJpeg, openShown } from "./camera.js";
+import { announce, byId, complain, onPress, pause } from "./dom.js";
 import { kind, onChange } from "./state.js";
 
 const PAUSE_MS = 250;
@@ -11,8 +11,6 @@ const QUIET_MS = 3000;
 const video = byId("ask-video");
 const button = byId("ask-camera");
 let isOn = false;
-
-const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
 function show(on) {
   isOn = on;
@@ -71,13 +69,7 @@ async function keepAsking() {
 export function startLive() {
   onPress(button, async () => {
     if (isOn) return stop();
-    show(true);
-    try {
-      await openCamera(video, () => show(false));
-    } catch (error) {
-      show(false);
-      throw error;
-    }
+    await openShown(video, show);
     keepAsking();
   });
   onChange(() => { if (isOn && kind() !== "image") stop(); });

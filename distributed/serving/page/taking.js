@@ -1,6 +1,6 @@
 // Examples from the camera: pictures are taken as long as a button is held, with a mouse, a finger or a key.
 
-import { closeCamera, frame, openCamera } from "./camera.js";
+import { closeCamera, frame, openShown } from "./camera.js";
 import { button, element, onPress } from "./dom.js";
 import { asJpeg, thumbnail } from "./inputs.js";
 
@@ -87,13 +87,7 @@ export function takingFor(name, take) {
   }, end);
   onPress(toggle, async () => {
     if (!view.hidden) return close();
-    show(true);
-    try {
-      await openCamera(video, () => show(false));
-    } catch (error) {
-      show(false);
-      throw error;
-    }
+    await openShown(video, show);
   });
   return { toggle, view, close };
 }

@@ -1,7 +1,7 @@
 // Lessons and classes being forgotten: each is followed to its end, in a bar that stays in sight.
 
 import { request } from "./api.js";
-import { announce, button, byId, element, listed, onPress, percent, shortened, showEach } from "./dom.js";
+import { announce, button, byId, element, listed, onPress, pause, percent, shortened, showEach } from "./dom.js";
 import { currentLife, onChange, refresh } from "./state.js";
 
 const POLL_MS = 500;
@@ -11,7 +11,6 @@ const DOES = { lesson: ["Learning", "Learned", "learned"], forget: ["Forgetting"
 const works = new Map();
 
 const isOpen = ({ state }) => state === "waiting" || state === "running";
-const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
 export function isLearning() {
   return [...works.values()].some((record) => record.what === "lesson" && isOpen(record));

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from distributed.command import whole_range
 from distributed.serve import main
 from distributed.serving.app import build
-from distributed.serving.settings import Access, ServeArguments, ServiceSettings, digest_of, whole_range
+from distributed.serving.settings import Access, ServeArguments, ServiceSettings, digest_of
 from mygo.cli.remote import TOKEN_VARIABLE
 from mygo.errors import InputError
 from mygo.files import locked

@@ -39,6 +39,12 @@ def assert_whole(keeper: Keeper) -> None:
     assert [path for path in hidden if open_work.isdisjoint(path.parents)] == []
 
 
+def assert_whole_when_made_again(keeper: Keeper, config: ServiceConfig) -> None:
+    keeper.close()
+    with Keeper(keeper.life_folder, config) as again:
+        assert_whole(again)
+
+
 @DIES_OR_FAILS
 def test_examples_that_are_taught_are_whole_or_not_there(
     life: Path, on_vectors: ServiceConfig, tmp_path: Path, dies: bool
@@ -56,9 +62,7 @@ def test_examples_that_are_taught_are_whole_or_not_there(
         for item in keeper._store.inbox.items():
             assert keeper._store.inbox.vectors_of(item).tolist() == vectors("elm").tolist()
         if not dies:
-            keeper.close()
-            with Keeper(folder, on_vectors) as again:
-                assert_whole(again)
+            assert_whole_when_made_again(keeper, on_vectors)
     assert found.keys() <= {0, 20}
     assert found[0] >= 3
 
@@ -107,9 +111,7 @@ def test_a_lesson_is_learned_once_and_for_all_wherever_it_breaks_off(
         assert [version.why for version in keeper.versions()] == ["lesson"] * 3
         assert keeper.next_work() is None
         if not dies:
-            keeper.close()
-            with Keeper(folder, on_vectors) as again:
-                assert_whole(again)
+            assert_whole_when_made_again(keeper, on_vectors)
     assert found["running before"] > 4
     assert found["done after" if dies else "running after"] > 4
 
@@ -167,9 +169,7 @@ def test_a_class_is_forgotten_everywhere_wherever_it_breaks_off(
         assert to_go.isdisjoint(path.name for path in folder.rglob("*"))
         assert keeper.next_work() is None
         if not dies:
-            keeper.close()
-            with Keeper(folder, on_vectors) as again:
-                assert_whole(again)
+            assert_whole_when_made_again(keeper, on_vectors)
     assert found["running before"] > 4
     assert found["done after" if dies else "running after"] > 4
 
@@ -198,8 +198,6 @@ def test_what_the_life_was_comes_back_whole_or_not(
         numbers.look(keeper)
         assert state_of(folder) == first
         if not dies:
-            keeper.close()
-            with Keeper(folder, on_vectors) as again:
-                assert_whole(again)
+            assert_whole_when_made_again(keeper, on_vectors)
     assert found["before"] > 4
     assert found["after"]

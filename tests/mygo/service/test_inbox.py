@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from mygo.errors import FullError, InputError, StorageError
-from mygo.service.config import ExampleLimits, InboxLimits
-from mygo.service.inbox import LONGEST_NAME, Inbox
+from mygo.service.config import LONGEST_NAME, ExampleLimits, InboxLimits
+from mygo.service.inbox import Inbox
 from tests.mygo.service.lives import Faults, picture, vectors
 
 
