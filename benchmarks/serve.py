@@ -67,6 +67,8 @@ class Flags:
     """Requests at once, at most."""
     requests: int = 400
     """Requests to measure a throughput or a latency from."""
+    rounds: int = 5
+    """Parts of these, between which the bare pass is measured."""
     swap_requests: int = 1000
     taught: int = 30
     """Photos of a new class."""

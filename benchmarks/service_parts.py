@@ -80,56 +80,83 @@ class Bench:
 # -- how fast ---------------------------------------------------------------------------------------------------------
 
 
-def bare_pass(bench: Bench, at_once: int, photos: int) -> list[float]:
-    """Return the seconds in which the life's encoder alone encodes each batch ``at_once``, with all cores."""
-    torch.set_num_threads(usable_cores())
-    encoder = Predictor.open(bench.life).encoder
-    reader = Inputs("image", bench.photos, ExampleLimits())
-    seconds = []
-    for start in range(0, min(photos, len(bench.photos)), at_once):
-        batch = range(start, min(start + at_once, len(bench.photos)))
-        began = time.perf_counter()
-        for _ in encoded_batches(reader, batches_of(reader, batch), encoder):
-            pass
-        seconds.append(time.perf_counter() - began)
-    return seconds[1:]  # the first takes longer
+class Bare:
+    """The encoder of a life in this process, alone, with all cores."""
+
+    def __init__(self, bench: Bench) -> None:
+        torch.set_num_threads(usable_cores())
+        self._encoder = Predictor.open(bench.life).encoder
+        self._photos = bench.photos
+        self.seconds_of(len(self._photos))  # the first pass takes longer
+
+    def seconds_of(self, at_once: int, requests: int = 1) -> list[float]:
+        """Return the seconds that each of so many passes takes, of ``at_once`` photos each."""
+        seconds = []
+        for number in range(requests):
+            photos = [self._photos[(number * at_once + place) % len(self._photos)] for place in range(at_once)]
+            reader = Inputs("image", photos, ExampleLimits())
+            began = time.perf_counter()
+            for _ in encoded_batches(reader, batches_of(reader, range(at_once)), self._encoder):
+                pass
+            seconds.append(time.perf_counter() - began)
+        return seconds
+
+
+def answered(load: Load) -> list[Asked]:
+    """Make ``load``, all of which must be answered."""
+    answers = made(load)
+    assert all(asked.status == 200 for asked in answers), Counter(asked.status for asked in answers)
+    return answers
 
 
 def throughput(bench: Bench) -> Found:
-    """Ask as fast as it is answered, several photos at once."""
-    at_once, requests = bench.sizes["at_once"], bench.sizes["requests"]
-    alone = bare_pass(bench, len(bench.photos) // 2, len(bench.photos))
-    bare = (len(bench.photos) // 2) / alone[0]
+    """Ask as fast as it is answered, several photos at once, by turns with bare passes."""
+    at_once, clients, rounds = bench.sizes["at_once"], bench.sizes["clients"], bench.sizes["rounds"]
+    bare, found = list[float](), list[float]()
+    alone = Bare(bench)
+    before = len(bench.photos) / statistics.median(alone.seconds_of(len(bench.photos), rounds))
     with bench.served("throughput") as (service, _):
-        answers = made(Load(service.port, bench.bodies(at_once), bench.sizes["clients"], requests=requests))
-    assert all(asked.status == 200 for asked in answers), Counter(asked.status for asked in answers)
-    found = sum(len(asked.classes) for asked in answers) / len(answers) * rate_of(answers)
+        load = Load(service.port, bench.bodies(at_once), clients, requests=bench.sizes["requests"] // rounds)
+        for _ in range(rounds):
+            bare.append(len(bench.photos) / alone.seconds_of(len(bench.photos))[0])
+            answers = answered(load)
+            found.append(sum(len(asked.classes) for asked in answers) / len(answers) * rate_of(answers))
+    shares = [each / beside for each, beside in zip(found, bare, strict=True)]
     return Found(
         "photos per second of /predict, against the encoder's bare pass",
-        f"{found / bare:.2f}",
-        f"{found:.1f} photos/s, requests of {at_once} by {bench.sizes['clients']} clients; {bare:.1f} in a bare pass.",
+        f"{statistics.median(shares):.2f}",
+        f"{statistics.median(found):.1f} photos/s, requests of {at_once} by {clients} clients; "
+        f"{statistics.median(bare):.1f} in bare passes, {before:.1f} before the service was started; {rounds} rounds "
+        f"by turns, {spread(shares, '.2f')}.",
     )
 
 
 def latency(bench: Bench) -> Found:
-    """Ask about one photo at a time: alone, as fast as it goes, and at half of that."""
-    requests = bench.sizes["requests"]
-    bare = statistics.median(bare_pass(bench, 1, len(bench.photos)))
+    """Ask about one photo at a time: alone, by turns with bare passes; as fast as it goes; and at half of that."""
+    requests, clients, rounds = bench.sizes["requests"], bench.sizes["clients"], bench.sizes["rounds"]
+    above, bare, found = list[float](), list[float](), list[float]()
+    encoder = Bare(bench)
     with bench.served("latency") as (service, _):
-        alone = made(Load(service.port, bench.bodies(), 1, requests=requests))
-        top = made(Load(service.port, bench.bodies(), bench.sizes["clients"], requests=requests))
-        rate = rate_of(top) * HALF
-        half = made(Load(service.port, bench.bodies(), 4 * bench.sizes["clients"], rate=rate, requests=requests))
-    for answers in (alone, top, half):
-        assert all(asked.status == 200 for asked in answers), Counter(asked.status for asked in answers)
-    above = (percentile(alone, 50) - bare) * 1000
+        for _ in range(rounds):
+            bare.append(statistics.median(encoder.seconds_of(1, requests // rounds)) * 1000)
+            alone = answered(Load(service.port, bench.bodies(), 1, requests=requests // rounds))
+            found.append(percentile(alone, 50) * 1000)
+            above.append(found[-1] - bare[-1])
+        top = rate_of(answered(Load(service.port, bench.bodies(), clients, requests=requests)))
+        half = answered(Load(service.port, bench.bodies(), 4 * clients, rate=top * HALF, requests=requests))
     p50, p99 = percentile(half, 50), percentile(half, 99)
     return Found(
         "p50 of a single photo above the bare pass; p99 at half of the top load",
-        f"{above:.0f} ms; {p99 / p50:.1f} × p50",
-        f"p50 {percentile(alone, 50) * 1000:.0f} ms by one client, {bare * 1000:.0f} in a bare pass. At {rate:.1f} "
-        f"requests/s, half of {rate_of(top):.1f}: p50 {p50 * 1000:.0f} ms, p99 {p99 * 1000:.0f} ms.",
+        f"{statistics.median(above):.0f} ms; {p99 / p50:.1f} × p50",
+        f"p50 {statistics.median(found):.0f} ms by one client, {statistics.median(bare):.0f} in bare passes; {rounds} "
+        f"rounds by turns, {spread(above, '.0f')} ms above. At {top * HALF:.1f} requests/s, half of {top:.1f}: p50 "
+        f"{p50 * 1000:.0f} ms, p99 {p99 * 1000:.0f} ms.",
     )
+
+
+def spread(values: Sequence[float], digits: str) -> str:
+    """Return the least and the most of ``values``."""
+    return f"{min(values):{digits}} to {max(values):{digits}}"
 
 
 # -- lessons under load -----------------------------------------------------------------------------------------------

@@ -5,10 +5,9 @@ What each of these processes imports is what it needs: torch takes seconds to im
 `build` is the import path for Serve's configuration files: ``distributed.serving.app:build``.
 """
 
-import asyncio
 import logging
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ray import serve
 from ray.serve.schema import LoggingConfig
@@ -21,16 +20,17 @@ from distributed.serving.metrics import RayMeter
 from distributed.serving.settings import ServeArguments, ServiceSettings
 from mygo.errors import MygoError
 
+if TYPE_CHECKING:
+    from distributed.serving.workers import AnswerAll
+
 NAME = "mygo"
 """What serve.py calls the application; a configuration file may call it otherwise."""
 REQUESTS_AT_ONCE = 1000
 """Requests that are being answered; more wait."""
 QUESTIONS_AT_ONCE = 64
 """Questions that a process which answers may have taken."""
-BATCH = 32
-"""Questions that are answered together."""
-BATCH_SECONDS = 0.002
-"""How long to wait for another question to answer together with one that is there."""
+INPUTS_AT_ONCE = 32
+"""Inputs of several questions that are answered together."""
 BUSY = 4
 """Questions per process, being answered or waiting, from which on another process is worth starting."""
 CALLS_AT_ONCE = 100
@@ -46,17 +46,22 @@ class PredictorDeployment:
     """Answers questions that came at the same time together."""
 
     def __init__(self, settings: ServiceSettings) -> None:
+        from distributed.serving.workers import Together
+
+        self._together = Together(lambda: self._opened(settings), most=INPUTS_AT_ONCE)
+
+    @staticmethod
+    def _opened(settings: ServiceSettings) -> "AnswerAll":
         import torch
 
         from distributed.serving.workers import PredictorService
 
         torch.set_num_threads(max(1, usable_cores() // settings.replicas[1]))
-        self._service = PredictorService(settings.life, settings.service)
+        return PredictorService(settings.life, settings.service).answer
 
-    @serve.batch(max_batch_size=BATCH, batch_wait_timeout_s=BATCH_SECONDS)
-    async def answer(self, questions: list[Question]) -> list[Reply | MygoError]:
-        """Return replies, or what a question is refused for: raised, Serve would log each."""
-        return await asyncio.to_thread(self._service.answer, questions)
+    async def answer(self, question: Question) -> Reply | MygoError:
+        """Return a reply, or what the question is refused for: raised, Serve would log each."""
+        return await self._together.answer(question)
 
 
 class KeeperDeployment:
@@ -65,10 +70,10 @@ class KeeperDeployment:
     def __init__(self, settings: ServiceSettings) -> None:
         import torch
 
-        from distributed.serving.lessons import LessonsOnRay
+        from distributed.serving.lessons import LessonsOnRay, threads_beside_answers
         from distributed.serving.workers import KeeperService
 
-        torch.set_num_threads(usable_cores())
+        torch.set_num_threads(threads_beside_answers())
         self._lessons = LessonsOnRay(settings)
         self._service = KeeperService(settings.life, settings.service, self._lessons)
 

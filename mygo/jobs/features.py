@@ -115,6 +115,9 @@ def encoded_batches(
     Raises:
         InputError: the source as a whole cannot be used.
     """
+    if len(batches) == 1:  # a thread would cost a millisecond, and there is nothing to decode meanwhile
+        yield encoded(reader, batches[0], load(reader, batches[0], encoder), encoder)
+        return
     threads = threads_for(reader, device)
     with ThreadPoolExecutor(threads, "decode") as pool:
         waiting: deque[tuple[Sequence[int], Future[Loaded]]] = deque()

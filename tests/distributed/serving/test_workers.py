@@ -2,16 +2,16 @@
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from distributed.serving.calls import AwayError, Question, Reply
-from distributed.serving.workers import KeeperService, PredictorService
+from distributed.serving.workers import KeeperService, PredictorService, Together
 from mygo.config.learner import LifeConfig
-from mygo.errors import ConflictError, InputError
+from mygo.errors import ConflictError, InputError, MygoError
 from mygo.events import EventHandler
 from mygo.files import locked
 from mygo.jobs.lesson import Lesson
@@ -64,6 +64,61 @@ def test_a_life_that_is_not_in_service_yet_is_away(
     with Keeper(folder):
         (reply,) = service.answer([Question("vector", vectors("ash", 1), 5)])
         assert isinstance(reply, Reply)
+
+
+def question(inputs: int = 1, top: int = 1) -> Question:
+    return Question("vector", vectors("ash", inputs), top)
+
+
+def answered_while_busy(asked: list[Question], most: int) -> tuple[list[list[int]], list[Any]]:
+    """Ask one question, and ``asked`` while it is answered; returns the inputs of each batch, and the replies."""
+    batches, busy, others_asked = list[list[int]](), threading.Event(), threading.Event()
+
+    def answer(questions: Sequence[Question]) -> list[Reply | MygoError]:
+        busy.set()
+        others_asked.wait(10)
+        batches.append([len(question.examples) for question in questions])
+        if any(question.top == 13 for question in questions):
+            raise RuntimeError("thirteen")
+        return [Reply(question.top, []) for question in questions]
+
+    async def ask() -> list[Any]:
+        together = Together(lambda: answer, most)
+        first = asyncio.create_task(together.answer(question()))
+        await asyncio.to_thread(busy.wait, 10)
+        others = [asyncio.create_task(together.answer(each)) for each in asked]
+        await asyncio.sleep(0)  # so that they have asked
+        if asked and asked[0].top == 0:  # whoever asked it goes
+            others[0].cancel()
+        others_asked.set()
+        return await asyncio.gather(first, *others, return_exceptions=True)
+
+    return batches, asyncio.run(ask())
+
+
+def test_questions_that_come_while_one_is_answered_are_answered_together() -> None:
+    batches, replies = answered_while_busy([question(top=2), question(2, top=3), question(3, top=4)], most=32)
+    assert batches == [[1], [1, 2, 3]]
+    assert [reply.version for reply in replies] == [1, 2, 3, 4]
+
+
+def test_questions_are_answered_in_turn_at_most_so_many_inputs_at_once() -> None:
+    batches, replies = answered_while_busy([question(2, top=2), question(2, 3), question(9, 4), question(1, 5)], most=4)
+    assert batches == [[1], [2, 2], [9], [1]]
+    assert [reply.version for reply in replies] == [1, 2, 3, 4, 5]
+
+
+def test_what_goes_wrong_is_raised_where_it_was_asked_and_the_next_are_answered() -> None:
+    batches, replies = answered_while_busy([question(4, top=13), question(1, top=2)], most=4)
+    assert batches == [[1], [4], [1]]
+    assert isinstance(replies[1], RuntimeError)
+    assert replies[2].version == 2
+
+
+def test_those_who_have_gone_keep_nobody_from_an_answer() -> None:
+    _, replies = answered_while_busy([question(top=0), question(top=2)], most=4)
+    assert isinstance(replies[1], asyncio.CancelledError)
+    assert replies[2].version == 2
 
 
 def test_a_lesson_begins_by_itself_once_enough_waits(
