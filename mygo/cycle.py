@@ -15,6 +15,7 @@ from mygo.learner.map import map_of
 from mygo.phase import PhaseContext
 from mygo.training.checkpoint import PhaseCheckpointer
 from mygo.training.precision import resolved
+from mygo.unknown.calibration import Reliability
 
 
 def settled(life: Learner, context: PhaseContext) -> PhaseContext:
@@ -62,7 +63,9 @@ def sleep(life: Learner, phases: Phases, task: Task, context: PhaseContext) -> N
 def evaluate(life: Learner, task: Task, tests: Sequence[Examples], context: PhaseContext) -> None:
     """Measure accuracy on held-out data of all tasks so far, and end the cycle."""
     with saved_phase(life, task, "evaluate", context):
-        task_il, class_il, life.record.confusion = accuracy_rows(life.neocortex, tests, context.group)
+        reliability = Reliability(life.temperature)
+        task_il, class_il, life.record.confusion = accuracy_rows(life.neocortex, tests, context.group, reliability)
+        life.record.calibration_error.append(reliability.error(context.group))
         life.record.task_il.append(task_il)
         life.record.class_il.append(class_il)
         for lesson, within, among in zip(life.lessons, task_il, class_il, strict=True):
@@ -70,7 +73,8 @@ def evaluate(life: Learner, task: Task, tests: Sequence[Examples], context: Phas
         show_map(life, task, list(enumerate(tests)), context)
         life.finish_cycle()
     record = life.record
-    context.emit(Evaluated(life.strategy, task.index, record.task_il, record.class_il, record.confusion))
+    measured = record.task_il, record.class_il, record.confusion, record.calibration_error
+    context.emit(Evaluated(life.strategy, task.index, *measured))
 
 
 def show_map(life: Learner, task: Task, held_out: Sequence[tuple[int, Examples]], context: PhaseContext) -> None:

@@ -17,6 +17,7 @@ from mygo.learner.learner import Learner
 from mygo.memory.gaussian import ClassGaussians
 from mygo.networks.neocortex import NeocortexNet, answering
 from mygo.training.process_group import ProcessGroup, share
+from mygo.unknown.calibration import Reliability
 
 Matrix = Sequence[Sequence[float]]
 
@@ -48,12 +49,13 @@ def backward_transfer(matrix: Matrix) -> float:
 
 @torch.no_grad()
 def accuracy_rows(
-    net: NeocortexNet, tests: Sequence[Examples], group: ProcessGroup
+    net: NeocortexNet, tests: Sequence[Examples], group: ProcessGroup, reliability: Reliability | None = None
 ) -> tuple[list[float], list[float], list[list[int]]]:
     """Return the (task-IL, class-IL) accuracies on each task's test data, measured in shares over the group's ranks.
 
     The third value is class-IL's confusion matrix: how many images of each true class (row) were taken for each class
-    (column), in the order of the heads' outputs side by side.
+    (column), in the order of the heads' outputs side by side. In ``reliability`` this rank's share of class-IL's
+    predictions is counted.
 
     Raises:
         ValueError: a task has no test data.
@@ -61,7 +63,7 @@ def accuracy_rows(
     confusion = torch.zeros(sum(net.head_sizes), sum(net.head_sizes), dtype=torch.int64)
     counts, answer = [], answering(net)
     for task, test in enumerate(tests):
-        correct, true, taken = answers_on(answer, net.head_sizes, task, test, group)
+        correct, true, taken = answers_on(answer, net.head_sizes, task, test, group, reliability)
         counts.append(correct)
         confusion.index_put_((true, taken), torch.ones_like(true), accumulate=True)
     correct = torch.stack(counts, 1)
@@ -71,23 +73,31 @@ def accuracy_rows(
 
 
 @torch.no_grad()
-def accuracy_on(net: NeocortexNet, task: int, test: Examples, group: ProcessGroup) -> tuple[float, float]:
+def accuracy_on(
+    net: NeocortexNet, task: int, test: Examples, group: ProcessGroup, reliability: Reliability | None = None
+) -> tuple[float, float]:
     """Return the (task-IL, class-IL) accuracies on the ``test`` data of one task, as `accuracy_rows` does.
 
     Raises:
         ValueError: there is none.
     """
-    correct, _, _ = answers_on(answering(net), net.head_sizes, task, test, group)
+    correct, _, _ = answers_on(answering(net), net.head_sizes, task, test, group, reliability)
     task_il, class_il = (group.sum(correct) / len(test)).tolist()
     return task_il, class_il
 
 
 def answers_on(
-    answer: Callable[[Tensor], Tensor], head_sizes: Sequence[int], task: int, test: Examples, group: ProcessGroup
+    answer: Callable[[Tensor], Tensor],
+    head_sizes: Sequence[int],
+    task: int,
+    test: Examples,
+    group: ProcessGroup,
+    reliability: Reliability | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return how ``answer`` does on this rank's share, N examples, of the ``test`` data of a task.
 
-    It gives the logits [N, sum(head_sizes)] of all heads side by side for inputs as networks take them.
+    It gives the logits [N, sum(head_sizes)] of all heads side by side for inputs as networks take them. In
+    ``reliability`` they are counted, too.
 
     Returns:
         How many are right, task-IL and class-IL, float64 [2]; their true classes, and those that they are taken for
@@ -107,6 +117,8 @@ def answers_on(
         logits = answer(network_input(images.to(group.device))).cpu()
         correct[0] += count_equal(logits[:, start:stop].argmax(1), labels)
         found.copy_(logits.argmax(1))
+        if reliability is not None:
+            reliability.add(logits, labels + start)
         let_go(images)
     correct[1] = count_equal(taken, true)
     return correct, true, taken

@@ -64,7 +64,8 @@ class Dreamt:
 class Evaluated:
     """Test accuracies, as fractions, on the tasks so far, and the whole matrices up to this row.
 
-    ``confusion`` is class-IL's confusion matrix after this task, as `mygo.evaluate.accuracy_rows` returns it.
+    ``confusion`` is class-IL's confusion matrix after this task, as `mygo.evaluate.accuracy_rows` returns it;
+    ``calibration_error``, its expected calibration error after each task that it was measured after.
     """
 
     strategy: str
@@ -72,6 +73,7 @@ class Evaluated:
     task_il: list[list[float]]
     class_il: list[list[float]]
     confusion: list[list[int]]
+    calibration_error: list[float] = field(default_factory=list)
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,6 +14,7 @@ from mygo.data.examples import network_input
 from mygo.data.tasks import Task
 from mygo.encoders.efficientnet_lite import HEAD
 from mygo.learner.learner import Learner
+from mygo.learner.limits import fit_detector
 from mygo.memory.gaussian import ClassGaussians
 from mygo.networks.neocortex import NeocortexNet, OwnOutputs, own_outputs, stacked_heads, unstack_heads
 from mygo.networks.weights import fill
@@ -64,6 +65,14 @@ def consolidate(life: Learner, task: Task, context: PhaseContext) -> None:
     student = Student(life.neocortex)
     train(student, losses_of, inputs_at, steps=config.steps, lr=config.lr, context=context)
     unstack_heads(student.heads, life.neocortex, range(len(life.lessons)))
+
+
+def calibrate(life: Learner, task: Task, context: PhaseContext) -> None:
+    """Fit what ``life`` knows of its limits: a temperature, and a score of what it does not know with its thresholds.
+
+    Every rank fits the same.
+    """
+    life.detector = fit_detector(life, context.group.device)
 
 
 def consolidate_features(

@@ -23,6 +23,7 @@ FLOORS = (
     ("networks", "encoders", "adapting"),
     ("training",),
     ("memory",),
+    ("unknown",),
     ("learner",),
     ("replay",),
     ("phase", "wake", "sleep", "evaluate", "cycle", "baselines"),

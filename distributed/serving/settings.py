@@ -79,6 +79,9 @@ class ServeArguments:
     """What a life that is not there yet will see through; one that is there keeps its own."""
     encoder_weights: OptionalPath = None
     """File with the weights of the encoder, where it does not find them itself."""
+    unknown: Annotated[float | None, tyro.conf.arg(metavar="SHARE")] = DEFAULT.unknown
+    """Call an input unknown that looks like no class of the life. SHARE, from 0.001 to 0.5, such as 0.05, is how many
+    of the inputs of known classes may be called so by mistake."""
     unknown_below: Annotated[float, tyro.conf.arg(metavar="P")] = DEFAULT.unknown_below
     """Call an input unknown if its class has less than this probability, from 0 to 1."""
     keep_versions: int = DEFAULT.keep_versions
@@ -152,6 +155,7 @@ class ServeArguments:
             sleep_after=self.sleep_after,
             held_out=self.held_out,
             save_every=self.save_every,
+            unknown=self.unknown,
             unknown_below=self.unknown_below,
             inbox=self.inbox,
             examples=self.examples,

@@ -54,19 +54,20 @@ class Strategy(Phases):
         return self if others is None else others
 
 
+ASLEEP: dict[str, SleepPhase] = {"consolidate": sleep.consolidate, "calibrate": sleep.calibrate}
+"""What MyGO does asleep, whatever it sees."""
+
 STRATEGIES: dict[str, Strategy] = {
     "mygo": Strategy(
         wake={"learn": wake.learn, "adapt": wake.adapt, "memorise": wake.memorise},
-        sleep={"consolidate": sleep.consolidate},
+        sleep=ASLEEP,
         description="wakes to learn a task and sleeps to reconcile it with the old ones; keeps one small memory of "
         "each task",
         look=Look("#0072b2", "o", "-"),
-        on_features=Phases(
-            wake={"teach": wake.teach, "remember": wake.remember}, sleep={"consolidate": sleep.consolidate}
-        ),
+        on_features=Phases(wake={"teach": wake.teach, "remember": wake.remember}, sleep=ASLEEP),
         adapting=Phases(
             wake={"learn": wake.learn_late, "adapt": wake.adapt_late, "remember": wake.remember},
-            sleep={"consolidate": sleep.consolidate},
+            sleep=ASLEEP,
         ),
     ),
     # Only sleep uses the fast learner and the memories, so without sleep neither is trained.

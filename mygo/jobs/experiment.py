@@ -398,6 +398,7 @@ def summary(life: Learner) -> dict[str, Any]:
         "average_accuracy": {kind: average_accuracy(matrix) for kind, matrix in matrices.items()},
         "forgetting": {kind: forgetting(matrix) for kind, matrix in matrices.items()},
         "backward_transfer": {kind: backward_transfer(matrix) for kind, matrix in matrices.items()},
+        "expected_calibration_error": life.record.calibration_error,
         **costs(life),
     }
 

@@ -20,7 +20,7 @@ from mygo.learner.learner import Learner
 from mygo.memory.gaussian import GaussianMemory
 from mygo.memory.quality import Quality
 from mygo.phase import PhaseContext
-from mygo.sleep import consolidate
+from mygo.sleep import calibrate, consolidate
 from mygo.training.allocation import keep_freed_memory
 from mygo.training.process_group import ProcessGroup
 from mygo.wake import teach_from, train_until_good_enough
@@ -80,6 +80,7 @@ def take_out(life: Learner, class_name: str, context: PhaseContext) -> None:
         keep(life, index, kept, context)
     task = Task(life.current, tuple(range(len(life.lessons[life.current].classes))))
     consolidate(life, task, context.at(Place(life.strategy, task.index, "consolidate")))
+    calibrate(life, task, context)
     measure_recall(life, context.group)
     life.end_cycle()
 

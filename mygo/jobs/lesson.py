@@ -44,6 +44,7 @@ from mygo.phase import PhaseContext
 from mygo.replay.source import LocalReplay, ReplaySource
 from mygo.training.allocation import keep_freed_memory
 from mygo.training.process_group import ProcessGroup, SingleProcess
+from mygo.unknown.calibration import Reliability
 
 if TYPE_CHECKING:
     from mygo.data.readers.find import Data
@@ -457,7 +458,13 @@ def examine(life: Learner, task: Task, held_out: Examples, context: PhaseContext
     with saved_phase(life, task, "evaluate", context):
         measure_recall(life, context.group)
         if len(held_out):
-            lesson = life.lessons[task.index]
-            lesson.task_il, lesson.class_il = accuracy_on(life.neocortex, task.index, held_out, context.group)
+            examine_lesson(life, task.index, held_out, context.group)
         show_map(life, task, [(task.index, held_out)], context)
         life.finish_cycle()
+
+
+def examine_lesson(life: Learner, index: int, held_out: Examples, group: ProcessGroup) -> None:
+    """Note how well ``life`` does on what was ``held_out`` of the lesson with this ``index``."""
+    lesson, reliability = life.lessons[index], Reliability(life.temperature)
+    lesson.task_il, lesson.class_il = accuracy_on(life.neocortex, index, held_out, group, reliability)
+    lesson.calibration_error = reliability.error(group)

@@ -204,6 +204,7 @@ def cut(lesson: TaskRecord, kept: list[int], classes: list[str], life: str, plan
         origins=tuple(origins[place] for place in kept),
         class_il=None,
         task_il=None,
+        calibration_error=None,
     )
 
 

@@ -15,11 +15,10 @@ from mygo.cycle import wake
 from mygo.data.examples import Examples
 from mygo.data.tasks import TaskStream
 from mygo.errors import InputError, MygoError, StoppedError
-from mygo.evaluate import accuracy_on
 from mygo.events import Dreamt, Event, EventHandler, Notice, PhaseEnded, Progress, silent
 from mygo.files import locked
 from mygo.jobs.experiment import LOCK_TIMEOUT_SECONDS
-from mygo.jobs.lesson import STRATEGY, Lesson, begin, lessons_of, local_context, teach_all
+from mygo.jobs.lesson import STRATEGY, Lesson, begin, examine_lesson, lessons_of, local_context, teach_all
 from mygo.jobs.merge import Adopted, put_together
 from mygo.jobs.perception import encoder_of
 from mygo.learner.learner import Learner
@@ -255,6 +254,5 @@ def examine_all(folder: Path, wakings: Sequence[Waking]) -> None:
         index = next(index for index, lesson in enumerate(life.lessons) if lesson.name == name)
         if len(held_out["labels"]):
             examples = Examples(held_out["inputs"], held_out["labels"])
-            lesson = life.lessons[index]
-            lesson.task_il, lesson.class_il = accuracy_on(life.neocortex, index, examples, SingleProcess())
+            examine_lesson(life, index, examples, SingleProcess())
     life.save()

@@ -1,4 +1,7 @@
-"""A life as one file for other programs: images or features in, the logits of all classes side by side out."""
+"""A life as one file for other programs: images or features in, the logits of all classes side by side out.
+
+Where a life knows its limits, the out-of-distribution score of each input comes out, too.
+"""
 
 import importlib.util
 import io
@@ -21,8 +24,10 @@ from mygo.encoders.protocol import Encoder
 from mygo.errors import InputError
 from mygo.files import write_atomically
 from mygo.learner.learner import Learner
-from mygo.learner.predict import Classifier
+from mygo.learner.limits import detector_of
+from mygo.learner.predict import Answers, Classifier
 from mygo.memory.gaussian import to_length
+from mygo.unknown.threshold import RATES
 
 CLASS_NAMES = "class_names"
 """Under this name a file carries the names of its classes, as a JSON list in the order of the logits."""
@@ -30,6 +35,11 @@ PREPROCESSING = "preprocessing"
 """Under this name one with an image encoder inside says, as a JSON object, what its images must have been through."""
 ENCODER = "encoder"
 """Under this name one of a life behind an encoder says which, as a JSON object of name and checksum."""
+LIMITS = "limits"
+"""Under this name a file says, as a JSON object, the ``temperature`` by which logits are divided for probabilities that
+are calibrated, and ``thresholds``: for each share of known inputs that may be called unknown, the score that it is
+above."""
+OUTPUTS = ("logits", "out_of_distribution")
 
 SHAPES = ({0: Dim("N", min=1)},)
 """What may vary in the shapes of the inputs: how many there are."""
@@ -39,7 +49,7 @@ ADVICE = "what was there is whole; make room or export to another folder"
 
 
 class HeadOfLength(nn.Module):
-    """A life behind an encoder, from features [N, D] of any length to logits [N, K]."""
+    """A life behind an encoder, from features [N, D] of any length to what `Classifier` returns."""
 
     def __init__(self, life: Learner) -> None:
         """Copy the network of ``life`` to the CPU.
@@ -50,14 +60,17 @@ class HeadOfLength(nn.Module):
         super().__init__()
         self.classifier = Classifier(life)
 
-    def forward(self, features: Tensor) -> Tensor:
-        """Return logits [N, K] for ``features`` float32 [N, D], which are scaled to the length √D first."""
-        logits: Tensor = self.classifier(to_length(features))
-        return logits
+    def forward(self, features: Tensor) -> Answers:
+        """Return logits [N, K], and scores [N] if there are some, for ``features`` float32 [N, D].
+
+        These are scaled to the length √D first.
+        """
+        found: Answers = self.classifier(to_length(features))
+        return found
 
 
 class SeeingClassifier(nn.Module):
-    """A life together with its image encoder, from uint8 pixels to logits [N, K]."""
+    """A life together with its image encoder, from uint8 pixels to what `Classifier` returns."""
 
     def __init__(self, encoder: FrozenEncoder, life: Learner) -> None:
         """Take what ``encoder`` computes with, and copy the network of ``life``.
@@ -76,10 +89,13 @@ class SeeingClassifier(nn.Module):
         )
         self.head = HeadOfLength(life)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Return logits [N, K] for ``images`` uint8 [N, 3, S, S], cropped and resized as the encoder's."""
-        logits: Tensor = self.head(self.encoder(images).float())
-        return logits
+    def forward(self, images: Tensor) -> Answers:
+        """Return logits [N, K], and scores [N] if there are some, for ``images`` uint8 [N, 3, S, S].
+
+        These are cropped and resized as the encoder's.
+        """
+        found: Answers = self.head(self.encoder(images).float())
+        return found
 
 
 @dataclass(frozen=True)
@@ -93,6 +109,11 @@ class Model:
     metadata: dict[str, str]
     encoder: str = ""
     """The name of the encoder that is a part of it."""
+
+    @property
+    def output_names(self) -> list[str]:
+        """What comes out."""
+        return list(OUTPUTS if LIMITS in self.metadata else OUTPUTS[:1])
 
     def traced(self) -> ExportedProgram:
         """Return the graph for batches of any size from 1."""
@@ -136,7 +157,8 @@ def export_onnx(life: Learner, path: Path, class_names: Sequence[str] = (), enco
     ``features`` is float32 [N, D], of any length. With the ``encoder`` of the life its input ``images`` is uint8
     [N, 3, S, S], as the encoder's preprocessing makes them; the metadata's ``preprocessing`` says how. N is any from 1.
     The output ``logits`` is float32 [N, K]; ``class_names`` [K] are kept in the metadata as the JSON list
-    ``class_names``.
+    ``class_names``. Of a life that knows its limits, the output ``out_of_distribution`` is float32 [N], and the
+    metadata's ``limits`` has its thresholds and the temperature of the logits.
 
     Other runtimes give the life's logits to 1e-4, where its encoder multiplies in float32, too.
 
@@ -148,7 +170,7 @@ def export_onnx(life: Learner, path: Path, class_names: Sequence[str] = (), enco
     if missing := [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]:
         raise InputError(f"ONNX needs the package {missing[0]}, which is not installed: pip install 'mygo[export]'.")
     model = _model(life, class_names, encoder)
-    names: dict[str, Any] = {"input_names": [model.input_name], "output_names": ["logits"]}
+    names: dict[str, Any] = {"input_names": [model.input_name], "output_names": model.output_names}
     with warnings.catch_warnings(), naming_the_encoder(model):
         warnings.simplefilter("ignore", FutureWarning)  # torch's, about torch
         # Before 2.10, torch writes it as SpaceToDepth, which has the channels in another order.
@@ -177,6 +199,15 @@ def export_program(life: Learner, path: Path, class_names: Sequence[str] = (), e
     return path
 
 
+def limits_of(life: Learner) -> dict[str, Any]:
+    """Return what a model says of the limits of ``life``, if it knows them; see `LIMITS`."""
+    detector = detector_of(life)
+    if detector is None:
+        return {}
+    thresholds = dict(zip(map(str, RATES), detector.thresholds.tolist(), strict=True))
+    return {"temperature": life.temperature, "thresholds": thresholds}
+
+
 def _unshuffled(maps: Tensor, factor: int) -> Tensor:
     """Return what `torch.nn.functional.pixel_unshuffle` makes of ``maps`` [N, C, H, W], by its definition."""
     count, channels, height, width = maps.shape
@@ -189,8 +220,10 @@ def _model(life: Learner, class_names: Sequence[str], encoder: Encoder | None) -
     if class_names and len(class_names) != (classes := sum(life.neocortex.head_sizes)):
         raise InputError(f"{len(class_names)} class names were given for {classes} classes: name every class once.")
     metadata = {CLASS_NAMES: json.dumps(list(class_names))} if class_names else {}
+    if limits := limits_of(life):
+        metadata[LIMITS] = json.dumps(limits)
     if not life.on_features:
-        return Model(Classifier(life), "images", torch.zeros(2, *life.input_shape, dtype=torch.uint8), metadata)
+        return Model(Classifier(life).eval(), "images", torch.zeros(2, *life.input_shape, dtype=torch.uint8), metadata)
     if life.config.encoder != "none":
         metadata[ENCODER] = json.dumps({"name": life.config.encoder, "checksum": life.encoder_checksum})
     if encoder is None:

@@ -27,6 +27,7 @@ from mygo.networks.weights import fill, read_tensors, write_tensors
 from mygo.training.checkpoint import Checkpoint
 from mygo.training.precision import agreed
 from mygo.training.process_group import ProcessGroup
+from mygo.unknown.detector import UnknownDetector
 
 L = TypeVar("L", bound="Learner")
 Tensors: TypeAlias = dict[str, Tensor]
@@ -104,6 +105,7 @@ class Learner(LearnerState):
                     write(f"teacher-{task}", stored_tensors(teacher)) for task, teacher in enumerate(self.teachers)
                 ],
                 "statistics": write("statistics", self.statistics) if self.statistics else None,
+                "detector": write("detector", self.detector.state_dict()) if self.detector else None,
                 "exemplars": [
                     write(f"exemplars-{task}", {"images": kept.inputs, "labels": kept.labels})
                     for task, kept in enumerate(self.exemplars)
@@ -206,16 +208,13 @@ class Learner(LearnerState):
         life = cls(saved.strategy, config, saved.input_shape, None, saved.stream)
         life.precision = saved.precision
         life.encoder_checksum, life.encoder_precision = saved.encoder_checksum, saved.encoder_precision
-
-        def network(file: str) -> NeocortexNet:
-            return fill(functools.partial(with_heads, saved.input_shape, config.backbone, sizes), read(file))
-
-        life.neocortex = network(files["neocortex"])
+        blank = functools.partial(with_heads, saved.input_shape, config.backbone, sizes)
+        life.neocortex = fill(blank, read(files["neocortex"]))
         if files["fast_learner"]:
-            life.fast_learner = network(files["fast_learner"])
+            life.fast_learner = fill(blank, read(files["fast_learner"]))
         for guest in files.get("guests", ()):
             known = tuple(range(len(sizes))[int(number)] for number in guest["lessons"])
-            life.guests.append(Guest(network(guest["file"]), known))
+            life.guests.append(Guest(fill(blank, read(guest["file"])), known))
         for name, size in zip(files["memories"], sizes, strict=False):
             build = functools.partial(blank_memory, config.memory, size, life.input_shape)
             life.memories.append(fill(build, read(name), torch.half).eval().requires_grad_(False))
@@ -224,6 +223,8 @@ class Learner(LearnerState):
             life.teachers.append(fill(head, read(name), torch.half).eval().requires_grad_(False))
         if files.get("statistics"):
             life.statistics = read(files["statistics"])
+        if files.get("detector"):  # which lives of an earlier version have not
+            life.detector = UnknownDetector.of_tensors(read(files["detector"]))
         for name in files["exemplars"]:
             kept = read(name)
             life.exemplars.append(Examples(kept["images"], kept["labels"]))

@@ -45,7 +45,9 @@ def pack(life: Learner, path: Path) -> None:
     bare = copy.copy(life)
     measured = {each.name: getattr(life.record, each.name) for each in fields(Quality)}
     bare.record = Record(**measured, replaced_data_bytes=life.record.replaced_data_bytes)
-    bare.lessons = [replace(lesson, class_il=None, task_il=None, recall=None) for lesson in life.lessons]
+    bare.lessons = [
+        replace(lesson, class_il=None, task_il=None, recall=None, calibration_error=None) for lesson in life.lessons
+    ]
     parts = {f"memory-{number}": stored_tensors(memory) for number, memory in enumerate(life.memories)}
     parts |= {f"teacher-{number}": stored_tensors(teacher) for number, teacher in enumerate(life.teachers)}
     if not (life.order_free and life.config.backbone == "linear"):

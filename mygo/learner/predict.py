@@ -16,11 +16,17 @@ from mygo.data.images import as_picture, as_pixels, is_image_shape, reason, with
 from mygo.data.spelling import composed
 from mygo.errors import InputError
 from mygo.learner.learner import Learner
+from mygo.learner.limits import detector_input, detector_of
 from mygo.learner.state import NOTHING_LEARNED
+from mygo.unknown.threshold import threshold_at
 
 SEEN_TOGETHER = 500
 """Images that go through the network at once."""
 
+NO_SCORE = (
+    "This life cannot tell what it does not know: that takes memories of two classes or more, and no lesson that it is "
+    "in the middle of."
+)
 Images: TypeAlias = Tensor | npt.NDArray[Any] | Image.Image | Sequence[Image.Image | npt.NDArray[Any] | Tensor]
 """What a life can predict (see `as_seen`)."""
 
@@ -31,7 +37,12 @@ class Predictions:
 
     class_names: tuple[str, ...]
     probabilities: Tensor
-    """float32 [N, K]; each row sums to 1."""
+    """float32 [N, K]; each row sums to 1. They are calibrated, if the life was once it had slept."""
+    out_of_distribution: Tensor | None = None
+    """The out-of-distribution score of each image, float32 [N]: the higher, the less it looks like anything known. None
+    where the life has none: see `mygo.learner.limits.detector_of`."""
+    thresholds: Tensor | None = None
+    """Of that score, for each of `mygo.unknown.threshold.RATES`."""
 
     @property
     def names(self) -> list[str]:
@@ -43,9 +54,23 @@ class Predictions:
         """The probability of the most probable class of each image, [N]."""
         return self.probabilities.amax(1)
 
+    def unknown(self, share: float = 0.05) -> Tensor:
+        """Return which images look like nothing that is known, bool [N]; of known ones it is to be ``share``.
+
+        Raises:
+            InputError: there is no threshold for that share, or the life has no score.
+        """
+        if self.out_of_distribution is None or self.thresholds is None:
+            raise InputError(NO_SCORE)
+        return self.out_of_distribution > threshold_at(self.thresholds, share)
+
+
+Answers: TypeAlias = Tensor | tuple[Tensor, Tensor]
+"""Logits [N, K]; of a life that knows its limits, also the out-of-distribution score [N] of each input."""
+
 
 class Classifier(nn.Module):
-    """What a life knows, from pixels to logits: its frozen front, if it has one, and its neocortex."""
+    """What a life knows, from pixels or vectors to its answers."""
 
     def __init__(self, life: Learner) -> None:
         """Copy the networks of ``life`` to the CPU.
@@ -58,12 +83,21 @@ class Classifier(nn.Module):
             raise InputError(NOTHING_LEARNED)
         self.input_shape = life.input_shape
         self.neocortex = copy.deepcopy(life.neocortex)
+        self.detector = copy.deepcopy(detector_of(life))
+        self.temperature = life.temperature
+        """Of its probabilities."""
+        self.on_features = life.on_features
         self.cpu().eval().requires_grad_(False)
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Answers:
         """Return logits [N, K] over all classes learned, head after head, for ``images``, or for vectors [N, D]."""
-        logits: Tensor = self.neocortex(network_input(images))
-        return logits
+        inputs = network_input(images)
+        features = self.neocortex.features(inputs)
+        logits = self.neocortex.classify(features)
+        if self.detector is None:
+            return logits
+        seen = detector_input(inputs, features, self.detector.feature_dim, on_features=self.on_features)
+        return logits, self.detector(seen, logits)
 
 
 def predict(life: Learner, images: Images, lesson: str | None = None) -> Predictions:
@@ -96,14 +130,28 @@ def classify(life: Learner, seen: Tensor, lesson: str | None = None) -> Predicti
         names = names[columns]
     if len(seen) == 0:
         return Predictions(names, torch.empty(0, len(names)))
-    return Predictions(names, probabilities(classifier, seen, columns))
+    return predictions_of(classifier, seen, names, columns)
 
 
 @torch.no_grad()
-def probabilities(classifier: Classifier, seen: Tensor, columns: slice = slice(None)) -> Tensor:
-    """Return how probable each class, of those in ``columns``, is for N inputs ``seen``, at least one; [N, K]."""
-    logits = [classifier(part)[:, columns] for part in seen.split(SEEN_TOGETHER)]
-    return torch.cat(logits).softmax(1)
+def predictions_of(
+    classifier: Classifier, seen: Tensor, class_names: tuple[str, ...], columns: slice = slice(None)
+) -> Predictions:
+    """Return what ``classifier`` says of N inputs ``seen``, at least one, among the classes in ``columns`` alone.
+
+    ``class_names`` are those of these classes.
+    """
+    answers = [classifier(part) for part in seen.split(SEEN_TOGETHER)]
+    logits = torch.cat([logits_in(each) for each in answers])[:, columns]
+    shown = (logits / classifier.temperature).softmax(1)
+    if classifier.detector is None:
+        return Predictions(class_names, shown)
+    return Predictions(class_names, shown, torch.cat([each[1] for each in answers]), classifier.detector.thresholds)
+
+
+def logits_in(answers: Answers) -> Tensor:
+    """Return the logits of ``answers``."""
+    return answers if isinstance(answers, Tensor) else answers[0]
 
 
 def as_seen(images: Images, image_shape: ImageShape) -> Tensor:

@@ -25,6 +25,8 @@ class TaskRecord:
     """Accuracy on held-out images when it was measured last: among all classes, and among its own. None: never."""
     recall: float | None = None
     """Share of its dreams that were given their class, among all classes, when it was measured last."""
+    calibration_error: float | None = None
+    """Expected calibration error on held-out images, among all classes, when it was measured last. None: never."""
     origins: tuple[str, ...] = ()
     """Of a life that was merged, the names of the lives that each class came from; else empty."""
 
@@ -37,7 +39,7 @@ class TaskRecord:
         """
         lists = {name: tuple(values.get(name, ())) for name in ("classes", "images", "origins")}
         lesson = cls(**{**values, **lists})
-        measured = [share for share in (lesson.class_il, lesson.task_il, lesson.recall) if share is not None]
+        measured = [share for share in lesson.shares if share is not None]
         if (
             not all(isinstance(text, str) for text in (lesson.name, lesson.learned, *lesson.classes, *lesson.origins))
             or not all(isinstance(count, int) for count in lesson.images)
@@ -46,6 +48,11 @@ class TaskRecord:
             raise ValueError("one of its lessons holds something else than texts, counts and shares")
         lesson.name, lesson.classes = composed(lesson.name), tuple(map(composed, lesson.classes))
         return lesson
+
+    @property
+    def shares(self) -> tuple[float | None, ...]:
+        """What was measured of it, each from 0 to 1: accuracies, recall and calibration error."""
+        return self.class_il, self.task_il, self.recall, self.calibration_error
 
 
 @dataclass
@@ -57,6 +64,9 @@ class Record:
     confusion: list[list[int]] = field(default_factory=list)
     """Class-IL at the newest evaluation: images of each true class (row) taken for each class (column), in the order
     in which classes were learned."""
+    calibration_error: list[float] = field(default_factory=list)
+    """Expected calibration error of class-IL at each evaluation, over the test data of all tasks so far; there are
+    fewer in a life that an earlier version began."""
     computed: dict[str, str | int] = field(default_factory=dict)
     """How it is computed since it was interrupted last: precision, eager, device, workers, threads of the first worker
     and torch's version. None of it is what a life is."""
@@ -83,7 +93,12 @@ class Record:
             TypeError, ValueError: they are not those of a record.
         """
         record = cls(**values)
-        matrices: tuple[Iterable[float], ...] = (*record.task_il, *record.class_il, *record.confusion)
+        matrices: tuple[Iterable[float], ...] = (
+            *record.task_il,
+            *record.class_il,
+            *record.confusion,
+            record.calibration_error,
+        )
         per_task = (record.label_fidelity, record.diversity, record.frechet_distance, record.nearest_neighbour_ratio)
         per_class = (record.label_fidelity_per_class, record.diversity_per_class)
         for of_memories in per_class:

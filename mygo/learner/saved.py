@@ -73,7 +73,7 @@ class SavedLife:
 
         def read(manifest: Mapping[str, Any]) -> SavedLife:
             files, tensors = manifest["files"], functools.partial(read_tensors, folder)
-            for role in ("neocortex", "fast_learner", "statistics", "checkpoint"):
+            for role in ("neocortex", "fast_learner", "statistics", "detector", "checkpoint"):
                 if files.get(role):
                     tensors(files[role])
             for guest in files.get("guests", ()):

@@ -22,6 +22,7 @@ from mygo.memory.quality import Quality, recall, round_to_half_, stored_bytes
 from mygo.networks.generator import Generator, generator_named
 from mygo.networks.neocortex import NeocortexNet, backbone_named
 from mygo.training.checkpoint import Checkpoint
+from mygo.unknown.detector import UnknownDetector
 
 NOTHING_LEARNED = "This life has learned no class yet: let it learn a task first."
 
@@ -82,6 +83,8 @@ class LearnerState(Sight):
         """Real data that only the baselines joint and replay keep."""
         self.statistics: dict[str, Tensor] = {}
         """Sums over features that only baselines in closed form keep, once for all classes."""
+        self.detector: UnknownDetector | None = None
+        """What it knows of its limits since its last sleep; None while what it knows changes."""
         self.record = Record()
         self.lessons: list[TaskRecord] = []
         """What each head was taught, in the order of heads."""
@@ -121,6 +124,7 @@ class LearnerState(Sight):
         """Begin a cycle about ``task``, or go on with it; a new task gets its head, and ``name`` if it has one."""
         self.current = task.index
         if len(self.neocortex.classifiers) == task.index:
+            self.detector = None
             self.lessons.append(TaskRecord(name or str(task), task.names or tuple(map(str, task.classes))))
             with seeding.seeded(*self.key("head")):
                 self.neocortex.add_task_head(len(task.classes))
@@ -161,6 +165,11 @@ class LearnerState(Sight):
         """The memories of a life behind an encoder."""
         return [memory for memory in self.memories if isinstance(memory, GaussianMemory)]
 
+    @property
+    def temperature(self) -> float:
+        """At which the probabilities of all classes are calibrated; 1 where that was not fitted."""
+        return 1.0 if self.detector is None else float(self.detector.temperature)
+
     def lessons_in_order(self) -> list[int]:
         """Return the numbers of all lessons in the order in which sleep takes them.
 
@@ -177,6 +186,7 @@ class LearnerState(Sight):
     def keep_memory(self, task: int, memory: Memory, quality: Quality) -> None:
         """Keep ``memory`` as that of ``task``, rounded to the precision in which it is stored."""
         round_to_half_(memory)
+        self.detector = None
         here = slice(task, task + 1)  # of a new task, the end of each list
         self.memories[here] = [memory.cpu().eval().requires_grad_(False)]
         for name, value in asdict(quality).items():
@@ -188,14 +198,16 @@ class LearnerState(Sight):
         What was measured of the network as it was is dropped too.
         """
         self.neocortex.keep_outputs(task, kept)
+        self.detector = None
         if not kept:
             self.tasks_learned -= 1
             del self.teachers[task : task + 1]
             for per_task in (self.lessons, self.memories, *(getattr(self.record, one.name) for one in fields(Quality))):
                 del per_task[task]
         for lesson in self.lessons:
-            lesson.task_il = lesson.class_il = None
+            lesson.task_il = lesson.class_il = lesson.calibration_error = None
         self.record.task_il, self.record.class_il, self.record.confusion = [], [], []
+        self.record.calibration_error = []
 
     def finish_cycle(self) -> None:
         """End the current cycle: the fast learner has passed on what it knew."""

@@ -49,6 +49,7 @@ PHASE_LOOKS = {
     "memorise": (ORANGE, ""),
     "remember": (ORANGE, ""),
     "consolidate": (GREEN, "\\\\"),
+    "calibrate": (GREEN, ".."),
     "evaluate": (SOFT, ""),
 }
 """Colour and hatching of each phase of MyGO."""

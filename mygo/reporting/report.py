@@ -125,14 +125,14 @@ def shares_of(run: RunResults) -> str:
 
 def lessons_of(run: RunResults) -> Table:
     """Return the table of what a life was taught by hand, and how well it knows it."""
-    header = "lesson", "classes", "images", "learned, UTC", "class-IL", "task-IL", "recall"
+    header = "lesson", "classes", "images", "learned, UTC", "class-IL", "task-IL", "recall", "ECE"
     rows = [
         (
             printable(lesson.name),
             listed([printable(name) for name in lesson.classes]),
             f"{sum(lesson.images):,}",
             printable(lesson.learned[:16].replace("T", " ") or "not yet"),
-            *("" if share is None else f"{share:.3f}" for share in (lesson.class_il, lesson.task_il, lesson.recall)),
+            *("" if share is None else f"{share:.3f}" for share in lesson.shares),
         )
         for life in run.lives.values()
         for lesson in life.lessons
@@ -142,12 +142,23 @@ def lessons_of(run: RunResults) -> Table:
 
 def results_of(run: RunResults) -> Table:
     """Return the table of all strategies."""
-    header = "strategy", "task-IL", "class-IL", "forgetting", "BWT", "seconds", "bytes kept", "raw bytes replaced"
+    header = (
+        "strategy",
+        "task-IL",
+        "class-IL",
+        "ECE",
+        "forgetting",
+        "BWT",
+        "seconds",
+        "bytes kept",
+        "raw bytes replaced",
+    )
     rows = [
         (
             name,
             f"{entry.average['task_il']:.3f}",
             f"{entry.average['class_il']:.3f}",
+            f"{entry.calibration_error[-1]:.3f}" if entry.calibration_error else "",
             f"{entry.forgetting['class_il']:.3f}",
             signed(entry.backward_transfer["class_il"]),
             f"{entry.seconds:,.1f}",

@@ -44,6 +44,8 @@ class StrategyResults:
     confusion: Sequence[Sequence[int]]
     """Class-IL: images of each true class (row) taken for each class (column), in the order in which classes were
     learned; empty where it was not measured."""
+    calibration_error: Sequence[float]
+    """Expected calibration error of class-IL after each task; empty where it was not measured."""
     phases: Mapping[str, float]
     """Wall seconds per phase."""
     seconds: float
@@ -231,6 +233,9 @@ def _strategy(entry: Mapping[str, Any], tasks: Sequence[Task]) -> StrategyResult
         raise ValueError("a confusion matrix of another size than the classes")
     if any(count < 0 for row in confusion for count in row):
         raise ValueError("a confusion matrix with less than nothing")
+    calibration = numbers(entry.get("expected_calibration_error", []))
+    if len(calibration) > len(tasks) or not all(0 <= error <= 1 for error in calibration):
+        raise ValueError("a calibration error that does not fit the tasks, or is not from 0 to 1")
     quality = {name: numbers(entry[name]) for name in QUALITIES}
     if len({len(values) for values in quality.values()}) > 1 or len(quality["diversity"]) > len(tasks):
         raise ValueError("memories that do not fit the tasks")
@@ -241,6 +246,7 @@ def _strategy(entry: Mapping[str, Any], tasks: Sequence[Task]) -> StrategyResult
         forgetting={kind: number(entry["forgetting"][kind]) for kind in kinds},
         backward_transfer={kind: number(entry["backward_transfer"][kind]) for kind in kinds},
         confusion=confusion,
+        calibration_error=calibration,
         phases={printable(name): number(value) for name, value in entry["seconds"]["phases"].items()},
         seconds=number(entry["seconds"]["total"]),
         memory_bytes=int(number(entry["memory_bytes"])),

@@ -42,6 +42,7 @@ LAYOUT: dict[str, dict[str, list[Any]]] = {
         **{f"average {title}, MyGO and baselines": lines(f"accuracy/{kind}$") for kind, title in KINDS.items()},
         **{f"{title} of each task": lines(f"accuracy_{kind}/") for kind, title in KINDS.items()},
     },
+    "Calibration": {"expected calibration error": lines("calibration/")},
     "Losses": {
         **{phase: lines(f"{phase}/") for phase in (*STRATEGIES["mygo"].wake, "teach", *STRATEGIES["mygo"].sleep)},
         "baselines": lines(*(f"{name}/" for name in STRATEGIES if not name.startswith("mygo"))),
@@ -79,8 +80,10 @@ class TensorBoardLogger:
                 self._run(place.strategy).scalar(f"seconds/{place.phase}", seconds, place.task + 1)
             case Dreamt():
                 self._dreamt(event)
-            case Evaluated(strategy, _, task_il, class_il, confusion):
-                self._accuracies(self._run(strategy), {"class_il": class_il, "task_il": task_il}, confusion)
+            case Evaluated(strategy, _, task_il, class_il, confusion, calibration):
+                run = self._run(strategy)
+                self._accuracies(run, {"class_il": class_il, "task_il": task_il}, confusion)
+                run.calibration(calibration, len(class_il))
             case Mapped(strategy, task):
                 self._run(strategy).image("map", map_picture(event), task + 1)
             case Notice(text):
@@ -98,13 +101,15 @@ class TensorBoardLogger:
         for strategy, entry in results["strategies"].items():
             run, matrices = self._run(strategy), entry["accuracy_matrix"]
             self._accuracies(run, matrices, entry["confusion_matrix"])
+            errors, tasks = entry["expected_calibration_error"], len(matrices["class_il"])
+            run.calibration(errors, tasks)
             figures = {
                 **entry["average_accuracy"],
                 "forgetting": entry["forgetting"]["class_il"],
+                **({"expected_calibration_error": errors[-1]} if errors else {}),
                 "memory_bytes": entry["memory_bytes"],
                 "seconds": entry["seconds"]["total"],
             }
-            tasks = len(matrices["class_il"])
             if run.is_new("hparam/class_il", tasks):
                 add_row(run.writer, {"strategy": strategy, **settings}, figures, tasks)
 
@@ -169,6 +174,11 @@ class Run:
         """Add a point to a curve, unless it is there."""
         if self.is_new(tag, step):
             self.writer.add_scalar(tag, value, step)
+
+    def calibration(self, errors: Sequence[float], tasks: int) -> None:
+        """Draw the calibration errors that were measured after the last of so many ``tasks``."""
+        for step, error in enumerate(errors, start=tasks - len(errors) + 1):
+            self.scalar("calibration/expected_calibration_error", error, step)
 
     def image(self, tag: str, picture: Tensor, step: int) -> None:
         """Add a picture, uint8 [C, H, W], unless it is there."""

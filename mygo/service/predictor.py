@@ -20,7 +20,7 @@ from mygo.files import MANIFEST
 from mygo.jobs.features import batches_of, encoded_batches
 from mygo.jobs.perception import CPU, encoder_of, ready
 from mygo.learner.learner import Learner
-from mygo.learner.predict import Classifier, probabilities
+from mygo.learner.predict import Classifier, Predictions, predictions_of
 from mygo.learner.state import NOTHING_LEARNED
 from mygo.service.config import DEFAULTS, ServiceConfig
 from mygo.service.examples import Inputs, Sent, cannot_be_seen
@@ -115,20 +115,29 @@ class Predictor:
             for index, why in errors.items()
         }
         if seen:
-            shown = probabilities(self._classifier, torch.stack(list(seen.values())))
+            shown = predictions_of(self._classifier, torch.stack(list(seen.values())), self.class_names)
             answers |= zip(seen, self._answers(shown, top), strict=True)
         return [answers[index] for index in range(len(reader))]
 
-    def _answers(self, shown: Tensor, top: int | None) -> list[Answer]:
-        """Return the answers that probabilities [N, K] are."""
-        values, order = shown.sort(dim=1, descending=True, stable=True)
+    def _answers(self, shown: Predictions, top: int | None) -> list[Answer]:
+        """Return the answers that predictions of N inputs are."""
+        values, order = shown.probabilities.sort(dim=1, descending=True, stable=True)
         count = len(self.class_names) if top is None else max(1, top)
         answers = []
-        for row, columns in zip(values[:, :count].tolist(), order[:, :count].tolist(), strict=True):
+        for row, columns, unknown in zip(
+            values[:, :count].tolist(), order[:, :count].tolist(), self._unknown_in(shown), strict=True
+        ):
             names = [self.class_names[column] for column in columns]
-            unknown = row[0] < self._config.unknown_below
             answers.append(Answer(None if unknown else names[0], row[0], dict(zip(names, row, strict=True)), unknown))
         return answers
+
+    def _unknown_in(self, shown: Predictions) -> list[bool]:
+        """Return which inputs are called unknown; a life that has no score goes by confidence alone."""
+        unknown = shown.confidences < self._config.unknown_below
+        if self._config.unknown is not None and shown.out_of_distribution is not None:
+            unknown |= shown.unknown(self._config.unknown)
+        found: list[bool] = unknown.tolist()
+        return found
 
     def _pixels(self, reader: Inputs) -> tuple[dict[int, Tensor], dict[int, str]]:
         """Return the images as the life sees them, uint8 [C, H, W], and why the others cannot be seen, by index."""

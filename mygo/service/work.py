@@ -27,7 +27,8 @@ PHASES: dict[str, tuple[str, float]] = {
     "adapt": ("adapting its features", 0.5),
     "memorise": ("learning to dream of them", 0.75),
     "remember": ("remembering them", 0.6),
-    "consolidate": ("sleeping", 0.95),
+    "consolidate": ("sleeping", 0.93),
+    "calibrate": ("learning how sure it may be", 0.96),
     "evaluate": ("being examined", 1.0),
 }
 """By the name of a phase: what the life is doing in it, and the part of a lesson that is done at its end, roughly."""

@@ -5,6 +5,7 @@ from mygo.data.examples import Examples
 from mygo.evaluate import accuracy_rows, average_accuracy, backward_transfer, forgetting
 from mygo.networks.neocortex import NeocortexNet
 from mygo.training.process_group import SingleProcess
+from mygo.unknown.calibration import Reliability
 
 MATRIX = [[0.9], [0.8, 0.7], [0.5, 0.75, 0.6]]
 
@@ -68,6 +69,22 @@ def test_the_ranks_of_a_team_share_the_test_data_and_their_counts_add_up() -> No
     for expected, one, other in zip(whole, *parts, strict=True):
         torch.testing.assert_close(torch.tensor(one) + torch.tensor(other), torch.tensor(expected))
     assert torch.tensor(whole[2]).sum() == 14
+
+
+def test_the_ranks_count_the_reliability_of_their_shares_and_these_add_up() -> None:
+    images = torch.randint(0, 255, (7, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    tests = [Examples(images, torch.arange(7) % 2), Examples(images.flip(0), torch.arange(7) % 2)]
+    counted = []
+    for group in (SingleProcess(), OneOfTwo(0), OneOfTwo(1)):
+        counted.append(Reliability(0.7))
+        accuracy_rows(Answers(), tests, group, counted[-1])
+    whole, one, other = (each.bins for each in counted)
+    torch.testing.assert_close(one + other, whole)
+    assert (float(whole[:, 0].sum()), float(one[:, 0].sum())) == (14, 8)
+    logits = torch.cat([Answers()(images / 127.5 - 1), Answers()(images.flip(0) / 127.5 - 1)])
+    labels = torch.cat([torch.arange(7) % 2, 2 + torch.arange(7) % 2])
+    assert float(whole[:, 1].sum()) == float((logits.argmax(1) == labels).sum())
+    torch.testing.assert_close(whole[:, 2].sum(), (logits.double() / 0.7).softmax(1).amax(1).sum())
 
 
 def test_a_task_without_test_data_has_no_accuracy() -> None:

@@ -48,6 +48,9 @@ class Predict:
     as_json: AsJson = False
     encoder_weights: OptionalPath = None
     """File with the weights of the life's encoder, where it does not find them itself."""
+    unknown: Annotated[float | None, tyro.conf.arg(metavar="SHARE")] = None
+    """Call an input unknown that looks like no class of the life. SHARE, from 0.001 to 0.5, such as 0.05, is how many
+    of the inputs of known classes may be called so by mistake."""
     unknown_below: Annotated[float, tyro.conf.arg(metavar="P")] = 0.0
     """Call an input unknown if its class has less than this probability, from 0 to 1."""
 
@@ -56,6 +59,12 @@ class Predict:
             raise InputError("predict needs inputs: name files, or a folder of images.")
         if not 0 <= self.unknown_below <= 1:
             raise InputError(f"--unknown-below must be from 0 to 1, not {self.unknown_below}.")
+        if self.unknown is not None:
+            from mygo.unknown.threshold import check_rate
+
+            check_rate(self.unknown, "--unknown")
+            if self.unknown_below:
+                raise InputError("--unknown and --unknown-below both say what is unknown: leave one of them out.")
         if (self.life is None) == (self.url is None):
             raise InputError("predict asks one life: name its folder with --life, or its address with --url.")
         if self.url is None and self.token_file is not None:
@@ -65,6 +74,10 @@ class Predict:
             for flag, value in (("--task", self.task), ("--encoder-weights", self.encoder_weights)):
                 if value is not None:
                     raise InputError(f"{flag} goes with --life: a service has its encoder and tells all classes apart.")
+            if self.unknown is not None:
+                raise InputError(
+                    "--unknown goes with --life: a service has a share of its own, and says what is unknown."
+                )
 
     def run(self, console: Console) -> None:
         """Print for each input that can be read its class and confidence."""
@@ -104,15 +117,28 @@ class Predict:
         pictures = read_pictures([Path(each) for each in self.inputs], life.image_shape)
         predictions = life.predict(pictures.images, self.task)
         report_unreadable(pictures.unreadable, pictures.notes)
-        return answers_on(pictures.files, predictions, self.unknown_below)
+        return self._answers_on(pictures.files, predictions)
 
     def _on_features(self, life: "Life") -> "list[Answer]":
         from mygo.learner.predict import classify
 
         answers = []
         for names, vectors in seen_through_encoder(life, self.inputs, self.encoder_weights):
-            answers += answers_on(names, classify(life, vectors, self.task), self.unknown_below)
+            answers += self._answers_on(names, classify(life, vectors, self.task))
         return answers
+
+    def _answers_on(self, files: Sequence[str], predictions: "predict.Predictions") -> "list[Answer]":
+        return answers_on(files, predictions, self._unknown_in(predictions))
+
+    def _unknown_in(self, predictions: "predict.Predictions") -> "list[bool]":
+        """Return which of ``predictions`` name no class.
+
+        Raises:
+            InputError: the life has no score that says so.
+        """
+        if self.unknown is not None:
+            return predictions.unknown(self.unknown).tolist()
+        return (predictions.confidences < self.unknown_below).tolist()
 
 
 def seen_through_encoder(
@@ -163,6 +189,10 @@ class Answer:
     """The probability of the most probable class."""
     probabilities: Mapping[str, float]
     """Of all classes by name; they sum to 1."""
+    unknown: bool
+    """Whether it is called unknown."""
+    out_of_distribution: float | None
+    """How little it looks like anything that the life knows, as a score; None where the life has none."""
 
     @property
     def as_json(self) -> dict[str, Any]:
@@ -171,17 +201,23 @@ class Answer:
         return {"file": values.pop("file"), "class": values.pop("class_name"), **values}
 
 
-def answers_on(files: Sequence[str], predictions: "predict.Predictions", unknown_below: float) -> list[Answer]:
-    """Return the answer for each of ``files``; a class with less confidence than ``unknown_below`` is not named."""
+def answers_on(files: Sequence[str], predictions: "predict.Predictions", unknown: Sequence[bool]) -> list[Answer]:
+    """Return the answer for each of ``files``; the class of one that is ``unknown`` is not named."""
     columns = predictions.names, predictions.confidences.tolist(), predictions.probabilities.tolist()
+    found = predictions.out_of_distribution
+    scores = [None] * len(files) if found is None else found.tolist()
     return [
         Answer(
             file=file,
-            class_name=name if confidence >= unknown_below else UNKNOWN,
+            class_name=UNKNOWN if is_unknown else name,
             confidence=confidence,
             probabilities=dict(zip(predictions.class_names, probabilities, strict=True)),
+            unknown=is_unknown,
+            out_of_distribution=score,
         )
-        for file, name, confidence, probabilities in zip(files, *columns, strict=True)
+        for file, name, confidence, probabilities, is_unknown, score in zip(
+            files, *columns, unknown, scores, strict=True
+        )
     ]
 
 
@@ -193,6 +229,8 @@ def answer_of(name: str, prediction: RemotePrediction, unknown_below: float) -> 
         class_name=UNKNOWN if surest is None else surest,
         confidence=prediction.confidence,
         probabilities=prediction.probabilities,
+        unknown=surest is None,
+        out_of_distribution=None,  # which a service does not tell
     )
 
 

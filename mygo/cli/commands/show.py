@@ -69,6 +69,8 @@ class TaskFacts:
     """The same among its own classes."""
     recall: float | None
     """Share of its dreams recognised among all classes, when that was measured last."""
+    calibration_error: float | None
+    """Expected calibration error on its held-out images, when that was measured last."""
     memory_bytes: int
     """Bytes kept to remember it with."""
 
@@ -172,6 +174,7 @@ def task_facts(life: "SavedLife", index: int) -> TaskFacts:
         class_il=lesson.class_il,
         task_il=lesson.task_il,
         recall=lesson.recall,
+        calibration_error=lesson.calibration_error,
         memory_bytes=life.memory_bytes_for(index),
     )
 
@@ -193,14 +196,15 @@ def unfinished(life: "SavedLife") -> Unfinished | None:
 
 def tasks_table(tasks: Sequence[TaskFacts]) -> Table:
     """Return ``tasks`` as a table."""
-    table = new_table(("task", "classes"), ("images", "learned", "class-IL", "task-IL", "recall", "kept"))
+    table = new_table(("task", "classes"), ("images", "learned", "class-IL", "task-IL", "recall", "ECE", "kept"))
     for task in tasks:
+        shares = task.class_il, task.task_il, task.recall, task.calibration_error
         table.add_row(
             plain(task.name),
             plain(", ".join(task.classes)),
             f"{task.images:,}",
             plain((task.learned or "not yet")[:10]),  # the date; --json has the time
-            *("" if share is None else f"{share:.3f}" for share in (task.class_il, task.task_il, task.recall)),
+            *("" if share is None else f"{share:.3f}" for share in shares),
             filesize.decimal(task.memory_bytes),
         )
     return table

@@ -101,14 +101,14 @@ def test_one_worker_lives_exactly_as_a_process_without_ray(lived) -> None:
     results_alone, alone, _ = lived["alone"]
     results_one, one, _ = lived["one"]
     assert_close(alone, one, 0)
-    for key in ("accuracy_matrix", "label_fidelity", "memory_bytes"):
+    for key in ("accuracy_matrix", "expected_calibration_error", "label_fidelity", "memory_bytes"):
         assert results_alone["strategies"]["mygo"][key] == results_one["strategies"]["mygo"][key]
 
 
 def test_all_events_reach_the_driver_in_order(lived) -> None:
     _, _, events = lived["two"]
     phases = [(e.place.task, e.place.phase) for e in events if isinstance(e, PhaseEnded)]
-    names = ["learn", "adapt", "memorise", "consolidate", "evaluate"]
+    names = ["learn", "adapt", "memorise", "consolidate", "calibrate", "evaluate"]
     assert phases == [(task, name) for task in range(2) for name in names]
     assert sum(isinstance(e, Dreamt) for e in events) == 2
     assert isinstance(events[-1], Evaluated)

@@ -27,6 +27,7 @@ from mygo.files import MANIFEST
 from mygo.jobs.experiment import Experiment, ExperimentConfig
 from mygo.jobs.life import Life
 from mygo.training.checkpoint import Checkpoint
+from mygo.unknown.threshold import threshold_at
 
 MANY = "x" * 300
 """A name that no file can have."""
@@ -137,6 +138,12 @@ def test_commands_and_flags_that_do_not_exist_or_parse_end_with_2(
         ),
         (["predict", "--life", "OUT", "grey.png", "--unknown-below", "1.5"], "--unknown-below must be from 0 to 1"),
         (["predict", "--life", "OUT", "grey.png", "--unknown-below", "nan"], "must be from 0 to 1, not nan"),
+        (["predict", "--life", "OUT", "grey.png", "--unknown", "0"], "--unknown must be from 0.001 to 0.5, not 0.0"),
+        (["predict", "--life", "OUT", "grey.png", "--unknown", "nan"], "must be from 0.001 to 0.5, not nan"),
+        (
+            ["predict", "--life", "OUT", "grey.png", "--unknown", "0.05", "--unknown-below", "0.5"],
+            "--unknown and --unknown-below both say what is unknown: leave one of them out",
+        ),
         (["predict", "--life", "untaught", "grey.png"], "learned no class yet: let it learn a task first"),
         (["dream", "--life", "OUT", "--class", "boot", "new.png"], "no class 'boot': choose from 0, 1, 2"),
         (["dream", "--life", "untaught", "--class", "boot", "new.png"], "learned no class yet"),
@@ -205,8 +212,12 @@ def test_images_are_answered_as_the_life_answers_them(
     ]
     expected = life.predict(torch.stack([pixels_of(Path(answer["file"])) for answer in found]))
     assert [answer["class"] for answer in found] == expected.names
-    for answer, confidence, row in zip(found, expected.confidences, expected.probabilities, strict=True):
-        assert list(answer) == ["file", "class", "confidence", "probabilities"]
+    rows = zip(found, expected.confidences, expected.probabilities, expected.out_of_distribution, strict=True)
+    for answer, confidence, row, score in rows:
+        fields = ["file", "class", "confidence", "probabilities", "unknown", "out_of_distribution"]
+        assert list(answer) == fields
+        assert answer["unknown"] is False
+        assert answer["out_of_distribution"] == pytest.approx(float(score), abs=1e-4)
         assert list(answer["probabilities"]) == life.class_names
         assert answer["confidence"] == max(answer["probabilities"].values()) == pytest.approx(float(confidence))
         assert list(answer["probabilities"].values()) == pytest.approx(row.tolist())
@@ -233,7 +244,20 @@ def test_what_the_life_is_not_sure_of_is_unknown(out: Path, digits: Path, capsys
     found, _ = answers(capsys, "--life", out, digits, "--unknown-below", bound)
     for before, after in zip(sure, found, strict=True):
         is_known = before["confidence"] >= bound
-        assert after == before | {"class": before["class"] if is_known else "unknown"}
+        assert after == before | {"class": before["class"] if is_known else "unknown", "unknown": not is_known}
+
+
+def test_what_looks_like_nothing_known_is_unknown_at_the_share_of_mistakes_that_is_asked_for(
+    out: Path, digits: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sure, _ = answers(capsys, "--life", out, digits)
+    life = Life.open(out / "life" / "mygo")
+    for share in (0.05, 0.5):
+        found, _ = answers(capsys, "--life", out, digits, "--unknown", share)
+        bound = threshold_at(life.detector.thresholds, share)
+        for before, after in zip(sure, found, strict=True):
+            is_known = before["out_of_distribution"] <= bound
+            assert after == before | {"class": before["class"] if is_known else "unknown", "unknown": not is_known}
 
 
 def test_images_that_cannot_be_read_are_listed_and_left_out(

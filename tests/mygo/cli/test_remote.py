@@ -58,8 +58,9 @@ def test_pictures_go_as_they_are_in_one_request_and_come_back_as_of_a_life_on_di
     found, told = answers(capsys, "--url", service.url, pictures)
     assert told == ""
     wasp, bee = {"wasp": 0.75, "bee": 0.25}, {"bee": 0.75, "wasp": 0.25}
+    sure = {"confidence": 0.75, "unknown": False, "out_of_distribution": None}
     assert found == [
-        {"file": str(pictures / name), "class": next(iter(listed)), "confidence": 0.75, "probabilities": listed}
+        {"file": str(pictures / name), "class": next(iter(listed)), "probabilities": listed, **sure}
         for name, listed in (("a.png", wasp), ("b/wing.jpg", bee), ("c.webp", wasp))
     ]
     (asked,) = service.predicting()

@@ -7,8 +7,8 @@ from mygo.learner.learner import Learner
 
 
 def known(life: Learner) -> dict[str, Tensor]:
-    """Return all that a life behind a frozen encoder knows, by class: outputs, memories and teachers."""
-    found: dict[str, Tensor] = {}
+    """Return all that a life behind a frozen encoder knows, by class: outputs, memories, teachers; and its limits."""
+    found = limits(life)
     for number, lesson in enumerate(life.lessons):
         parts = {"head": life.neocortex.classifiers[number], "memory": life.memories[number]}
         for part, module in {**parts, "teacher": life.teachers[number]}.items():
@@ -22,7 +22,12 @@ def weights(life: Learner) -> dict[str, Tensor]:
     nets = {"neocortex": life.neocortex}
     nets |= {f"memory {number}": each for number, each in enumerate(life.memories)}
     nets |= {f"teacher {number}": each for number, each in enumerate(life.teachers)}
-    return {f"{part} {name}": value for part, net in nets.items() for name, value in net.state_dict().items()}
+    return limits(life) | {f"{part} {name}": t for part, net in nets.items() for name, t in net.state_dict().items()}
+
+
+def limits(life: Learner) -> dict[str, Tensor]:
+    """Return what a life knows of its limits, if it has slept."""
+    return {} if life.detector is None else {f"detector {name}": t for name, t in life.detector.state_dict().items()}
 
 
 def assert_same_weights(life: Learner, other: Learner) -> None:

@@ -13,6 +13,7 @@ from mygo.config.learner import LifeConfig
 from mygo.config.presets import behind_encoder
 from mygo.config.settings import change
 from mygo.data.examples import Examples
+from mygo.encoders.efficientnet_lite import HEAD
 from mygo.errors import InputError
 from mygo.events import Event, PhaseEnded, Progress
 from mygo.jobs.experiment import Experiment, ExperimentConfig
@@ -59,6 +60,7 @@ def test_each_sleep_begins_with_the_pretrained_late_blocks(
     assert any(not torch.equal(tensor, taught[name]) for name, tensor in born.items()), "the first lesson adapts"
     life.learn(photos("blue", "white"), "second")
     slept = life.neocortex.features.state_dict()
+    assert life.detector.feature_dim == HEAD, "what is adapted is known by its pretrained features"
     for name, tensor in born.items():
         if "centre" not in name:
             torch.testing.assert_close(slept[name], tensor, rtol=0, atol=1e-6)

@@ -39,6 +39,7 @@ def everything(folder: Path) -> dict[str, Tensor]:
     life = Life.open(folder)
     parts = {"neocortex": life.neocortex, **{f"memory {n}": each for n, each in enumerate(life.memories)}}
     parts |= {f"teacher {n}": each for n, each in enumerate(life.teachers)}
+    parts |= {"detector": life.detector} if life.detector else {}
     return {f"{part} {name}": value for part, net in parts.items() for name, value in net.state_dict().items()}
 
 

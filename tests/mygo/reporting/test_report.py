@@ -175,6 +175,7 @@ def test_a_life_that_was_taught_by_hand_shows_its_lessons(tiny_life: LifeConfig,
     assert "<owl>" in page.text
     assert "Learning curves" not in page.text
     assert f"{life.lessons[0].recall:.3f}" in page.text
+    assert f"{life.lessons[0].calibration_error:.3f}" in page.text
     assert sum(alt.startswith("Dreams of") for alt in page.alts) == 2
 
 

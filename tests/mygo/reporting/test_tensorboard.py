@@ -84,6 +84,10 @@ def test_every_strategy_is_a_run_with_its_losses_rates_and_accuracies(lived) -> 
         matrix = results["strategies"][strategy]["accuracy_matrix"]["class_il"]
         assert [point.step for point in points] == [1, 2]
         assert [point.value for point in points] == pytest.approx([matrix[0][0], sum(matrix[1]) / 2])
+        errors = read(folder / strategy).Scalars("calibration/expected_calibration_error")
+        assert [point.step for point in errors] == [1, 2]
+        expected = results["strategies"][strategy]["expected_calibration_error"]
+        assert [point.value for point in errors] == pytest.approx(expected)
     # One curve over both tasks, each of which takes a thousand steps of the axis.
     assert [point.step for point in events.Scalars("memorise/generator")] == list(range(0, 2000, 50))
 
@@ -127,6 +131,7 @@ def test_every_strategy_is_a_row_of_hparams_with_all_its_settings(lived) -> None
             "hparam/class_il": entry["average_accuracy"]["class_il"],
             "hparam/task_il": entry["average_accuracy"]["task_il"],
             "hparam/forgetting": entry["forgetting"]["class_il"],
+            "hparam/expected_calibration_error": entry["expected_calibration_error"][-1],
             "hparam/memory_bytes": entry["memory_bytes"],
             "hparam/seconds": entry["seconds"]["total"],
         }
@@ -144,7 +149,7 @@ def test_the_layout_groups_curves_that_are_there(lived) -> None:
     assert {c.title: [chart.title for chart in c.chart] for c in layout.category} == {
         title: list(charts) for title, charts in LAYOUT.items()
     }
-    assert [c.title for c in layout.category] == ["Accuracy", "Losses", "Memories", "Speed"]
+    assert [c.title for c in layout.category] == ["Accuracy", "Calibration", "Losses", "Memories", "Speed"]
 
 
 def test_tensorboard_shows_rows_and_charts_in_which_strategies_overlay(lived, wait_until: Callable[..., None]) -> None:
