@@ -44,6 +44,8 @@ from mygo.training.precision import resolved
 from mygo.unknown.calibration import Reliability, expected_calibration_error
 
 RESULTS = Path(__file__).resolve().parent / "results" / "unknown.md"
+UNLABELLED = "# Inputs without labels"
+"""Where the results of unlabelled.py begin, which stay."""
 RATES = (0.01, 0.05, 0.1)
 """Wanted rates of false alarms."""
 DRAWS = 200
@@ -311,7 +313,8 @@ def main() -> None:
                 kept.write_text(json.dumps(limits(chosen, data, seed, flags.out)))
             cells.setdefault(chosen.title, []).append(json.loads(kept.read_text()))
             print(chosen.title, seed, {name: v for name, v in cells[chosen.title][-1].items() if "bins" not in name})
-    RESULTS.write_text("\n".join(lines_of(cells)))
+    of_others = RESULTS.read_text().partition(UNLABELLED)[1:] if RESULTS.exists() else ()
+    RESULTS.write_text("\n".join([*lines_of(cells), "".join(of_others)]))
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ FLOORS = (
     ("learner",),
     ("replay",),
     ("phase", "wake", "sleep", "evaluate", "cycle", "baselines"),
+    ("unlabelled",),
     ("jobs",),
     ("service",),
     ("reporting",),

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 
 from distributed.serving import schemas
 from distributed.serving.bodies import SMALL_BODY, Inputs, read_inputs, read_json
-from distributed.serving.calls import Answering, AwayError, Keeping, Question
+from distributed.serving.calls import Answering, AwayError, Json, Keeping, Question
 from distributed.serving.guard import BACK_IN_SECONDS, Guard, RefusedError
 from distributed.serving.metrics import Measured, Meter, Meters, PageMeter, note_snapshot
 from distributed.serving.pages import add_pages
@@ -51,6 +51,8 @@ class Service:
 
     def __init__(self, keeper: Keeping, predictors: Answering, limits: RequestLimits, meter: Meter) -> None:
         self.keeper, self.predictors, self.limits, self._meter = keeper, predictors, limits, meter
+        self._drift: Json | None = None
+        """What the last test for drift found."""
 
     async def predict(self, request: Request, top: int) -> Response:
         """Answer all inputs, by one version."""
@@ -62,6 +64,9 @@ class Service:
             raise RefusedError(422, reply.predictions[0]["error"])
         self._meter.count("predictions", sum(each["error"] is None for each in reply.predictions))
         self._meter.count("unknown", sum(each["unknown"] for each in reply.predictions))
+        if reply.drift is not None:
+            self._drift = reply.drift
+            self._meter.count("drift_tests", drifted="yes" if reply.drift["drifted"] else "no")
         return JsonResponse({"version": reply.version, "predictions": reply.predictions})
 
     async def teach(self, request: Request, class_name: str | None) -> Response:
@@ -70,10 +75,19 @@ class Service:
         name = one_name(class_name, inputs)
         return JsonResponse(await self.keeper.teach(name, inputs.kind, inputs.examples), 201)
 
+    async def life(self) -> Response:
+        """Return what there is to know of the life and of how it is asked."""
+        status = await self.keeper.life()
+        limits = {**status["limits"], "body_bytes": self.limits.max_body, "inputs": self.limits.max_inputs}
+        return JsonResponse({**status, "limits": limits, "drift": self._drift})
+
     async def snapshot(self) -> int | None:
         """Set all gauges; returns the version of the life."""
         snapshot = await self.keeper.snapshot()
         note_snapshot(self._meter, snapshot)
+        if self._drift is not None:
+            self._meter.set("drift_p_value", self._drift["p_value"])
+            self._meter.set("drift_classes", len(self._drift["changed"]))
         return snapshot.version
 
     async def refresh_until_cancelled(self) -> None:
@@ -331,7 +345,7 @@ def add_life(app: FastAPI, service: Service, page: PageMeter) -> None:
 
     @app.get("/life", summary="What the life knows", response_model=schemas.LifeStatus, responses=problems())
     async def life() -> Response:
-        return JsonResponse(await keeper.life())
+        return await service.life()
 
     @app.get(
         "/life/map",

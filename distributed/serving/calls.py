@@ -44,6 +44,8 @@ class Reply:
     version: int
     predictions: list[Json]
     """In the order of the inputs; see `distributed.serving.schemas.Prediction`."""
+    drift: Json | None = None
+    """What a test says of the last inputs that were answered, once; see `distributed.serving.schemas.Drift`."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,7 +29,10 @@ class Prediction(Form):
     class_name: str | None = Field(alias="class", description="The most probable class; null if unknown, or an error.")
     confidence: float = Field(ge=0, le=1.0001, description="Its probability; 0 with an error.")
     probabilities: dict[str, float] = Field(description="Of the most probable classes, highest first.")
-    unknown: bool = Field(description="Whether no class is probable enough.")
+    unknown: bool = Field(description="Whether it looks like nothing that is known, or no class is probable enough.")
+    out_of_distribution: float | None = Field(
+        description="How little it looks like anything known: a score without unit; null where the life has none."
+    )
     error: str | None = Field(description="Why the input cannot be seen, in one sentence.")
 
 
@@ -123,6 +126,26 @@ class Waiting(Form):
     classes: dict[str, int]
 
 
+class Drift(Form):
+    """What a test says of inputs that were answered one after the other: do they look like what was learned?"""
+
+    version: int
+    inputs: int
+    drifted: bool
+    p_value: float = Field(description="The chance of inputs at least as strange if nothing has changed.")
+    alpha: float = Field(description="Of tests of inputs that did not change, this share says that they drifted.")
+    changed: list[str] = Field(description="Classes whose inputs have changed, corrected for the number of classes.")
+    when: str
+
+
+class Limits(Form):
+    """What one request may hold."""
+
+    body_bytes: int
+    inputs: int
+    pixels: int
+
+
 class LifeStatus(Form):
     """The life, as it is now."""
 
@@ -136,6 +159,8 @@ class LifeStatus(Form):
     working: Work | None
     sleep_at: str | None
     sleep_after: int | None
+    drift: Drift | None
+    limits: Limits
 
 
 class MappedClass(Form):

@@ -79,11 +79,13 @@ class ServeArguments:
     """What a life that is not there yet will see through; one that is there keeps its own."""
     encoder_weights: OptionalPath = None
     """File with the weights of the encoder, where it does not find them itself."""
-    unknown: Annotated[float | None, tyro.conf.arg(metavar="SHARE")] = DEFAULT.unknown
-    """Call an input unknown that looks like no class of the life. SHARE, from 0.001 to 0.5, such as 0.05, is how many
-    of the inputs of known classes may be called so by mistake."""
+    unknown: Annotated[float, tyro.conf.arg(metavar="SHARE")] = DEFAULT.unknown
+    """Call an input unknown that looks like no class of the life. SHARE, from 0.001 to 0.5, is how many of the inputs
+    of known classes may be called so by mistake; 0 calls none so."""
     unknown_below: Annotated[float, tyro.conf.arg(metavar="P")] = DEFAULT.unknown_below
     """Call an input unknown if its class has less than this probability, from 0 to 1."""
+    drift_after: int = DEFAULT.drift_after
+    """Test each time after so many inputs whether they have drifted from what was learned; 0 never does."""
     keep_versions: int = DEFAULT.keep_versions
     """Versions before the current one that are kept to roll back to."""
     held_out: float = DEFAULT.held_out
@@ -157,6 +159,7 @@ class ServeArguments:
             save_every=self.save_every,
             unknown=self.unknown,
             unknown_below=self.unknown_below,
+            drift_after=self.drift_after,
             inbox=self.inbox,
             examples=self.examples,
         )

@@ -21,6 +21,8 @@ from mygo.service.examples import another_kind
 from mygo.service.keeper import Keeper
 from mygo.service.predictor import Answer, CurrentPredictor, Predictor
 from mygo.service.store import Learn
+from mygo.service.versions import now
+from mygo.unlabelled.drift import Drift
 
 POLL_SECONDS = 1.0
 """How often the clock and the inbox are looked at for a lesson that is due."""
@@ -168,8 +170,10 @@ class PredictorService:
         version, kind = predictor.version, predictor.kind
         fitting = [question for question in questions if question.kind == kind]
         answers = iter(answers_of(predictor, fitting))
+        found = predictor.drift()
+        drift = None if found is None else drift_of(found, version)
         return [
-            Reply(version, next(answers)) if question.kind == kind else another_kind(kind, question.kind)
+            Reply(version, next(answers), drift) if question.kind == kind else another_kind(kind, question.kind)
             for question in questions
         ]
 
@@ -241,6 +245,19 @@ def answers_of(predictor: Predictor, questions: Sequence[Question]) -> list[list
     return [[prediction_of(next(found), question.top) for _ in question.examples] for question in questions]
 
 
+def drift_of(found: Drift, version: int) -> Json:
+    """Return what a test says of the last inputs that a ``version`` answered."""
+    return {
+        "version": version,
+        "inputs": found.inputs,
+        "drifted": found.drifted,
+        "p_value": found.p_value,
+        "alpha": found.alpha,
+        "changed": [each.name for each in found.classes if each.changed],
+        "when": now(),
+    }
+
+
 def prediction_of(answer: Answer, top: int) -> Json:
     """Return what is said of one input, with the probabilities of the ``top`` classes alone."""
     return {
@@ -248,5 +265,6 @@ def prediction_of(answer: Answer, top: int) -> Json:
         "confidence": answer.confidence,
         "probabilities": dict(itertools.islice(answer.probabilities.items(), top)),
         "unknown": answer.unknown,
+        "out_of_distribution": answer.out_of_distribution,
         "error": answer.error,
     }

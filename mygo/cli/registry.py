@@ -20,6 +20,8 @@ from mygo.cli.commands.pack import Pack
 from mygo.cli.commands.predict import Predict
 from mygo.cli.commands.report import Report
 from mygo.cli.commands.show import Show
+from mygo.cli.unlabelled.drift import Drift
+from mygo.cli.unlabelled.suggest import Suggest
 
 
 class Command(Protocol):
@@ -36,6 +38,8 @@ class Command(Protocol):
 COMMANDS: dict[str, Callable[..., Command]] = {
     "learn": Learn,
     "predict": Predict,
+    "drift": Drift,
+    "suggest": Suggest,
     "embed": Embed,
     "show": Show,
     "dream": Dream,

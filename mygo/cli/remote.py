@@ -53,6 +53,8 @@ class RemotePrediction:
     """Of the most probable classes, by name."""
     version: int
     """Of the life that answered."""
+    out_of_distribution: float | None = None
+    """How little it looks like anything that the life knows, as a score; None where the life has none."""
     error: str | None = None
     """Why the input cannot be seen, if it cannot; the rest is then empty."""
 
@@ -241,11 +243,13 @@ def prediction_in(content: Mapping[str, Any], version: int) -> RemotePrediction:
         return RemotePrediction(
             class_name=None, confidence=0.0, probabilities={}, version=version, error=str(content["error"])
         )
+    score = content.get("out_of_distribution")
     return RemotePrediction(
         class_name=None if content["unknown"] or content["class"] is None else str(content["class"]),
         confidence=float(content["confidence"]),
         probabilities={str(name): float(value) for name, value in content["probabilities"].items()},
         version=version,
+        out_of_distribution=None if score is None else float(score),
     )
 
 

@@ -27,7 +27,7 @@ from mygo.data.images import (
     usual_size,
     with_channels,
 )
-from mygo.data.readers.find import readers_of, title_of
+from mygo.data.readers.find import lesson_of, title_of
 from mygo.data.readers.reader import PLURAL, Reader
 from mygo.data.spelling import composed
 from mygo.errors import InputError
@@ -112,7 +112,7 @@ def read_source(
     """
     source = title_of(data)
     try:
-        name, readers, notes = readers_of(data)
+        name, readers, notes = lesson_of(data, known, least)
         check_images(source, readers)
         refuse_known(known, *(reader.names for reader in readers))
         size = common_size(readers[0]) if image_shape is None else image_shape[1:]

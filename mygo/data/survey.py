@@ -13,7 +13,7 @@ from mygo.config.ranges import check_share
 from mygo.data.checks import LEAST_EXAMPLES, check_classes, check_readable, refuse_known
 from mygo.data.examples import Examples, LabelledDataset
 from mygo.data.images import reason
-from mygo.data.readers.find import readers_of, title_of
+from mygo.data.readers.find import lesson_of, title_of
 from mygo.data.readers.pairs import DatasetReader
 from mygo.data.readers.reader import Kind, Reader
 from mygo.data.spelling import composed
@@ -76,7 +76,7 @@ def survey(data: "Data", *, known: Collection[str] = (), held_out: float = 0.1, 
     check_share(held_out, "held-out")
     source = title_of(data)
     try:
-        name, readers, notes = readers_of(data)
+        name, readers, notes = lesson_of(data, known, least)
         refuse_known(known, *(reader.names for reader in readers))
         unreadable: list[str] = []
         classes = [classes_in(reader, unreadable) for reader in readers]

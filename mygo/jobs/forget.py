@@ -76,6 +76,7 @@ def take_out(life: Learner, class_name: str, context: PhaseContext) -> None:
         lesson.classes = tuple(lesson.classes[place] for place in kept)
         lesson.images = tuple(lesson.images[place] for place in kept)
         lesson.origins = tuple(lesson.origins[place] for place in kept) if lesson.origins else ()
+        lesson.held_out = tuple(lesson.held_out[place] for place in kept) if lesson.held_out else ()
         keep = keep_gaussians if life.on_features else train_anew
         keep(life, index, kept, context)
     task = Task(life.current, tuple(range(len(life.lessons[life.current].classes))))

@@ -45,6 +45,7 @@ from mygo.replay.source import LocalReplay, ReplaySource
 from mygo.training.allocation import keep_freed_memory
 from mygo.training.process_group import ProcessGroup, SingleProcess
 from mygo.unknown.calibration import Reliability
+from mygo.unlabelled.drift import note_held_out
 
 if TYPE_CHECKING:
     from mygo.data.readers.find import Data
@@ -468,3 +469,4 @@ def examine_lesson(life: Learner, index: int, held_out: Examples, group: Process
     lesson, reliability = life.lessons[index], Reliability(life.temperature)
     lesson.task_il, lesson.class_il = accuracy_on(life.neocortex, index, held_out, group, reliability)
     lesson.calibration_error = reliability.error(group)
+    note_held_out(life, index, held_out)

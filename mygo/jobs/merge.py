@@ -60,6 +60,8 @@ class Adopted:
         images[here] += theirs.images[there]
         origins[here] = f"{origins[here]}, {(theirs.origins or (other.name,) * len(theirs.classes))[there]}"
         self.record.images, self.record.origins = tuple(images), tuple(origins)
+        measured = [each if place != here else (0.0, 0.0, 0.0) for place, each in enumerate(self.record.held_out)]
+        self.record.held_out = tuple(measured)  # of the class that both are, nothing was held out
 
     @property
     def is_whole(self) -> bool:
@@ -202,6 +204,7 @@ def cut(lesson: TaskRecord, kept: list[int], classes: list[str], life: str, plan
         classes=tuple(classes),
         images=tuple(lesson.images[place] for place in kept),
         origins=tuple(origins[place] for place in kept),
+        held_out=tuple(lesson.held_out[place] for place in kept) if lesson.held_out else (),
         class_il=None,
         task_il=None,
         calibration_error=None,

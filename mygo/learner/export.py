@@ -27,7 +27,7 @@ from mygo.learner.learner import Learner
 from mygo.learner.limits import detector_of
 from mygo.learner.predict import Answers, Classifier
 from mygo.memory.gaussian import to_length
-from mygo.unknown.threshold import RATES
+from mygo.unknown.rates import RATES
 
 CLASS_NAMES = "class_names"
 """Under this name a file carries the names of its classes, as a JSON list in the order of the logits."""

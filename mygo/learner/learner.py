@@ -17,7 +17,7 @@ from mygo.data.examples import Examples, InputShape
 from mygo.errors import InputError
 from mygo.files import MANIFEST
 from mygo.learner.saved import SCHEMA, SHAPE, SavedLife, newest
-from mygo.learner.state import Guest, LearnerState
+from mygo.learner.state import Guest, LearnerState, detector_dim
 from mygo.learner.storage import PREVIOUS, checksum, read_manifest, write_manifest
 from mygo.memory.forms import blank_memory
 from mygo.memory.quality import stored_tensors
@@ -224,7 +224,7 @@ class Learner(LearnerState):
         if files.get("statistics"):
             life.statistics = read(files["statistics"])
         if files.get("detector"):  # which lives of an earlier version have not
-            life.detector = UnknownDetector.of_tensors(read(files["detector"]))
+            life.detector = UnknownDetector.of_tensors(read(files["detector"]), sum(sizes), detector_dim(life))
         for name in files["exemplars"]:
             kept = read(name)
             life.exemplars.append(Examples(kept["images"], kept["labels"]))

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from mygo import seeding
 from mygo.data.examples import network_input
-from mygo.encoders.efficientnet_lite import HEAD
 from mygo.learner.learner import Learner
+from mygo.learner.state import detector_dim
 from mygo.memory.gaussian import ClassGaussians, to_length
 from mygo.networks.neocortex import answering, stacked_heads
 from mygo.unknown.detector import UnknownDetector
@@ -82,7 +82,7 @@ def vectors_of_memories(life: Learner, device: torch.device) -> Remembered:
     """Return what a ``life`` behind an encoder remembers; what is adapted is known by its pretrained features."""
     order = life.lessons_in_order()
     gaussians = ClassGaussians([life.gaussians[number] for number in order])
-    dim = HEAD if life.adapts else gaussians.feature_dim
+    dim = detector_dim(life)
     narrowed = gaussians.first_dimensions(dim)
     labels = labels_of(gaussians.num_classes, FITTED_ON_LATE if life.adapts else FITTED_ON)
     logits = answering(life.neocortex)
@@ -91,7 +91,7 @@ def vectors_of_memories(life: Learner, device: torch.device) -> Remembered:
         means=gaussians.means,
         labels=labels,
         dreams=gaussians.dream(labels, key_of(life)),
-        relative=RelativeMahalanobis.of(narrowed.means, narrowed.shared_covariance(), shrinkage(life, dim)),
+        relative=RelativeMahalanobis.of(narrowed.means, narrowed.shared_covariance(), shrinkage(life)),
         answer=lambda vectors: in_parts(logits, to_length(vectors), device)[:, columns],
         seen=lambda vectors: detector_input(vectors, vectors, dim, on_features=True),
     )
@@ -108,14 +108,14 @@ def features_of_memories(life: Learner, device: torch.device) -> Remembered:
         for part, found in zip(parts, features.view(size, 2, int(half), -1).unbind(1), strict=True):
             part.append(found)
     known, dreams = (torch.cat(part) for part in parts)  # each [K, n, F]
-    means, dim = known.mean(1), known.shape[2]
+    means = known.mean(1)
     deviations = (known - means[:, None]).flatten(0, 1)
     heads = stacked_heads(net)
     return Remembered(
         means=means,
         labels=torch.arange(len(means)).repeat_interleave(int(half)),
         dreams=dreams.flatten(0, 1),
-        relative=RelativeMahalanobis.of(means, deviations.T @ deviations / len(deviations), shrinkage(life, dim)),
+        relative=RelativeMahalanobis.of(means, deviations.T @ deviations / len(deviations), shrinkage(life)),
         answer=lambda features: in_parts(heads, features, device),
         seen=lambda features: features,
     )
@@ -136,8 +136,9 @@ def labels_of(num_classes: int, most: int) -> Tensor:
     return torch.arange(num_classes).repeat_interleave(count)
 
 
-def shrinkage(life: Learner, dim: int) -> float:
-    """Return by how much a covariance of so many dimensions is shrunk: as if ``dim`` more examples had varied alike."""
+def shrinkage(life: Learner) -> float:
+    """Return by how much a covariance [D, D] is shrunk: as if D more examples had varied alike in all dimensions."""
+    dim = detector_dim(life)
     return dim / (dim + sum(sum(lesson.images) for lesson in life.lessons))
 
 

@@ -42,7 +42,7 @@ class Predictions:
     """The out-of-distribution score of each image, float32 [N]: the higher, the less it looks like anything known. None
     where the life has none: see `mygo.learner.limits.detector_of`."""
     thresholds: Tensor | None = None
-    """Of that score, for each of `mygo.unknown.threshold.RATES`."""
+    """Of that score, for each of `mygo.unknown.rates.RATES`."""
 
     @property
     def names(self) -> list[str]:

@@ -29,6 +29,9 @@ class TaskRecord:
     """Expected calibration error on held-out images, among all classes, when it was measured last. None: never."""
     origins: tuple[str, ...] = ()
     """Of a life that was merged, the names of the lives that each class came from; else empty."""
+    held_out: tuple[tuple[float, float, float], ...] = ()
+    """Of each class how many examples were held out, and the mean and variance of how strange they looked (see
+    `mygo.unlabelled.drift`); empty where that was not measured."""
 
     @classmethod
     def read(cls, values: Mapping[str, Any]) -> "TaskRecord":
@@ -38,12 +41,16 @@ class TaskRecord:
             TypeError, ValueError: they are not those of a lesson.
         """
         lists = {name: tuple(values.get(name, ())) for name in ("classes", "images", "origins")}
-        lesson = cls(**{**values, **lists})
+        held_out = tuple(
+            (float(count), float(mean), float(variance)) for count, mean, variance in values.get("held_out", ())
+        )
+        lesson = cls(**{**values, **lists, "held_out": held_out})
         measured = [share for share in lesson.shares if share is not None]
         if (
             not all(isinstance(text, str) for text in (lesson.name, lesson.learned, *lesson.classes, *lesson.origins))
             or not all(isinstance(count, int) for count in lesson.images)
             or not all(isinstance(share, int | float) and 0 <= share <= 1 for share in measured)
+            or not all(map(math.isfinite, itertools.chain(*held_out)))
         ):
             raise ValueError("one of its lessons holds something else than texts, counts and shares")
         lesson.name, lesson.classes = composed(lesson.name), tuple(map(composed, lesson.classes))

@@ -12,6 +12,7 @@ from mygo.config.learner import AnyPrecision, LifeConfig
 from mygo.data.examples import Examples, InputShape
 from mygo.data.spelling import composed
 from mygo.data.tasks import Task
+from mygo.encoders.efficientnet_lite import HEAD
 from mygo.encoders.protocol import Encoder
 from mygo.errors import InputError
 from mygo.learner.records import Record, TaskRecord
@@ -251,3 +252,13 @@ class LearnerState(Sight):
         if found not in self.class_names:
             raise InputError(f"This life knows no class {name!r}: choose from {', '.join(self.class_names)}.")
         return found
+
+
+def detector_dim(life: LearnerState) -> int:
+    """Return how many features inputs are known by: of an encoder those that were pretrained, else of the network.
+
+    See `mygo.learner.limits.detector_input`.
+    """
+    if life.adapts:
+        return HEAD
+    return life.input_shape[0] if life.on_features else life.neocortex.feature_dim

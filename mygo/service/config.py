@@ -9,7 +9,7 @@ from mygo.config.learner import LifeConfig
 from mygo.config.ranges import MOST_PROCESSES, MOST_STEPS, check_ranges, check_share
 from mygo.config.settings import SAVE_EVERY
 from mygo.errors import InputError
-from mygo.unknown.threshold import check_rate
+from mygo.unknown.rates import check_rate
 
 CLOCK_TIME = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
 LONGEST_NAME = 100
@@ -64,19 +64,21 @@ class ServiceConfig:
     """Share of each class's examples of a lesson that accuracy is measured on."""
     save_every: float = SAVE_EVERY
     """Seconds between two points within a phase from which an interrupted lesson goes on; phases are always saved."""
-    unknown: float | None = None
+    unknown: float = 0.05
     """An input is called unknown if it looks like nothing that the life knows: the share of known inputs that may be
-    called so by mistake, from 0.001 to 0.5. None is for never."""
+    called so by mistake, from 0.001 to 0.5. 0 is for never."""
     unknown_below: float = 0.0
     """An input is called unknown if its class has less than this probability, from 0, which is never, to 1."""
+    drift_after: int = 400
+    """Inputs after which it is tested whether they have drifted, from 30. 0 is for never."""
     inbox: InboxLimits = field(default_factory=InboxLimits)
     examples: ExampleLimits = field(default_factory=ExampleLimits)
 
     def __post_init__(self) -> None:
         check_share(self.held_out, "held-out")
         check_ranges(self, "", keep_versions=(0, MOST_PROCESSES), sleep_after=(1, MOST_STEPS))
-        check_ranges(self, "", save_every=(0.0, MOST_STEPS), unknown_below=(0.0, 1.0))
-        if self.unknown is not None:
+        check_ranges(self, "", save_every=(0.0, MOST_STEPS), unknown_below=(0.0, 1.0), drift_after=(0, MOST_STEPS))
+        if self.unknown:
             check_rate(self.unknown, "--unknown")
         if self.sleep_at is not None and not CLOCK_TIME.fullmatch(self.sleep_at):
             raise InputError(f"--sleep-at must be a time of the day such as 03:30, not {self.sleep_at!r}.")

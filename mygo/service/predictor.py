@@ -26,6 +26,8 @@ from mygo.service.config import DEFAULTS, ServiceConfig
 from mygo.service.examples import Inputs, Sent, cannot_be_seen
 from mygo.service.versions import number_of
 from mygo.training.precision import resolved
+from mygo.unlabelled.drift import Drift
+from mygo.unlabelled.watch import DriftWatch
 
 RETRY_SECONDS = 2.0
 """How long a version that could not be opened is not tried again."""
@@ -44,6 +46,8 @@ class Answer:
     probabilities: Mapping[str, float]
     """Of the most probable classes, highest first; of all of them they sum to 1."""
     unknown: bool = False
+    out_of_distribution: float | None = None
+    """How little it looks like anything that the life knows, as a score; None where the life has none."""
     error: str | None = None
     """Why the input cannot be seen, in one sentence."""
 
@@ -70,6 +74,8 @@ class Predictor:
         )
         """What it takes."""
         self._classifier = Classifier(life)
+        can_tell = self._classifier.detector is not None
+        self._watch = DriftWatch(life, config.drift_after) if config.drift_after and can_tell else None
         self._input_shape = life.input_shape
         self._config = config
 
@@ -115,26 +121,36 @@ class Predictor:
             for index, why in errors.items()
         }
         if seen:
-            shown = predictions_of(self._classifier, torch.stack(list(seen.values())), self.class_names)
+            inputs_seen = torch.stack(list(seen.values()))
+            shown = predictions_of(self._classifier, inputs_seen, self.class_names)
+            if self._watch is not None:
+                self._watch.see(inputs_seen, shown)
             answers |= zip(seen, self._answers(shown, top), strict=True)
         return [answers[index] for index in range(len(reader))]
+
+    def drift(self) -> Drift | None:
+        """Return what a test says of the last inputs that were answered; None if none has ended since the last call."""
+        return None if self._watch is None else self._watch.take()
 
     def _answers(self, shown: Predictions, top: int | None) -> list[Answer]:
         """Return the answers that predictions of N inputs are."""
         values, order = shown.probabilities.sort(dim=1, descending=True, stable=True)
         count = len(self.class_names) if top is None else max(1, top)
+        found = shown.out_of_distribution
+        scores = [None] * len(values) if found is None else found.tolist()
         answers = []
-        for row, columns, unknown in zip(
-            values[:, :count].tolist(), order[:, :count].tolist(), self._unknown_in(shown), strict=True
+        for row, columns, unknown, score in zip(
+            values[:, :count].tolist(), order[:, :count].tolist(), self._unknown_in(shown), scores, strict=True
         ):
             names = [self.class_names[column] for column in columns]
-            answers.append(Answer(None if unknown else names[0], row[0], dict(zip(names, row, strict=True)), unknown))
+            likely = dict(zip(names, row, strict=True))
+            answers.append(Answer(None if unknown else names[0], row[0], likely, unknown, score))
         return answers
 
     def _unknown_in(self, shown: Predictions) -> list[bool]:
         """Return which inputs are called unknown; a life that has no score goes by confidence alone."""
         unknown = shown.confidences < self._config.unknown_below
-        if self._config.unknown is not None and shown.out_of_distribution is not None:
+        if self._config.unknown and shown.out_of_distribution is not None:
             unknown |= shown.unknown(self._config.unknown)
         found: list[bool] = unknown.tolist()
         return found

@@ -156,6 +156,7 @@ class View:
             "working": running[0].as_json if running else None,
             "sleep_at": self._config.sleep_at,
             "sleep_after": self._config.sleep_after,
+            "limits": {"pixels": self._config.examples.max_pixels},
         }
 
     def map(self) -> dict[str, Any]:

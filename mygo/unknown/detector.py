@@ -8,8 +8,9 @@ from torch import Tensor, nn
 
 from mygo.networks.weights import fill
 from mygo.unknown.calibration import fit_temperature
+from mygo.unknown.rates import RATES
 from mygo.unknown.relative import RelativeMahalanobis, likelihood_ratio
-from mygo.unknown.threshold import RATES, thresholds_of
+from mygo.unknown.threshold import thresholds_of
 
 ENERGY_SHARE = 0.6
 """How much the energy of the network's answers weighs in the score; the relative Mahalanobis distance has the rest."""
@@ -40,13 +41,12 @@ class UnknownDetector(nn.Module):
         self.register_buffer("temperature", torch.tensor(1.0))
 
     @classmethod
-    def of_tensors(cls, tensors: Mapping[str, Tensor]) -> "UnknownDetector":
-        """Return the one whose state was saved as ``tensors``.
+    def of_tensors(cls, tensors: Mapping[str, Tensor], num_classes: int, feature_dim: int) -> "UnknownDetector":
+        """Return the one of so many classes, for vectors [N, ``feature_dim``], whose state was saved as ``tensors``.
 
         Raises:
             LookupError, ValueError: they are not those of one.
         """
-        num_classes, feature_dim = tensors["relative.weights"].shape
         blank = functools.partial(cls, RelativeMahalanobis(num_classes, feature_dim))
         return fill(blank, dict(tensors)).requires_grad_(False)
 

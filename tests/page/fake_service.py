@@ -48,7 +48,8 @@ class FakeService:
     phases: tuple[str, ...] = ("awake: learning",)
     """What a lesson says of itself; it goes on each time that it is asked ``steps_per_phase`` times."""
     steps_per_phase: int = 1
-    limits: dict[str, int] | None = None
+    limits: dict[str, int] = field(default_factory=dict)
+    drift: dict[str, Any] | None = None
     calls: list[tuple[str, str]] = field(default_factory=list)
     sizes: list[tuple[int, int]] = field(default_factory=list)
     at_once: int = 0
@@ -104,7 +105,7 @@ class FakeService:
         life = {"version": self.version, "kind": self.kind, "encoder": encoder, "classes": classes}
         life |= {"memory_bytes": 12_400 * len(classes), "versions": self.versions, "working": working}
         life |= {"inbox": {"examples": 0, "classes": {}}, "sleep_at": "03:00", "sleep_after": None}
-        return life | ({} if self.limits is None else {"limits": self.limits})
+        return life | {"drift": self.drift, "limits": self.limits}
 
     def get_life_map(self) -> dict[str, Any]:
         if not self.has_map:

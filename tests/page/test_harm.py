@@ -146,3 +146,14 @@ def test_a_life_without_a_map_says_so(service: FakeService, open_page: Callable[
     tab = open_page()
     tab.sees("There is no map of a life over pixels.", "#map-hint")
     assert tab.evaluate("document.querySelector('#map-figure').hidden")
+
+
+def test_drift_is_said_in_words(service: FakeService, open_page: Callable[[], Tab]) -> None:
+    service.learn("wasp", (220, 180, 30))
+    service.wait("wasp")
+    tab = open_page()
+    tab.sees("1 class", "#summary")
+    assert tab.text("#known-drift") == ""
+    service.drift = {"drifted": True, "inputs": 400, "changed": ["<b>wasp</b>"], "p_value": 0.01, "alpha": 0.05}
+    tab.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    tab.sees("The last 400 inputs look different from what was learned: <b>wasp</b>.", "#known-drift")

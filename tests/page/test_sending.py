@@ -53,7 +53,7 @@ def test_a_photo_is_scaled_down_only_where_the_service_would_not_take_it(
     tab.sees("version 1", "#answers")
     assert service.sizes == [(126, 94)]
     service.sizes.clear()
-    service.limits = None
+    service.limits = {}
     open_page()
     tab.drop("#ask-zone", photos("wasp", 1, size=(400, 300)))
     tab.until(lambda: service.sizes)

@@ -26,7 +26,7 @@ function bars(prediction) {
 
 function verdict(prediction) {
   if (prediction.unknown) {
-    const why = " – no class is probable enough";
+    const why = " – it looks like none of the classes";
     return element("p", { class: "verdict unknown" }, element("strong", {}, "unknown"), why);
   }
   const confidence = ` ${percent(prediction.confidence)}`;

@@ -68,10 +68,21 @@ function keptOf({ classes, memory_bytes: kept }) {
   return `${bytes(kept)} of memory in all. No photo or text is kept, only what it can dream of each class.`;
 }
 
+/** Says so when what was asked lately is not like what was learned. */
+function driftOf({ drift }) {
+  if (!drift?.drifted) return "";
+  const most = 5;
+  const named = drift.changed.slice(0, most).join(", ") + (drift.changed.length > most ? " …" : "");
+  const what = `The last ${counted(drift.inputs, "input")} look different from what was learned`;
+  return named ? `${what}: ${named}.` : `${what}.`;
+}
+
 function show() {
   const { classes, versions } = currentLife();
   byId("summary").textContent = summaryOf(currentLife());
   byId("known-hint").textContent = keptOf(currentLife());
+  const drift = driftOf(currentLife());
+  if (byId("known-drift").textContent !== drift) byId("known-drift").textContent = drift;  // said aloud once
   byId("known-scroll").hidden = classes.length === 0;
   showEach(byId("classes"), classes, (each) => each.name, makeClass, updateClass);
   const newestFirst = [...versions].sort((one, other) => other.number - one.number);

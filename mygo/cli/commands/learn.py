@@ -155,12 +155,33 @@ def settings_of(folder: Path, data: str | None, encoder: str, adapt: Adapt) -> L
         return LifeConfig()
 
 
+def name_suspicious(lesson: "Lesson", console: Console) -> None:
+    """Name the most suspicious labels of ``lesson`` and say how many look more like another class.
+
+    Raises:
+        InputError: its data cannot be read as its life sees.
+    """
+    from mygo.cli.unlabelled.checking import check_labels
+    from mygo.jobs.perception import LISTED
+
+    life, found = lesson.open()
+    if found is None:
+        return
+    checked = check_labels(life, str(lesson.data), lesson.encoder_weights)
+    for text in checked.sentences(LISTED):
+        console.print(plain(text), style="yellow")
+    count = len(checked.suspicious)
+    console.print(plain(f"{count} of {len(checked)} examples look more like another class than like their own."))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Learn(LessonFlags):
     """Teach a life, which is begun if it is not there, the classes that a person's own examples show."""
 
     save_every: float = SAVE_EVERY
     """Seconds between two points within a phase from which an interrupted life goes on; phases are always saved."""
+    check_labels: bool = False
+    """Before learning, name the labels that look wrong; `suggest --labels` writes a list of all. Nothing is changed."""
 
     def run(self, console: Console) -> None:
         """Teach the lesson in this process, and show what was learned."""
@@ -177,6 +198,9 @@ class Learn(LessonFlags):
         if len(lessons) == 1:
             for text in remarks_on(lesson.check()):
                 console.print(plain(text), style="dim")
+        if self.check_labels:
+            for each in lessons:
+                name_suspicious(each, console)
         started = time.perf_counter()
         with closing(TensorBoardLogger(lesson.folder / "tensorboard")) as board, ConsoleLogger(console) as bars:
             if len(lessons) == 1:

@@ -60,7 +60,7 @@ class Predict:
         if not 0 <= self.unknown_below <= 1:
             raise InputError(f"--unknown-below must be from 0 to 1, not {self.unknown_below}.")
         if self.unknown is not None:
-            from mygo.unknown.threshold import check_rate
+            from mygo.unknown.rates import check_rate
 
             check_rate(self.unknown, "--unknown")
             if self.unknown_below:
@@ -230,7 +230,7 @@ def answer_of(name: str, prediction: RemotePrediction, unknown_below: float) -> 
         confidence=prediction.confidence,
         probabilities=prediction.probabilities,
         unknown=surest is None,
-        out_of_distribution=None,  # which a service does not tell
+        out_of_distribution=prediction.out_of_distribution,
     )
 
 

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -25,6 +25,22 @@ FORMS = (
 """What a source can be."""
 
 _FUNCTION = re.compile(r"(?P<module>\w+(\.\w+)*):(?P<function>\w+(\.\w+)*)")
+
+
+def lesson_of(source: "Data", known: Collection[str], least: int) -> tuple[str, Sequence[Reader], tuple[str, ...]]:
+    """Return what `readers_of` does; of a table of suggestions, only what can be taught.
+
+    Raises:
+        InputError: as `readers_of`.
+    """
+    name, readers, notes = readers_of(source)
+    found: list[Reader] = []
+    for reader in readers:
+        if isinstance(reader, tables.Table) and reader.suggested:
+            reader, more = tables.for_lesson(reader, known, least)
+            notes = (*notes, *more)
+        found.append(reader)
+    return name, found, notes
 
 
 def readers_of(source: "Data") -> tuple[str, Sequence[Reader], tuple[str, ...]]:

@@ -5,7 +5,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,9 @@ SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 KINDS: dict[str, Kind] = {"image": "image", "text": "text"}
 """The columns that hold items, and of what kind."""
 LABEL, SPLIT = "label", "split"
-COLUMNS = (*KINDS, LABEL, SPLIT)
+SUGGESTION = "suggestion"
+"""The column of a table that ``suggest`` wrote, of which a person labels what they know."""
+COLUMNS = (*KINDS, LABEL, SPLIT, SUGGESTION)
 """The columns that count."""
 AT_ONCE = 4096
 """Rows of a Parquet file that are read together."""
@@ -39,6 +41,8 @@ class Table:
     """What each row is called in messages."""
     items: tuple[str, ...]
     classes: tuple[str, ...]
+    suggested: bool = False
+    """Whether it is a table of suggestions, whose rows may be of classes that are known or shown too seldom."""
     concurrent = True
 
     @cached_property
@@ -82,6 +86,8 @@ def table_readers(path: Path) -> tuple[list[Table], tuple[str, ...]]:
     """
     rows = list(rows_of(path))
     kind = kind_of(path, columns_of(rows), LABEL)
+    if any(SUGGESTION in cells for _, cells in rows):
+        return suggested(path, kind, rows)
     if not any(SPLIT in cells for _, cells in rows):
         return [table_of(path, kind, rows)], ()
     parts: dict[str, list[Row]] = {TRAIN: [], VALID: [], TEST: []}
@@ -93,6 +99,52 @@ def table_readers(path: Path) -> tuple[list[Table], tuple[str, ...]]:
         parts[part].append((where, cells))
     train, test, notes = chosen(path, parts)
     return [table_of(path, kind, train), table_of(path, kind, test)], notes
+
+
+def suggested(path: Path, kind: Kind, rows: Sequence[Row]) -> tuple[list[Table], tuple[str, ...]]:
+    """Return the labelled ``rows`` of a table of suggestions, and a note on the others.
+
+    Raises:
+        InputError: none is labelled.
+    """
+    labelled = [
+        (where, cells) for where, cells in rows if cells.get(LABEL) not in (None, "") and str(cells[LABEL]).strip()
+    ]
+    if not labelled:
+        raise InputError(f"{path} has no label yet: write the class of each input that you know into its column label.")
+    left = len(rows) - len(labelled)
+    notes = (f"{left} of {len(rows)} suggestions have no label and are left out.",) if left else ()
+    return [replace(table_of(path, kind, labelled), suggested=True)], notes
+
+
+def for_lesson(table: Table, known: Collection[str], least: int) -> tuple[Table, tuple[str, ...]]:
+    """Return what of a ``table`` of suggestions can be taught, and notes on the rest.
+
+    Left out are rows of classes that are ``known``, and those of classes that have fewer than ``least``.
+
+    Raises:
+        InputError: nothing is left.
+    """
+    counts = Counter(table.classes)
+    few = {name: count for name, count in counts.items() if count < least and name not in known}
+    notes = []
+    if again := sorted(set(counts) & set(known)):
+        total = sum(counts[name] for name in again)
+        notes.append(f"{total} suggestions are of classes that are known ({', '.join(again)}) and are left out.")
+    if few:
+        told = ", ".join(f"{name} {count}" for name, count in sorted(few.items()))
+        notes.append(f"Left out are classes with fewer than {least} examples so far: {told}.")
+    kept = [place for place, name in enumerate(table.classes) if name not in known and name not in few]
+    if not kept:
+        seen = ", ".join(f"{name} {count}" for name, count in sorted(few.items())) or "none of a new one"
+        raise InputError(
+            f"{table.file} shows no new class by {least} examples yet ({seen}): label more, and keep these with "
+            "suggest --without."
+        )
+    rows, items, classes = (
+        tuple(column[place] for place in kept) for column in (table.rows, table.items, table.classes)
+    )
+    return replace(table, rows=rows, items=items, classes=classes), tuple(notes)
 
 
 def unlabelled(path: Path, kind: Kind) -> Table:

@@ -41,12 +41,14 @@ class FakePredictors:
     answer_one: Callable[[Any], Answer] = lambda example: Answer("wasp", 0.75, {"wasp": 0.75, "bee": 0.25})
     questions: list[Question] = field(default_factory=list)
     failure: Exception | None = None
+    drift: Json | None = None
 
     async def answer(self, question: Question) -> Reply:
         self.questions.append(question)
         if self.failure is not None:
             raise self.failure
-        return Reply(7, [prediction_of(self.answer_one(each), question.top) for each in question.examples])
+        found = [prediction_of(self.answer_one(each), question.top) for each in question.examples]
+        return Reply(7, found, self.drift)
 
 
 @dataclass
@@ -117,6 +119,7 @@ class FakeKeeper:
             "working": None,
             "sleep_at": None,
             "sleep_after": None,
+            "limits": {"pixels": 50_000_000},
         }
 
     async def map(self) -> Json:

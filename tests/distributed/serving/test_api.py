@@ -11,16 +11,17 @@ from starlette.testclient import TestClient
 from distributed.cluster.session import REPOSITORY
 from distributed.serving import schemas
 from distributed.serving.calls import AwayError
+from distributed.serving.settings import RequestLimits
 from mygo.errors import ConflictError, FullError, InputError, NotThereError, StorageError
 from mygo.service.predictor import Answer
 from tests.distributed.serving.conftest import is_sentence
-from tests.distributed.serving.fakes import ID, FakeKeeper, FakePredictors
+from tests.distributed.serving.fakes import ID, WHEN, FakeKeeper, FakePredictors
 
 
 def test_answers_name_the_version_and_are_in_order(client: TestClient, predictors: FakePredictors) -> None:
     found = {
         "a": Answer("bee", 0.9, {"bee": 0.9, "wasp": 0.1}),
-        "b": Answer(None, 0.4, {"wasp": 0.4, "bee": 0.3}, unknown=True),
+        "b": Answer(None, 0.4, {"wasp": 0.4, "bee": 0.3}, unknown=True, out_of_distribution=2.5),
         "c": Answer(None, 0.0, {}, error="Text 3 cannot be seen (it is empty): convert it or leave it out."),
     }
     predictors.answer_one = found.__getitem__
@@ -33,6 +34,7 @@ def test_answers_name_the_version_and_are_in_order(client: TestClient, predictor
                 "confidence": 0.9,
                 "probabilities": {"bee": 0.9, "wasp": 0.1},
                 "unknown": False,
+                "out_of_distribution": None,
                 "error": None,
             },
             {
@@ -40,9 +42,17 @@ def test_answers_name_the_version_and_are_in_order(client: TestClient, predictor
                 "confidence": 0.4,
                 "probabilities": {"wasp": 0.4, "bee": 0.3},
                 "unknown": True,
+                "out_of_distribution": 2.5,
                 "error": None,
             },
-            {"class": None, "confidence": 0.0, "probabilities": {}, "unknown": False, "error": found["c"].error},
+            {
+                "class": None,
+                "confidence": 0.0,
+                "probabilities": {},
+                "unknown": False,
+                "out_of_distribution": None,
+                "error": found["c"].error,
+            },
         ],
     }
     assert list(answer.json()["predictions"][1]["probabilities"]) == ["wasp", "bee"]
@@ -196,6 +206,37 @@ def test_metrics_count_what_was_answered(client_of: Callable[..., TestClient], p
         "mygo_service_lesson_progress": 0.5,
     }
     assert {name: float(lines[name]) for name in expected} == expected
+
+
+DRIFT = {
+    "version": 7,
+    "inputs": 400,
+    "drifted": True,
+    "p_value": 0.01,
+    "alpha": 0.05,
+    "changed": ["wasp"],
+    "when": WHEN,
+}
+
+
+def test_the_last_test_for_drift_is_told_and_counted(client: TestClient, predictors: FakePredictors) -> None:
+    assert client.get("/life").json()["drift"] is None
+    for drift in ({**DRIFT, "drifted": False}, DRIFT, None):
+        predictors.drift = drift
+        client.post("/predict", json={"texts": ["a"]})
+    assert client.get("/life").json()["drift"] == DRIFT
+    lines = client.get("/metrics").text.splitlines()
+    assert {
+        'mygo_service_drift_tests_total{drifted="yes"} 1.0',
+        'mygo_service_drift_tests_total{drifted="no"} 1.0',
+        "mygo_service_drift_p_value 0.01",
+        "mygo_service_drift_classes 1.0",
+    } <= set(lines)
+
+
+def test_a_life_tells_how_large_requests_may_be(client_of: Callable[..., TestClient]) -> None:
+    found = client_of(limits=RequestLimits(max_body=2048, max_inputs=3)).get("/life").json()["limits"]
+    assert found == {"body_bytes": 2048, "inputs": 3, "pixels": 50_000_000}
 
 
 def test_metrics_come_without_a_keeper(client: TestClient, keeper: FakeKeeper) -> None:

@@ -83,7 +83,7 @@ def test_a_life_begins_learns_forgets_and_goes_back(
         for name in names:
             assert client.post("/teach", json={"class": name, "vectors": vectors(name, 20)}).status_code == 201
 
-    with in_service(tmp_path / "life", ServiceConfig(learner=tiny_on_vectors)) as client:
+    with in_service(tmp_path / "life", ServiceConfig(learner=tiny_on_vectors, unknown=0)) as client:
         assert client.post("/predict", json={"vectors": [[1.0] * 12]}).status_code == 409
         assert client.get("/healthz").json()["version"] is None
         teach("ash", "birch")
@@ -130,7 +130,10 @@ def colours(
     """A life over pixels that knows red and blue; its photos have at most 100 by 100 pixels."""
     few = LifeConfig(seed=3)
     config = ServiceConfig(
-        learner=tiny_pixels(few), examples=ExampleLimits(max_pixels=10_000), inbox=InboxLimits(max_examples=70)
+        learner=tiny_pixels(few),
+        unknown=0,
+        examples=ExampleLimits(max_pixels=10_000),
+        inbox=InboxLimits(max_examples=70),
     )
     with in_service(tmp_path_factory.mktemp("colours") / "life", config) as client:
         for name, colour in (("red", RED), ("blue", BLUE)):

@@ -31,9 +31,9 @@ def test_the_defaults_are_those_of_a_life_in_service() -> None:
 
 
 def test_every_setting_has_a_flag() -> None:
-    given = "--sleep-at 03:30 --sleep-after 7 --encoder none --encoder-weights w.bin --unknown-below 0.5 "
+    given = "--sleep-at 03:30 --sleep-after 7 --encoder none --encoder-weights w.bin --unknown-below 0.5 --unknown 0.1 "
     given += "--keep-versions 5 --held-out 0.2 --save-every 9 --inbox.max-examples 8 --inbox.max-bytes 9 "
-    given += "--max-pixels 10 --max-text-bytes 11"
+    given += "--drift-after 50 --max-pixels 10 --max-text-bytes 11"
     found, default = settings_of(*given.split()).service, ServiceConfig()
     same = [each.name for each in fields(found) if getattr(found, each.name) == getattr(default, each.name)]
     assert same == ["learner"]  # a life that is there has its own, and a new one those of its kind

@@ -16,6 +16,7 @@ from mygo.data.readers.find import readers_of
 from mygo.data.readers.inputs import inputs_of
 from mygo.data.readers.reader import Reader
 from mygo.data.sources import read_source
+from mygo.data.survey import survey
 from mygo.errors import InputError
 
 TRICKY = ['He said "hi, there"', "two\nlines", "tab\there; semicolon", "Zoë", "  spaces kept  ", "a, b"]
@@ -379,3 +380,24 @@ def test_vectors_are_asked_about_in_arrays(tmp_path: Path) -> None:
     for given, complaint in ((tmp_path / "i.npz", "does not hold features"), (tmp_path / "t.csv", "holds no vectors")):
         with pytest.raises(InputError, match=complaint):
             inputs_of([given], "vector")
+
+
+def test_of_suggestions_only_what_can_be_taught_is_read(tmp_path: Path) -> None:
+    lines = [
+        "text,label,suggestion",
+        *(f"new {n},oak,group 1" for n in range(12)),
+        *(f"old {n},ash," for n in range(3)),
+    ]
+    lines += [*(f"few {n},elm,group 2" for n in range(4)), "what,,group 2"]
+    path = tmp_path / "t.csv"
+    path.write_text("\n".join(lines))
+    found = survey(path, known=("ash",))
+    assert found.class_names == ("oak",)
+    assert len(found) == 12
+    assert found.notes == (
+        "1 of 20 suggestions have no label and are left out.",
+        "3 suggestions are of classes that are known (ash) and are left out.",
+        "Left out are classes with fewer than 10 examples so far: elm 4.",
+    )
+    with pytest.raises(InputError, match=r"no new class by 10 examples yet \(elm 4\)"):
+        survey(path, known=("ash", "oak"))

@@ -97,13 +97,13 @@ def test_waking_leaves_features_alone_from_the_second_task_on_and_sleeping_chang
     tiny_experiment: Experiment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     features: list[tuple[int, str, dict[str, torch.Tensor]]] = []
-    heads: list[torch.Tensor] = []
+    heads: dict[tuple[int, str], torch.Tensor] = {}
 
     def watched(name, phase):
         def run(life, task, *rest):
             phase(life, task, *rest)
             features.append((task.index, name, {k: v.clone() for k, v in life.neocortex.features.state_dict().items()}))
-            heads.append(life.neocortex.classifiers[task.index].weight.detach().clone())
+            heads[task.index, name] = life.neocortex.classifiers[task.index].weight.detach().clone()
 
         return run
 
@@ -124,7 +124,9 @@ def test_waking_leaves_features_alone_from_the_second_task_on_and_sleeping_chang
     for name in ("learn", "adapt", "memorise"):
         assert same(state[1, name], before)
     assert not same(state[1, "consolidate"], before)
-    assert not torch.equal(heads[-1], heads[-2])
+    assert not torch.equal(heads[1, "consolidate"], heads[1, "memorise"])
+    assert same(state[1, "calibrate"], state[1, "consolidate"])
+    assert torch.equal(heads[1, "calibrate"], heads[1, "consolidate"]), "to calibrate changes no weight"
     losses = losses_of(events)
     assert sum(losses["mygo", 1, "consolidate", 0].values()) > 0.01
     assert ("mygo", 0, "consolidate", 0) not in losses  # nothing to reconcile yet

@@ -21,7 +21,7 @@ from mygo.learner.export import export_onnx, export_program
 from mygo.learner.limits import detector_of, fit_detector
 from mygo.learner.saved import SavedLife
 from mygo.learner.storage import write_manifest
-from mygo.unknown.threshold import RATES
+from mygo.unknown.rates import RATES
 
 Write = Callable[..., str]
 CLASSES = ("ash", "birch", "cedar", "date", "elm", "fir", "gum")

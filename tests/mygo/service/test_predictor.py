@@ -29,13 +29,17 @@ def assert_answers(folder: Path, inputs: Any, shown: Any, config: ServiceConfig)
     predictor = Predictor.open(folder, config)
     expected = Life.open(folder).predict(shown)
     answers = predictor.answer(inputs)
-    assert [answer.class_name for answer in answers] == expected.names
+    unknown = expected.unknown(config.unknown).tolist()
+    names = [None if is_unknown else name for name, is_unknown in zip(expected.names, unknown, strict=True)]
+    assert [answer.class_name for answer in answers] == names
+    assert [answer.unknown for answer in answers] == unknown
+    assert [answer.out_of_distribution for answer in answers] == pytest.approx(expected.out_of_distribution.tolist())
     for answer, row in zip(answers, expected.probabilities, strict=True):
         found = [answer.probabilities[name] for name in expected.class_names]
         assert torch.allclose(torch.tensor(found), row, atol=1e-6)
         assert list(answer.probabilities.values()) == sorted(found, reverse=True)
         assert answer.confidence == max(found)
-        assert (answer.unknown, answer.error) == (False, None)
+        assert answer.error is None
     return predictor
 
 

@@ -4,8 +4,8 @@ from torch import Tensor
 
 from mygo.unknown.calibration import fit_temperature
 from mygo.unknown.detector import ENERGY_SHARE, UnknownDetector
+from mygo.unknown.rates import RATES
 from mygo.unknown.relative import RelativeMahalanobis, likelihood_ratio
-from mygo.unknown.threshold import RATES
 
 DIM, CLASSES = 6, 4
 
@@ -50,7 +50,9 @@ def test_the_score_adds_distance_and_energy_in_deviations_from_what_is_known(det
 
 def test_it_is_read_back_as_it_was_saved(detector: UnknownDetector) -> None:
     tensors = detector.state_dict()
-    again = UnknownDetector.of_tensors(tensors)
+    again = UnknownDetector.of_tensors(tensors, CLASSES, DIM)
+    with pytest.raises(ValueError, match="not those of its network"):
+        UnknownDetector.of_tensors(tensors, CLASSES, DIM + 1)
     vectors, logits, _ = known(50, 4)
     assert torch.equal(again(vectors, logits), detector(vectors, logits))
     assert again.feature_dim == DIM

@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from mygo.errors import InputError
-from mygo.unknown.threshold import RATES, threshold_at, thresholds_of
+from mygo.unknown.rates import RATES
+from mygo.unknown.threshold import threshold_at, thresholds_of
 
 
 def test_the_wanted_share_of_what_it_was_fitted_to_is_above_a_threshold() -> None:
