@@ -56,6 +56,8 @@ COMMANDS = {
     "forget": Command(USE, ("forget", "--life", "life", "--class", "robin")),
     "merge": Command(USE, ("merge", "life", "life", "--out", "merged")),
     "pack": Command(USE, ("pack", "--life", "life", "out.mygo")),
+    "drift": Command(USE, ("drift", "--life", "life", "image.png")),
+    "suggest": Command(USE, ("suggest", "--life", "life", "image.png")),
 }
 
 
@@ -231,7 +233,7 @@ VALUES = (
 
 
 @given(st.data())
-@settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_any_flags_are_taken_or_refused_without_a_traceback(
     flags: dict[str, dict[str, str]], nothing_starts: Path, data: st.DataObject
 ) -> None:

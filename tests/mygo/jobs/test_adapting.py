@@ -15,7 +15,6 @@ from mygo.config.settings import change
 from mygo.data.examples import Examples
 from mygo.encoders.efficientnet_lite import HEAD
 from mygo.errors import InputError
-from mygo.events import Event, PhaseEnded, Progress
 from mygo.jobs.experiment import Experiment, ExperimentConfig
 from mygo.jobs.lesson import Lesson
 from mygo.jobs.life import Life
@@ -26,10 +25,6 @@ from tests.mygo.jobs.knowledge import assert_same_weights
 
 ENCODER = "efficientnet-lite0@32"
 COLOURS = ("red", "green", "blue", "white")
-
-
-class PowerCutError(Exception):
-    pass
 
 
 def test_two_lessons_are_told_apart_and_no_head_is_kept_beside_a_memory(
@@ -64,40 +59,6 @@ def test_each_sleep_begins_with_the_pretrained_late_blocks(
     for name, tensor in born.items():
         if "centre" not in name:
             torch.testing.assert_close(slept[name], tensor, rtol=0, atol=1e-6)
-
-
-def test_lessons_cut_off_anywhere_end_as_undisturbed(
-    tiny_adapting: LifeConfig, photos: Callable[..., Path], tmp_path: Path
-) -> None:
-    lessons = [{"data": photos("red", "green"), "config": tiny_adapting}, {"data": photos("blue", "white")}]
-    lessons.append({"data": photos("green", count=10, seed=2), "update": True})
-    for lesson in lessons:
-        Lesson(tmp_path / "undisturbed", **lesson).run()
-    cuts: set[tuple[int, str, str]] = set()
-    for number, lesson in enumerate(lessons):
-
-        def listen(event: Event, number: int = number) -> None:
-            if isinstance(event, PhaseEnded) and event.place.phase != "evaluate":
-                here = (number, event.place.phase, "end")
-            elif isinstance(event, Progress) and event.step == 7 and event.place.phase != "encode":
-                here = (number, event.place.phase, "within")
-            else:
-                return
-            if here not in cuts:
-                cuts.add(here)
-                raise PowerCutError
-
-        for _ in range(30):
-            try:
-                Lesson(tmp_path / "cut", **lesson, save_every=0.0, log_every=1).run(on_event=listen)
-                break
-            except PowerCutError:
-                pass
-        else:
-            pytest.fail("it never ended")
-    assert {(number, "adapt", "within") for number in (1, 2)} <= cuts
-    assert {(number, "consolidate", "within") for number in (1, 2)} <= cuts
-    assert_same_weights(Life.open(tmp_path / "cut"), Life.open(tmp_path / "undisturbed"))
 
 
 def test_what_forgets_a_class_is_as_if_it_slept_without_having_known_it(
