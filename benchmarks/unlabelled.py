@@ -5,11 +5,11 @@ python benchmarks/unlabelled.py --clothing runs/eyes/clothing.npz --cifar100 run
 Data and seeds are those of unknown.py. All inputs of a set, of training and test, are dealt anew for each seed, since
 drift is about what is the same: 0.6 of them to lessons, a tenth of these held out, and the rest to what comes today.
 
-drift: 200 draws over the three seeds (over 20 of clothing, of which there are so few photos that all draws from one deal
-are much the same) of as many inputs of today as stand in the table, without replacement, all of known classes, and of as
-many of which a tenth is new. For each draw what was held out is dealt anew too, among all that
-no lesson saw. Constants were chosen on deals of the training data alone. "own test": the set's own test inputs of known
-classes in place of those, for a life that learned from the set's own training data.
+drift: 200 draws over the three seeds of as many inputs of today as stand in the table, without replacement, all of
+known classes, and of as many of which a tenth is new; over 20 deals of clothing, which has so few photos that all draws
+from one are much the same. For each draw what was held out is dealt anew too, among all that no lesson saw. Constants
+were chosen on deals of the training data alone. "own test": the set's own test inputs of known classes in place of
+those, for a life that learned from the set's own training data.
 suggest: how many inputs of today a person must label until the life, taught what is new among them, has 0.9 of the
 accuracy on new classes that it has with all labels; suggested at once, in rounds of 25, or at random. What is labelled
 with a known class costs as much, and a new class is learned from ten examples on.
