@@ -202,7 +202,7 @@ class Together:
         """Return the reply to ``question``, or why there is none."""
         reply: asyncio.Future[Reply | MygoError] = asyncio.get_running_loop().create_future()
         self._waiting.append((question, reply))
-        if self._running is None:
+        if self._running is None or self._running.done():
             self._running = asyncio.create_task(self._answer_all())
         return await reply
 
@@ -222,7 +222,6 @@ class Together:
             for (_, reply), said in zip(batch, found, strict=True):
                 if not reply.done():  # whoever asked may have gone
                     reply.set_result(said)
-        self._running = None
 
     def _next_batch(self) -> list[tuple[Question, asyncio.Future[Reply | MygoError]]]:
         """Return what is answered next: at least one question, and more as long as their inputs are not too many."""
