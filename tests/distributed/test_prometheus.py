@@ -118,7 +118,7 @@ def test_prometheus_reads_what_a_life_tells_and_as_long_as_it_holds(
 def test_prometheus_reads_what_is_counted_of_a_service(ray_cluster: None, wait_until: Callable[..., None]) -> None:
     meter = RayMeter()
     for name, (kind, _, labels) in METRICS.items():
-        tags = {"path": "/predict", "code": "200", "state": "done"}
+        tags = {"path": "/predict", "code": "200", "state": "done", "drifted": "no"}
         note = {"counter": meter.count, "gauge": meter.set, "histogram": meter.observe}[kind]
         note(name, 0.2, **{label: tags[label] for label in labels})
     wait_until(lambda: all(f"\n{name}{{" in exported() for name in OF_A_SERVICE))
