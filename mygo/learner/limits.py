@@ -30,6 +30,8 @@ class Remembered:
 
     means: Tensor
     """Of the classes, [K, D]."""
+    examples: Tensor
+    """How many each was taken of, [K]; infinitely many where that is not known."""
     labels: Tensor
     """Which of them each dream is of, int64 [N]."""
     dreams: Tensor
@@ -65,7 +67,9 @@ def fit_detector(life: Learner, device: torch.device) -> UnknownDetector | None:
     if sum(life.neocortex.head_sizes) < 2 or len(life.memories) < len(life.lessons):
         return None
     remembered = vectors_of_memories(life, device) if life.on_features else features_of_memories(life, device)
-    hard = hardened(remembered.dreams, remembered.means, remembered.labels, remembered.answer, key_of(life))
+    hard = hardened(
+        remembered.dreams, remembered.means, remembered.examples, remembered.labels, remembered.answer, key_of(life)
+    )
     if life.on_features:
         hard = to_length(hard)
     detector = UnknownDetector(remembered.relative)
@@ -89,6 +93,7 @@ def vectors_of_memories(life: Learner, device: torch.device) -> Remembered:
     columns = columns_in(order, life.neocortex.head_sizes)
     return Remembered(
         means=gaussians.means,
+        examples=examples_in(life, order),
         labels=labels,
         dreams=gaussians.dream(labels, key_of(life)),
         relative=RelativeMahalanobis.of(narrowed.means, narrowed.shared_covariance(), shrinkage(life)),
@@ -113,6 +118,7 @@ def features_of_memories(life: Learner, device: torch.device) -> Remembered:
     heads = stacked_heads(net)
     return Remembered(
         means=means,
+        examples=examples_in(life, range(len(sizes))),
         labels=torch.arange(len(means)).repeat_interleave(int(half)),
         dreams=dreams.flatten(0, 1),
         relative=RelativeMahalanobis.of(means, deviations.T @ deviations / len(deviations), shrinkage(life)),
@@ -134,6 +140,13 @@ def labels_of(num_classes: int, most: int) -> Tensor:
     """Return the classes of what is dreamt, as many of each, int64 [N]."""
     count = max(LEAST_OF_A_CLASS, min(MOST_OF_A_CLASS, most // num_classes))
     return torch.arange(num_classes).repeat_interleave(count)
+
+
+def examples_in(life: Learner, order: Sequence[int]) -> Tensor:
+    """Return how many examples each class of the lessons was learned from, float32 [K]; infinitely many if unknown."""
+    counts = [life.lessons[number].images or (0,) * len(life.lessons[number].classes) for number in order]
+    found = torch.tensor([count for each in counts for count in each], dtype=torch.float32)
+    return found.where(found > 0, torch.inf)
 
 
 def shrinkage(life: Learner) -> float:
