@@ -4,11 +4,12 @@ import itertools
 import signal
 import statistics
 import time
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
-from benchmarks.service import Service, as_json, form, start_service
+from benchmarks.service import TITLES, Service, as_json, form, start_service
 from benchmarks.service_load import Load, loading, made, rate_of
 from benchmarks.service_parts import HALF, Bench, Found, references, wrong_among
 from mygo.errors import MygoError
@@ -21,6 +22,8 @@ LOST_SECONDS = 120.0
 """An answer that takes longer than this was lost without an error: the service itself gives up after 60 s."""
 SAMPLE_SECONDS = 10.0
 """How often the memory is looked at."""
+MOST_GROWN = 4
+"""Processes that are named."""
 
 
 # -- kills ------------------------------------------------------------------------------------------------------------
@@ -141,7 +144,7 @@ def fuzz(bench: Bench) -> Found:
 def soak(bench: Bench) -> Found:
     """Ask at half of the top load for hours, with a lesson every few minutes, and watch the memory."""
     ((name, photos),) = bench.some_others(1)
-    samples: list[tuple[float, float]] = []
+    samples: list[tuple[float, Mapping[str, float]]] = []
     lessons = 0
     with bench.served("soak") as (service, _):
         client = service.client
@@ -161,20 +164,37 @@ def soak(bench: Bench) -> Found:
                 time.sleep(SAMPLE_SECONDS)
             answers = running.end()
     statuses = Counter(asked.status for asked in answers)
-    early = statistics.fmean(size for when, size in samples if 0.25 <= when < 0.35)
-    late = statistics.fmean(size for when, size in samples if when >= 0.9)
+    early_by_name = mean_of([sizes for when, sizes in samples if 0.25 <= when < 0.35])
+    late_by_name = mean_of([sizes for when, sizes in samples if when >= 0.9])
+    early, late = sum(early_by_name.values()), sum(late_by_name.values())
+    grown = sorted(late_by_name, key=lambda name: early_by_name.get(name, 0.0) - late_by_name[name])[:MOST_GROWN]
+    shown = ", ".join(f"{name} {late_by_name[name] - early_by_name.get(name, 0.0):+.0f}" for name in grown)
     return Found(
         f"{bench.sizes['soak_seconds'] / 60:.0f} minutes at half of the top load, a lesson every "
         f"{bench.sizes['lesson_every']:.0f} s: growth of memory after the first quarter",
         f"{(late / early - 1) * 100:+.1f} %",
         f"{early:.0f} MB in all processes after a quarter, {late:.0f} MB at the end (proportional set size); {lessons} "
-        f"lessons; {len(answers)} requests, of which {len(answers) - statuses[200]} had no answer.",
+        f"lessons; {len(answers)} requests, of which {len(answers) - statuses[200]} had no answer. By process, in MB: "
+        f"{shown}.",
     )
 
 
-def megabytes(service: Service) -> float:
-    """Return the memory of all processes of ``service``; what several share is counted once (proportional set size)."""
-    return sum(map(memory_of, service.processes())) / 2**10
+def megabytes(service: Service) -> Mapping[str, float]:
+    """Return the memory of all processes of ``service`` by what they are called.
+
+    What several share is counted once (proportional set size).
+    """
+    found: defaultdict[str, float] = defaultdict(float)
+    for pid, command in service.processes().items():
+        name = next((name for name, title in TITLES.items() if title in command), "")
+        words = [Path(word).name for word in command.split() if not word.startswith("-")]
+        found[name or " ".join(words[: 2 if words[0].startswith("python") else 1])] += memory_of(pid) / 2**10
+    return found
+
+
+def mean_of(samples: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Return the mean of each number over all ``samples``."""
+    return {name: statistics.fmean(each.get(name, 0.0) for each in samples) for name in set().union(*samples)}
 
 
 def memory_of(pid: int) -> float:

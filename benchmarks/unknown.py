@@ -9,11 +9,12 @@ measured on test data. Beside its own score: the maximum softmax and the energy 
 the relative Mahalanobis distance, fitted to the real features of the training data. ECE is the expected calibration
 error in 15 bins, of each life and of the predictions of all seeds together. With few inputs it is not small even where
 confidence is right, so beside it stands what it would be if it were: the mean over 200 draws of which predictions are
-right, by their probabilities.
+right, by their probabilities. Lives that learned from few examples of a class are measured on the same test data.
 
 Finished cells are kept in --out, and what was interrupted goes on.
 """
 
+import itertools
 import json
 import statistics
 import sys
@@ -84,8 +85,8 @@ class Flags:
     """CLINC150's JSON."""
     out: Path = Path("runs/unknown")
     """Where features, lives and finished cells are kept."""
-    parts: tuple[str, ...] = ("limits",)
-    """What to measure: limits, of unknown inputs and confidence."""
+    few: tuple[int, ...] = (30, 10)
+    """Also lives that learned from so few examples of each class."""
     seeds: int = 3
     threads: int = 2
 
@@ -167,11 +168,20 @@ def taught(data: Data, classes: Sequence[int], per_lesson: int, seed: int, folde
 # -- limits -----------------------------------------------------------------------------------------------------------
 
 
-def limits(chosen: Set, data: Data, seed: int, out: Path) -> dict[str, Any]:
-    """Return how well a life knows its limits."""
+def with_few(data: Data, count: int | None, seed: int) -> Data:
+    """Return ``data`` with at most ``count`` training examples of each class, drawn by ``seed``."""
+    if count is None:
+        return data
+    drawn = torch.randperm(len(data.labels), generator=torch.Generator().manual_seed(seed))
+    rows = torch.cat([drawn[data.labels[drawn] == label][:count] for label in range(len(data.class_names))])
+    return replace(data, train=data.train[rows], labels=data.labels[rows])
+
+
+def limits(chosen: Set, data: Data, seed: int, folder: Path) -> dict[str, Any]:
+    """Return how well the life in ``folder``, or one that is taught there, knows its limits."""
     order = torch.randperm(len(data.class_names), generator=torch.Generator().manual_seed(seed)).tolist()
     known = order[: chosen.known]
-    life = taught(data, known, chosen.per_lesson, seed, out / "lives" / f"{chosen.flag}-{seed}")
+    life = taught(data, known, chosen.per_lesson, seed, folder)
     place = torch.full((len(order),), -1)
     place[known] = torch.tensor([life.class_names.index(data.class_names[label]) for label in known])
     labels = place[data.test_labels]
@@ -306,13 +316,16 @@ def main() -> None:
         if source is None:
             continue
         data = None
-        for seed in range(flags.seeds if "limits" in flags.parts else 0):
-            kept = flags.out / f"limits-{chosen.flag}-{seed}.json"
+        for few, seed in itertools.product((None, *flags.few), range(flags.seeds)):
+            title = chosen.title if few is None else f"{chosen.title.partition(':')[0]}, {few} examples a class"
+            name = f"{chosen.flag}-{seed}" if few is None else f"{chosen.flag}-{few}-{seed}"
+            kept = flags.out / f"limits-{name}.json"
             if not kept.exists():
                 data = data or data_of(chosen, source, flags.out)
-                kept.write_text(json.dumps(limits(chosen, data, seed, flags.out)))
-            cells.setdefault(chosen.title, []).append(json.loads(kept.read_text()))
-            print(chosen.title, seed, {name: v for name, v in cells[chosen.title][-1].items() if "bins" not in name})
+                found = limits(chosen, with_few(data, few, seed), seed, flags.out / "lives" / name)
+                kept.write_text(json.dumps(found))
+            cells.setdefault(title, []).append(json.loads(kept.read_text()))
+            print(title, seed, {part: v for part, v in cells[title][-1].items() if "bins" not in part}, flush=True)
     of_others = RESULTS.read_text().partition(UNLABELLED)[1:] if RESULTS.exists() else ()
     RESULTS.write_text("\n".join([*lines_of(cells), "".join(of_others)]))
 
