@@ -51,8 +51,9 @@ RATES = (0.01, 0.05, 0.1)
 """Wanted rates of false alarms."""
 DRAWS = 200
 """Of which predictions are right, if confidence is."""
-RIDGE = 1e-6
-"""Of the mean variance, added to that of each dimension of real features before a covariance is inverted."""
+RIDGE, RIDGE_OF_FEW = 1e-6, 1e-2
+"""Of the mean variance, added to that of each dimension of real features before a covariance is inverted; the
+second where there are fewer examples than dimensions."""
 
 
 @dataclass(frozen=True)
@@ -242,7 +243,8 @@ def of_real_features(vectors: Tensor, labels: Tensor) -> dict[str, Callable[[Ten
 def distances_from(means: Tensor, deviations: Tensor) -> Callable[[Tensor], Tensor]:
     """Return what gives the squared Mahalanobis distances [N, K] from ``means`` [K, D]."""
     covariance = (deviations.T @ deviations / len(deviations)).double()
-    covariance.diagonal().add_(RIDGE * covariance.diagonal().mean())
+    ridge = RIDGE if len(deviations) > len(covariance) else RIDGE_OF_FEW
+    covariance.diagonal().add_(ridge * covariance.diagonal().mean())
     factor = torch.linalg.inv(torch.linalg.cholesky(covariance)).T.float()
     return lambda some: torch.cdist(some @ factor, means @ factor).square()
 

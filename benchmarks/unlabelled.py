@@ -43,7 +43,7 @@ from mygo.unlabelled.suspicious import judge_labels
 TITLE = "# Inputs without labels"
 """Where this part of the results begins."""
 KNOWN = {"clinc150": 120, "clothing": 7, "cifar100": 80}
-SIZES = {"clinc150": (200, 400), "clothing": (200, 400, 600, 700), "cifar100": (1000, 2000, 4000)}
+SIZES = {"clinc150": (200, 400), "clothing": (200, 400, 600), "cifar100": (1000, 2000, 4000)}
 """Inputs of a draw."""
 DRAWS = 200
 DEALS = {"clothing": 20}
