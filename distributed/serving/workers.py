@@ -170,10 +170,10 @@ class PredictorService:
         version, kind = predictor.version, predictor.kind
         fitting = [question for question in questions if question.kind == kind]
         answers = iter(answers_of(predictor, fitting))
-        found = predictor.drift()
-        drift = None if found is None else drift_of(found, version)
+        found = predictor.drift() if fitting else None
+        drifts = itertools.chain([None if found is None else drift_of(found, version)], itertools.repeat(None))
         return [
-            Reply(version, next(answers), drift) if question.kind == kind else another_kind(kind, question.kind)
+            Reply(version, next(answers), next(drifts)) if question.kind == kind else another_kind(kind, question.kind)
             for question in questions
         ]
 

@@ -7,6 +7,8 @@ from mygo.errors import InputError
 
 SMALLEST, LARGEST = 8, 32
 """The sides of images that MyGO learns, in pixels."""
+LEAST_FOR_DRIFT = 30
+"""Inputs that a test for drift needs."""
 MOST_STEPS = 10_000_000
 """Steps, images or seconds beyond which a number is taken for a slip."""
 MOST_AT_ONCE = 100_000

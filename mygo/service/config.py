@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from mygo.config.learner import LifeConfig
-from mygo.config.ranges import MOST_PROCESSES, MOST_STEPS, check_ranges, check_share
+from mygo.config.ranges import LEAST_FOR_DRIFT, MOST_PROCESSES, MOST_STEPS, check_ranges, check_share
 from mygo.config.settings import SAVE_EVERY
 from mygo.errors import InputError
 from mygo.unknown.rates import check_rate
@@ -80,6 +80,8 @@ class ServiceConfig:
         check_ranges(self, "", save_every=(0.0, MOST_STEPS), unknown_below=(0.0, 1.0), drift_after=(0, MOST_STEPS))
         if self.unknown:
             check_rate(self.unknown, "--unknown")
+        if 0 < self.drift_after < LEAST_FOR_DRIFT:
+            raise InputError(f"--drift-after must be 0 or at least {LEAST_FOR_DRIFT}, not {self.drift_after}.")
         if self.sleep_at is not None and not CLOCK_TIME.fullmatch(self.sleep_at):
             raise InputError(f"--sleep-at must be a time of the day such as 03:30, not {self.sleep_at!r}.")
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from mygo import seeding
+from mygo.config.ranges import LEAST_FOR_DRIFT
 from mygo.data.examples import Examples
 from mygo.errors import InputError
 from mygo.learner.learner import Learner
@@ -25,8 +26,6 @@ from mygo.learner.predict import NO_SCORE, Predictions, classify
 from mygo.unknown.threshold import threshold_at
 from mygo.unlabelled.knowledge import class_mix, features_of, knowledge_of
 
-LEAST_INPUTS = 30
-"""Inputs that a test needs."""
 MOST_INPUTS = 5000
 """Inputs, drawn at random, that are looked at if there are more: so many show what matters."""
 USUAL, RARE = 0.5, 0.005
@@ -147,9 +146,9 @@ class DriftTest:
         """
         if not 0 < alpha < 1:
             raise InputError(f"--alpha must be between 0 and 1, not {alpha}.")
-        if len(looked) < LEAST_INPUTS:
+        if len(looked) < LEAST_FOR_DRIFT:
             raise InputError(
-                f"A test for drift needs {LEAST_INPUTS} inputs at the least, not {len(looked)}: name more of them."
+                f"A test for drift needs {LEAST_FOR_DRIFT} inputs at the least, not {len(looked)}: name more of them."
             )
         total = len(looked)
         if total > MOST_INPUTS:

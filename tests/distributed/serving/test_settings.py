@@ -56,6 +56,8 @@ def test_every_setting_has_a_flag() -> None:
         ["--sleep-at", "25:00"],
         ["--sleep-after", "0"],
         ["--unknown-below", "2"],
+        ["--unknown", "0.9"],
+        ["--drift-after", "29"],
         ["--keep-versions", "-1"],
         ["--rate", "0"],
         ["--burst", "0"],

@@ -66,6 +66,19 @@ def test_a_life_that_is_not_in_service_yet_is_away(
         assert isinstance(reply, Reply)
 
 
+def test_what_a_test_for_drift_says_is_told_with_one_reply_alone(life: Path, wait_until: WaitUntil) -> None:
+    service = PredictorService(life, ServiceConfig(drift_after=30))
+    told: list[int] = []
+
+    def is_told() -> bool:
+        replies = service.answer([Question("text", ["ash"], 1), *(Question("vector", vectors("ash", 12), 1),) * 3])
+        told.append(sum(isinstance(reply, Reply) and reply.drift is not None for reply in replies))
+        return sum(told) > 0
+
+    wait_until(is_told)
+    assert told[-1] == 1
+
+
 def question(inputs: int = 1, top: int = 1) -> Question:
     return Question("vector", vectors("ash", inputs), top)
 
