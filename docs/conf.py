@@ -1,5 +1,6 @@
 """Settings of Sphinx for the documentation site, which `docs/build_site.py` builds: `make docs`."""
 
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,17 +31,17 @@ html_show_sphinx = False
 html_copy_source = False
 
 
-def keep_stars(app: object, what: str, name: str, of: object, options: object, lines: list[str]) -> None:
-    """Let a star in a docstring mean itself: ``[N, *shape]`` and ``rows * H`` are no emphasis."""
+def keep_signs(app: object, what: str, name: str, of: object, options: object, lines: list[str]) -> None:
+    """Let a star or bar in a docstring mean itself: ``rows * H`` is no emphasis, ``|z - m|`` no substitution."""
     lines[:] = ["``".join(parts) for parts in map(escaped_outside_code, lines)]
 
 
 def escaped_outside_code(line: str) -> list[str]:
-    """Return what is outside and inside double backticks in turn, with stars escaped outside."""
+    """Return what is outside and inside double backticks in turn, with stars and bars escaped outside."""
     parts = line.split("``")
-    return [part if index % 2 else part.replace("*", r"\*") for index, part in enumerate(parts)]
+    return [part if index % 2 else re.sub(r"([*|])", r"\\\1", part) for index, part in enumerate(parts)]
 
 
 def setup(app: "Sphinx") -> None:
     """Connect to Sphinx; before Napoleon, which writes emphasis of its own."""
-    app.connect("autodoc-process-docstring", keep_stars, priority=400)
+    app.connect("autodoc-process-docstring", keep_signs, priority=400)

@@ -27,7 +27,7 @@ from mygo.unknown.threshold import threshold_at
 from mygo.unlabelled.knowledge import class_mix, features_of, knowledge_of
 
 MOST_INPUTS = 5000
-"""Inputs, drawn at random, that are looked at if there are more: so many show what matters."""
+"""How many inputs, drawn at random, are looked at if there are more, since so many show what matters."""
 USUAL, RARE = 0.5, 0.005
 """The shares of dreams that look stranger than an input which counts as not strange at all, and as fully strange."""
 SIGNS = 999
@@ -87,7 +87,7 @@ class Drift:
 
 
 @dataclass(frozen=True)
-class Looked:
+class Observed:
     """What the tests need to know of N inputs."""
 
     features: Tensor
@@ -100,12 +100,12 @@ class Looked:
     def __len__(self) -> int:
         return len(self.strange)
 
-    def __add__(self, other: "Looked") -> "Looked":
+    def __add__(self, other: "Observed") -> "Observed":
         both = ((getattr(part, each.name) for part in (self, other)) for each in fields(self))
-        return Looked(*(torch.cat(list(each)) for each in both))
+        return Observed(*(torch.cat(list(each)) for each in both))
 
-    def __getitem__(self, rows: Tensor | slice) -> "Looked":
-        return Looked(self.features[rows], self.probabilities[rows], self.strange[rows])
+    def __getitem__(self, rows: Tensor | slice) -> "Observed":
+        return Observed(self.features[rows], self.probabilities[rows], self.strange[rows])
 
 
 class DriftTest:
@@ -126,15 +126,15 @@ class DriftTest:
         counts = [count for lesson in life.lessons for count in lesson.images]
         self.trained_on = torch.tensor(counts, dtype=torch.float32).clamp_min(1)
 
-    def look(self, seen: Tensor) -> Looked:
+    def look(self, seen: Tensor) -> Observed:
         """Return what the tests need to know of what the life has ``seen``."""
         return self.looked_at(seen, classify(self.life, seen))
 
-    def looked_at(self, seen: Tensor, predictions: Predictions) -> Looked:
+    def looked_at(self, seen: Tensor, predictions: Predictions) -> Observed:
         """Return the same, where there are ``predictions`` over all classes, with scores."""
-        return Looked(features_of(self.life, seen) @ self.metric, predictions.probabilities, strangeness(predictions))
+        return Observed(features_of(self.life, seen) @ self.metric, predictions.probabilities, strangeness(predictions))
 
-    def test(self, looked: Looked, alpha: float = 0.05) -> Drift:
+    def test(self, looked: Observed, alpha: float = 0.05) -> Drift:
         """Return whether inputs look like what the life has learned.
 
         Args:

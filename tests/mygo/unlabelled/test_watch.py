@@ -13,7 +13,7 @@ from mygo.config.learner import LifeConfig
 from mygo.jobs.lesson import Lesson
 from mygo.jobs.life import Life
 from mygo.learner.predict import classify
-from mygo.unlabelled.drift import Drift, DriftTest, Looked
+from mygo.unlabelled.drift import Drift, DriftTest, Observed
 from mygo.unlabelled.watch import DriftWatch
 
 Write = Callable[..., str]
@@ -66,7 +66,7 @@ def test_what_comes_while_a_test_runs_is_answered_at_once(
 ) -> None:
     go_on, test = threading.Event(), DriftTest.test
 
-    def slow(self: DriftTest, looked: Looked, alpha: float) -> Drift:
+    def slow(self: DriftTest, looked: Observed, alpha: float) -> Drift:
         go_on.wait(30)
         return test(self, looked, alpha)
 
