@@ -27,6 +27,9 @@ LOOK_SECONDS = 5.0
 """How often it is looked whether Ray is there."""
 ANSWERS_FIRST = ("RAY_worker_niceness", "0")
 """Ray's processes are as important as others, which its own default, 15, does not say: people wait for answers."""
+ONE_ARENA = {"MALLOC_ARENA_MAX": "1"}
+"""All threads allocate from one arena of glibc's: with one each, what a thread freed is not used for others, and a
+process that answers grew by 40 % in five minutes."""
 
 
 class ServiceLostError(MygoError):
@@ -54,7 +57,7 @@ def run(arguments: ServeArguments, console: Console) -> None:
     os.environ.setdefault(*ANSWERS_FIRST)
     with (
         quiet_end(arguments.verbose) as be_quiet,
-        ray_session(verbose=arguments.verbose),
+        ray_session(verbose=arguments.verbose, variables=ONE_ARENA),
         interruptible(ended.set) as interruption,
         served(settings, arguments.host, port),
     ):

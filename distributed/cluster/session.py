@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import grpc
@@ -39,17 +40,26 @@ LONGEST_SOCKET = 107
 SOCKET_IN_TEMPORARY_FOLDER = "/session_2026-01-01_00-00-00_000000_0000000/sockets/plasma_store"
 """What Ray adds to its temporary folder for the longest path of a socket."""
 
+NO_MORE: Mapping[str, str] = MappingProxyType({})
+
 _HOST_AND_PORT = re.compile(r"([\w.-]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}")
 
 
-def worker_environment() -> dict[str, str]:
-    """Return the variables of workers: they import from this repository first, then from the user's PYTHONPATH."""
+def worker_environment(variables: Mapping[str, str] = NO_MORE) -> dict[str, str]:
+    """Return the variables of workers: they import from this repository first, then from the user's PYTHONPATH.
+
+    ``variables`` are more of them, unless this process's environment says otherwise.
+    """
     theirs = [str(Path(entry).resolve()) for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
     forced = {name: os.environ[name] for name in (ray_internals.FALLBACKS,) if name in os.environ}
-    return forced | {
-        "OMP_NUM_THREADS": "1",  # unless a process requests more: oversubscribed processes run many times slower
-        "PYTHONPATH": os.pathsep.join([str(REPOSITORY), *(path for path in theirs if path != str(REPOSITORY))]),
-    }
+    return (
+        {name: os.environ.get(name, value) for name, value in variables.items()}
+        | forced
+        | {
+            "OMP_NUM_THREADS": "1",  # unless a process requests more: oversubscribed processes run many times slower
+            "PYTHONPATH": os.pathsep.join([str(REPOSITORY), *(path for path in theirs if path != str(REPOSITORY))]),
+        }
+    )
 
 
 def usable_cores() -> int:
@@ -119,8 +129,10 @@ def ask_head(address: str) -> grpc.StatusCode:
     return grpc.StatusCode.OK
 
 
-def join(address: str, options: Mapping[str, Any]) -> None:
+def join(address: str, variables: Mapping[str, str], options: Mapping[str, Any]) -> None:
     """Connect to the cluster at ``address``, with this machine's token where the cluster wants one.
+
+    Workers have the environment ``variables``.
 
     Raises:
         InputError: it refuses this client, for its token, its version or another reason.
@@ -129,7 +141,7 @@ def join(address: str, options: Mapping[str, Any]) -> None:
     if wants_token and not ray_internals.use_token_of_this_machine():
         raise InputError(TOKEN_WANTED)
     try:
-        ray.init(address, runtime_env={"env_vars": worker_environment()}, **options)
+        ray.init(address, runtime_env={"env_vars": dict(variables)}, **options)
     except Exception as error:  # Ray raises several kinds, plain RuntimeError among them
         if refused(error):
             raise InputError(TOKEN_WANTED) from error
@@ -152,8 +164,8 @@ def first_line(error: BaseException) -> str:
 # -- one of our own ---------------------------------------------------------------------------------------------------
 
 
-def start(num_cpus: int | None, dashboard: bool, options: Mapping[str, Any]) -> None:
-    """Start a Ray for this process alone, with ``num_cpus`` cores.
+def start(num_cpus: int | None, dashboard: bool, variables: Mapping[str, str], options: Mapping[str, Any]) -> None:
+    """Start a Ray for this process alone, with ``num_cpus`` cores and the environment ``variables``.
 
     Raises:
         InputError: it does not start; the message says why.
@@ -164,7 +176,7 @@ def start(num_cpus: int | None, dashboard: bool, options: Mapping[str, Any]) -> 
     if not has_home_for_token():
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     try:
-        with environment(worker_environment() | ({"RAY_TMPDIR": str(folder.parent)} if folder else {})):
+        with environment({**variables, **({"RAY_TMPDIR": str(folder.parent)} if folder else {})}):
             ray.init(
                 "local",
                 num_cpus=num_cpus or usable_cores(),
@@ -230,12 +242,19 @@ def has_home_for_token() -> bool:
 
 
 @contextmanager
-def ray_session(*, num_cpus: int | None = None, dashboard: bool = False, verbose: bool = False) -> Iterator[None]:
+def ray_session(
+    *,
+    num_cpus: int | None = None,
+    dashboard: bool = False,
+    verbose: bool = False,
+    variables: Mapping[str, str] = NO_MORE,
+) -> Iterator[None]:
     """Be connected to Ray inside the block.
 
     Uses the cluster that ``RAY_ADDRESS`` names or that a person started on this machine; else starts one with
     ``num_cpus`` cores (all, by default), and its ``dashboard`` where requested, and ends it afterwards. Unless
-    ``verbose``, Ray's own log stays in its files.
+    ``verbose``, Ray's own log stays in its files. ``variables`` are of the workers' environment, unless this process's
+    says otherwise.
 
     Raises:
         InputError: ``RAY_ADDRESS`` names a cluster that does not answer, the cluster refuses this client, or Ray cannot
@@ -254,9 +273,9 @@ def ray_session(*, num_cpus: int | None = None, dashboard: bool = False, verbose
     }
     address = address_of_cluster()
     if address is not None:
-        join(address, common)
+        join(address, worker_environment(variables), common)
     else:
-        start(num_cpus, dashboard, common)
+        start(num_cpus, dashboard, worker_environment(variables), common)
     try:
         yield
     finally:

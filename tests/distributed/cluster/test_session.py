@@ -198,7 +198,7 @@ def test_a_cluster_of_another_version_is_named_with_the_reason(monkeypatch: pyte
 
     monkeypatch.setattr(ray, "init", refuse)
     with pytest.raises(InputError, match=r"at 10\.0\.0\.1:6379 cannot be joined \(RuntimeError: Version mismatch"):
-        join("10.0.0.1:6379", {})
+        join("10.0.0.1:6379", {}, {})
 
 
 # -- a Ray of one's own -----------------------------------------------------------------------------------------------
@@ -211,7 +211,7 @@ def test_a_ray_that_does_not_start_is_said_in_a_sentence(monkeypatch: pytest.Mon
     monkeypatch.setattr(ray, "init", fail)
     monkeypatch.setattr(ray, "shutdown", lambda: None)
     with pytest.raises(InputError, match=r"cannot start on this machine \(OSError: No space left on device\)"):
-        start(1, False, {})
+        start(1, False, {}, {})
 
 
 def test_a_temporary_folder_that_is_too_long_for_sockets_is_not_used(
@@ -250,7 +250,7 @@ def test_without_a_home_the_token_of_a_private_ray_is_not_written(
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # as root, everything can be written
     assert not session.has_home_for_token()
     monkeypatch.delenv("RAY_AUTH_TOKEN")
-    start(1, False, {})
+    start(1, False, {}, {})
     assert asked == ["local"]
     assert len(os.environ.pop("RAY_AUTH_TOKEN")) == 64
 
@@ -268,3 +268,23 @@ def test_workers_import_from_the_repository_and_from_the_users_pythonpath(
     )
     monkeypatch.delenv("PYTHONPATH")
     assert worker_environment()["PYTHONPATH"] == str(REPOSITORY)
+
+
+@pytest.mark.parametrize("noted", [False, True])
+def test_workers_have_the_variables_of_a_session_unless_the_user_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch, head: str, noted: bool
+) -> None:
+    found = dict[str, str]()
+
+    def init(address: str, runtime_env: Any = None, **_: Any) -> None:
+        found.update(os.environ if runtime_env is None else runtime_env["env_vars"])
+
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
+    monkeypatch.delenv("MYGO_OURS", raising=False)
+    monkeypatch.setenv("MYGO_THEIRS", "5")
+    leave_note(monkeypatch, head if noted else None)
+    with ray_session(variables={"MYGO_OURS": "1", "MYGO_THEIRS": "1"}):
+        assert (found["MYGO_OURS"], found["MYGO_THEIRS"]) == ("1", "5")
+        assert "MYGO_OURS" not in os.environ
+    assert found["OMP_NUM_THREADS"] == "1"
