@@ -43,6 +43,7 @@ def run(arguments: ServeArguments, console: Console) -> None:
         InputError: something cannot be used as it is.
         StoppedError: a signal came, and all that was started has ended.
     """
+    import distributed.serving.app  # noqa: F401  # what is not installed is found before anything is started
     from distributed.cluster.interruption import interruptible
     from distributed.cluster.session import address_of_cluster, ray_session
     from mygo.service.keeper import Keeper

@@ -5,6 +5,7 @@ import pty
 import subprocess
 import sys
 from collections.abc import Sequence
+from importlib.metadata import metadata
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from mygo.config.learner import LifeConfig
 from mygo.data.examples import Examples
 from mygo.jobs.life import Life
 from mygo.reporting.console import new_console, plain
-from mygo.reporting.terminal import CLOSED_PIPE, Sink, printable
+from mygo.reporting.terminal import CLOSED_PIPE, EXTRAS, Sink, printable
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 FULL = Path("/dev/full")
@@ -146,6 +147,33 @@ def test_what_is_printed_through_python_and_through_rich_keeps_its_order(tmp_pat
     )
     done = command(["-c", code])
     assert done.stdout.split() == [word for number in "012" for word in ("python", number, "rich", number)]
+
+
+@pytest.mark.parametrize(
+    ("words", "package", "extra"),
+    [
+        ([*RUN, "--dataset", "digits"], "ray", "ray"),
+        (["tune/sweep.py", "--dataset", "digits"], "ray", "ray"),
+        (["distributed/serve.py", "--life", "LIFE"], "starlette", "serve"),
+    ],
+)
+def test_a_package_that_is_missing_is_named_with_the_extra_that_brings_it(
+    life: Path, words: list[str], package: str, extra: str
+) -> None:
+    words = [str(life) if word == "LIFE" else word for word in words]
+    code = (
+        "import runpy, sys\n"
+        f"sys.modules[{package!r}], sys.argv = None, {words!r}\n"
+        f"runpy.run_path({words[0]!r}, run_name='__main__')"
+    )
+    done = command(["-c", code])
+    assert done.returncode == 2
+    (said,) = done.stderr.splitlines()
+    assert said.endswith(f": The package {package} is not installed: pip install 'mygo[{extra}]'.")
+
+
+def test_every_extra_that_is_named_is_there() -> None:
+    assert set(EXTRAS.values()) <= set(metadata("mygo").get_all("Provides-Extra", []))
 
 
 def test_a_sink_that_failed_takes_the_rest_silently() -> None:

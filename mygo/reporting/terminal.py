@@ -40,6 +40,19 @@ NO_SUCH_PLACE = {
 }
 """Why a file or folder that a person named cannot be used."""
 
+EXTRAS = {
+    "ray": "ray",
+    "optuna": "ray",
+    "fastapi": "serve",
+    "fastapi_offline": "serve",
+    "multipart": "serve",
+    "prometheus_client": "serve",
+    "python_multipart": "serve",
+    "starlette": "serve",
+    "uvicorn": "serve",
+}
+"""The extra of mygo that brings a package without which a command cannot work at all, by the name it is imported by."""
+
 
 def printable(text: str) -> str:
     """Return ``text`` with a replacement sign for each character that is an order, or cannot be shown.
@@ -97,6 +110,13 @@ def _code_of(command: Callable[[], None], name: str, how_to_go_on: str) -> int:
     except KeyboardInterrupt:
         say(f"{'; '.join(filter(None, ('interrupted', how_to_go_on)))}.")
         return 130
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in EXTRAS:
+            traceback.print_exc()
+            return 1
+        say(f"The package {package} is not installed: pip install 'mygo[{EXTRAS[package]}]'.")
+        return InputError.exit_code
     except OSError as error:
         if error.filename is None or error.errno not in NO_SUCH_PLACE:
             traceback.print_exc()
