@@ -27,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 import torch
 import tyro
+from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
@@ -51,12 +52,14 @@ from mygo.phase import PhaseContext
 from mygo.replay.features import FeatureDreamer, NetworkTeachers
 from mygo.replay.schedule import Dreams
 from mygo.replay.spec import ReplaySpec
+from mygo.reporting.style import GREEN, INK, LINE, SKY, WIDTH, png, tidy
 from mygo.training.loop import Losses, Network, train
 from mygo.training.precision import resolved
 from mygo.training.process_group import ProcessGroup, SingleProcess, batch_mean
 
 RESULTS = Path(__file__).resolve().parent / "results" / "adapt.md"
 CELLS = RESULTS.with_suffix(".json")
+PICTURE = Path(__file__).resolve().parent.parent / "docs" / "pictures" / "adapt.png"
 ORDERS = 3
 CPU = torch.device("cpu")
 JPEG_QUALITY = 85
@@ -387,31 +390,53 @@ def line(title: str, cells: list[dict[str, Any]], *, whole_life: bool) -> str:
     return f"| {title} | {' | '.join(measured)} | {cells[0]['bytes_a_class']:,.0f} | {seconds:.0f} s | {len(cells)} |"
 
 
-def lines_of(kept: dict[str, dict[str, Any]]) -> list[str]:
+Cells = dict[str, dict[str, Any]]
+"""What was found of each cell, by its name."""
+
+
+def cells_of(kept: Cells, name: str) -> list[dict[str, Any]]:
+    """Return the cells of a row, one for each order."""
+    return [kept[key] for key in sorted(kept) if key.rpartition("-")[0] == name]
+
+
+def draw(kept: Cells) -> Figure:
+    """Return a picture of class-IL accuracy of all rows that were measured in each order, with standard deviations."""
+    figure = Figure(figsize=(WIDTH, 2.6), layout="constrained")
+    for axes, stream in zip(figure.subplots(1, len(STREAMS)), STREAMS, strict=True):
+        rows = {f"frozen, {name}": (cells_of(kept, f"{stream.eyes}-{name}"), SKY) for name in FROZEN}
+        rows |= {row.title.strip("*"): (cells_of(kept, f"{stream.data}-{name}"), GREEN) for name, row in ROWS.items()}
+        shown = {title: row for title, row in reversed(rows.items()) if len(row[0]) == ORDERS}
+        for place, (cells, colour) in enumerate(shown.values()):
+            found = [cell["class_il"] for cell in cells]
+            spread = statistics.stdev(found)
+            axes.errorbar(statistics.mean(found), place, xerr=spread, fmt="o", color=colour, ecolor=INK, capsize=2)
+        axes.set_yticks(range(len(shown)), list(shown))
+        axes.grid(axis="x", color=LINE)
+        tidy(axes, f"{stream.title}: class-IL")
+    return figure
+
+
+def lines_of(kept: Cells) -> list[str]:
     """Return the tables of all cells that are ``kept``."""
-
-    def cells_of(name: str) -> list[dict[str, Any]]:
-        return [kept[key] for key in sorted(kept) if key.rpartition("-")[0] == name]
-
     lines = ["# Sleep that adapts the encoder", "", (__doc__ or "").split("\n\n")[1], ""]
     for stream in STREAMS:
         lines += [f"## {stream.title}, {stream.encoder}", ""]
         lines += ["| | class-IL | task-IL | forgetting, class-IL | task-IL | bytes a class | time | orders |"]
         lines += ["|---" * 8 + "|"]
         for name in FROZEN:
-            cells = cells_of(f"{stream.eyes}-{name}")
+            cells = cells_of(kept, f"{stream.eyes}-{name}")
             lines += [line(f"frozen, {name}", cells, whole_life=name != "joint")] if cells else []
         for name, row in ROWS.items():
-            cells = cells_of(f"{stream.data}-{name}")
+            cells = cells_of(kept, f"{stream.data}-{name}")
             lines += [line(row.title, cells, whole_life=row.strategy not in AT_THE_END)] if cells else []
         lines += [""]
     lines += ["Mean ± standard deviation over orders of classes, each with its own seed; one order without."]
     return [*lines, "Seconds are of one core, which other jobs shared.", ""]
 
 
-def kept_cells(flags: Flags) -> dict[str, dict[str, Any]]:
+def kept_cells(flags: Flags) -> Cells:
     """Return all cells that were measured, by name: those of the table, and newer ones in the folders."""
-    kept: dict[str, dict[str, Any]] = json.loads(CELLS.read_text()) if CELLS.exists() else {}
+    kept: Cells = json.loads(CELLS.read_text()) if CELLS.exists() else {}
     frozen = [f"{stream.eyes}-{name}-*.json" for stream in STREAMS for name in FROZEN]
     files = [file for pattern in frozen for file in flags.eyes.glob(pattern)]
     files += [file for stream in STREAMS for file in flags.out.glob(f"{stream.data}-*.json")]
@@ -446,6 +471,7 @@ def main() -> None:
         kept = kept_cells(flags)
         CELLS.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n")
         RESULTS.write_text("\n".join(lines_of(kept)))
+        PICTURE.write_bytes(png(draw(kept)))
 
 
 if __name__ == "__main__":
