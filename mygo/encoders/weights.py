@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from mygo.errors import InputError
+from mygo.extras import how_to_install
 
 COUNTER = "num_batches_tracked"
 INSIDE = ("state_dict", "model")
@@ -72,13 +73,13 @@ def package_file(name: str, package: str, pattern: str, install: str) -> Path:
     """Return the file in an installed ``package`` that fits ``pattern``, without importing the package.
 
     Raises:
-        InputError: the package, which ``install`` brings, is not there.
+        InputError: the package, which the command ``install`` brings, is not there.
     """
     spec = importlib.util.find_spec(package)
     folders = [] if spec is None else spec.submodule_search_locations or []
     found = [path for folder in folders for path in sorted(Path(folder).glob(pattern))]
     if not found:
-        raise InputError(f"--encoder {name} needs the package {package.replace('_', '-')}: pip install {install}.")
+        raise InputError(f"--encoder {name} needs the package {package.replace('_', '-')}: {install}.")
     return found[0]
 
 
@@ -91,7 +92,7 @@ def needs(name: str, package: str, extra: str) -> None:
     if importlib.util.find_spec(package) is None:
         raise InputError(
             f"--encoder {name} needs the package {package.replace('_', '-')}, which is not installed: "
-            f"pip install 'mygo[{extra}]'."
+            f"{how_to_install(extra)}."
         )
 
 

@@ -22,6 +22,7 @@ from mygo.encoders.frozen import FrozenEncoder
 from mygo.encoders.preprocessing import ImagePreprocessing
 from mygo.encoders.protocol import Encoder
 from mygo.errors import InputError
+from mygo.extras import how_to_install
 from mygo.files import write_atomically
 from mygo.learner.learner import Learner
 from mygo.learner.limits import detector_of
@@ -168,7 +169,7 @@ def export_onnx(life: Learner, path: Path, class_names: Sequence[str] = (), enco
         StorageError: the file cannot be written.
     """
     if missing := [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]:
-        raise InputError(f"ONNX needs the package {missing[0]}, which is not installed: pip install 'mygo[export]'.")
+        raise InputError(f"ONNX needs the package {missing[0]}, which is not installed: {how_to_install('export')}.")
     model = _model(life, class_names, encoder)
     names: dict[str, Any] = {"input_names": [model.input_name], "output_names": model.output_names}
     with warnings.catch_warnings(), naming_the_encoder(model):

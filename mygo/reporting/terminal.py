@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from typing import IO, Any, TextIO, cast
 
 from mygo.errors import InputError, MygoError
+from mygo.extras import EXTRAS, how_to_install
 
 REPLACEMENT = "\ufffd"
 CLOSED_PIPE = 128 + 13
@@ -39,19 +40,6 @@ NO_SUCH_PLACE = {
     errno.EISDIR,
 }
 """Why a file or folder that a person named cannot be used."""
-
-EXTRAS = {
-    "ray": "ray",
-    "optuna": "ray",
-    "fastapi": "serve",
-    "fastapi_offline": "serve",
-    "multipart": "serve",
-    "prometheus_client": "serve",
-    "python_multipart": "serve",
-    "starlette": "serve",
-    "uvicorn": "serve",
-}
-"""The extra of mygo that brings a package without which a command cannot work at all, by the name it is imported by."""
 
 
 def printable(text: str) -> str:
@@ -115,7 +103,7 @@ def _code_of(command: Callable[[], None], name: str, how_to_go_on: str) -> int:
         if package not in EXTRAS:
             traceback.print_exc()
             return 1
-        say(f"The package {package} is not installed: pip install 'mygo[{EXTRAS[package]}]'.")
+        say(f"The package {package} is not installed: {how_to_install(EXTRAS[package])}.")
         return InputError.exit_code
     except OSError as error:
         if error.filename is None or error.errno not in NO_SUCH_PLACE:

@@ -14,6 +14,7 @@ from mygo.data.images import Size, as_picture, reason
 from mygo.data.readers.reader import Item, Kind, each_once, named
 from mygo.data.spelling import composed
 from mygo.errors import InputError
+from mygo.extras import how_to_install
 
 PREFIX = "hf:"
 """What the name of a data set on the hub begins with: ``hf:NAME``, or ``hf:NAME:CONFIGURATION``."""
@@ -109,7 +110,7 @@ def library(source: str) -> ModuleType:
     try:
         import datasets
     except ImportError as error:
-        raise InputError(f"{source} needs the package datasets: pip install 'mygo[hf]'.") from error
+        raise InputError(f"{source} needs the package datasets: {how_to_install('hf')}.") from error
     module: ModuleType = datasets
     return module
 

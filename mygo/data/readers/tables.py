@@ -14,6 +14,7 @@ from mygo.data.folders import TEST, TRAIN, VALID, part_named
 from mygo.data.images import Size, open_picture, reason, size_of
 from mygo.data.readers.reader import Item, Kind, named
 from mygo.errors import InputError
+from mygo.extras import how_to_install
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 """Files that are tables."""
@@ -327,7 +328,7 @@ def _parquet(path: Path) -> Iterator[Row]:
         from pyarrow.lib import ArrowException
         from pyarrow.parquet import ParquetFile
     except ImportError as error:
-        raise InputError(f"{path} needs pyarrow: pip install 'mygo[parquet]', or save the table as CSV.") from error
+        raise InputError(f"{path} needs pyarrow: {how_to_install('parquet')}, or save the table as CSV.") from error
     try:
         with ParquetFile(path) as file:
             header = header_of(path, file.schema_arrow.names)
