@@ -60,13 +60,13 @@ class Service:
         if inputs.class_name is not None:
             raise RefusedError(422, "Leave the class out: /predict finds it, and /teach takes it.")
         reply = await self.predictors.answer(Question(inputs.kind, inputs.examples, top))
+        if reply.drift is not None:
+            self._drift = reply.drift
+            self._meter.count("drift_tests", drifted="yes" if reply.drift["drifted"] else "no")
         if inputs.alone and reply.predictions[0]["error"] is not None:
             raise RefusedError(422, reply.predictions[0]["error"])
         self._meter.count("predictions", sum(each["error"] is None for each in reply.predictions))
         self._meter.count("unknown", sum(each["unknown"] for each in reply.predictions))
-        if reply.drift is not None:
-            self._drift = reply.drift
-            self._meter.count("drift_tests", drifted="yes" if reply.drift["drifted"] else "no")
         return JsonResponse({"version": reply.version, "predictions": reply.predictions})
 
     async def teach(self, request: Request, class_name: str | None) -> Response:
@@ -79,22 +79,30 @@ class Service:
         """Return what there is to know of the life and of how it is asked."""
         status = await self.keeper.life()
         limits = {**status["limits"], "body_bytes": self.limits.max_body, "inputs": self.limits.max_inputs}
-        return JsonResponse({**status, "limits": limits, "drift": self._drift})
+        return JsonResponse({**status, "limits": limits, "drift": self._drift_of(status["version"])})
+
+    def _drift_of(self, version: int | None) -> Json | None:
+        """Return what the last test for drift found, if it was of this ``version``: others know other classes."""
+        return None if self._drift is None or self._drift["version"] != version else self._drift
 
     async def snapshot(self) -> int | None:
         """Set all gauges; returns the version of the life."""
         snapshot = await self.keeper.snapshot()
         note_snapshot(self._meter, snapshot)
-        if self._drift is not None:
-            self._meter.set("drift_p_value", self._drift["p_value"])
-            self._meter.set("drift_classes", len(self._drift["changed"]))
+        drift = self._drift_of(snapshot.version)
+        self._meter.set("drift_p_value", 1.0 if drift is None else drift["p_value"])
+        self._meter.set("drift_classes", 0 if drift is None else len(drift["changed"]))
         return snapshot.version
 
     async def refresh_until_cancelled(self) -> None:
         """Set all gauges every few seconds."""
         while True:
-            with suppress(MygoError):  # they are as old as the last answer
+            try:
                 await self.snapshot()
+            except AwayError:  # for a moment: they are as old as the last answer
+                pass
+            except Exception:  # whatever it was, the next may go well
+                logger.exception("Gauges could not be set.")
             await asyncio.sleep(REFRESH_SECONDS)
 
 
@@ -176,8 +184,10 @@ def add_errors(app: FastAPI) -> None:
         return JsonResponse({"detail": error.detail}, error.status, error.headers)
 
     @app.exception_handler(MygoError)
-    async def told(_: Request, error: MygoError) -> Response:
+    async def told(request: Request, error: MygoError) -> Response:
         status = next((status for kind, status in STATUSES if isinstance(error, kind)), 500)
+        if status == 422 and request.method == "GET":
+            status = 503  # who only looks sends nothing that could be wrong: the life itself cannot be read
         headers = {"Retry-After": str(BACK_IN_SECONDS)} if status == 503 else {}
         return JsonResponse({"detail": str(error)}, status, headers)
 

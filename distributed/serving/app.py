@@ -63,6 +63,10 @@ class PredictorDeployment:
         """Return a reply, or what the question is refused for: raised, Serve would log each."""
         return await self._together.answer(question)
 
+    async def check_health(self) -> None:
+        """See, whether or not something is asked, that the current version answers; Serve calls this by the clock."""
+        self._together.look()
+
 
 class KeeperDeployment:
     """Keeps the life. There is exactly one, which the lock of the life's folder sees to as well."""

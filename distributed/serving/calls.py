@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from ray.exceptions import RayActorError, TaskCancelledError
+from ray.exceptions import NodeDiedError, ObjectLostError, OutOfMemoryError, RayActorError, TaskCancelledError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
+from ray.serve.handle import DeploymentResponse
 
 from distributed.serving.bodies import Examples
 from mygo.errors import MygoError
@@ -19,6 +20,8 @@ Json = dict[str, Any]
 
 LOST = object()
 """Stands for the answer of a process that is not there any more, or not yet."""
+PROCESS_LOST = (RayActorError, OutOfMemoryError, NodeDiedError, ObjectLostError)
+"""What Ray raises where a process is not there any more: it ended, also for lack of memory, or its machine did."""
 BETWEEN_ATTEMPTS = 0.1
 """Seconds between two attempts to ask a process that is starting again."""
 
@@ -143,12 +146,20 @@ async def ask(method: Callable[..., Any], *arguments: Any, again: bool, seconds:
 
 
 async def ask_once(method: Callable[..., Any], *arguments: Any) -> Any:
-    """Return what ``method`` answers or refuses, or `LOST` if the process that was asked is not there."""
+    """Return what ``method`` answers or refuses, or `LOST` if the process that was asked is not there.
+
+    If nobody waits for it any more, it is not done either, unless it was begun.
+    """
     try:
-        return await method(*arguments)
+        response = method(*arguments)
+        return await response
+    except asyncio.CancelledError:
+        if isinstance(response, DeploymentResponse):  # which does not end with the one who awaits it
+            response.cancel()
+        raise
     except BackPressureError:
         return AwayError("The service has more to do than it can: send it again later.")
-    except (RayActorError, TaskCancelledError, DeploymentUnavailableError):
+    except (*PROCESS_LOST, TaskCancelledError, DeploymentUnavailableError):
         return LOST
 
 

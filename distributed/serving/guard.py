@@ -253,13 +253,18 @@ def encoded(headers: Iterable[tuple[str, str]]) -> Sequence[tuple[bytes, bytes]]
 
 
 def client_of(scope: Scope) -> str:
-    """Return who asks: an address, of IPv6 the network of a subscriber, who has all of its addresses."""
+    """Return who asks: an address, of IPv6 the network of a subscriber, who has all of its addresses.
+
+    Where IPv6 is listened to, an IPv4 address arrives as the end of one of IPv6.
+    """
     host = (scope.get("client") or ("", 0))[0]
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
         return str(host)
-    return str(ipaddress.ip_network((address, 64), strict=False) if address.version == 6 else address)
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    return str(address.ipv4_mapped or ipaddress.ip_network((address, 64), strict=False))
 
 
 def urlsplit_or_empty(origin: str) -> str:

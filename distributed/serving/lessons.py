@@ -9,11 +9,12 @@ from typing import Any
 import ray
 import torch
 from ray import cloudpickle
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import RayError, RayTaskError
 
 from distributed.cluster.session import TRAIN_ENVIRONMENT, first_line, usable_cores
 from distributed.command import OnRay
 from distributed.job import pack_registries, unpack_registries
+from distributed.serving.calls import PROCESS_LOST
 from distributed.serving.settings import ServiceSettings
 from mygo.errors import MygoError, StoppedError
 from mygo.events import Event, EventHandler, Restarted
@@ -115,7 +116,7 @@ class LessonsOnRay:
             text = f"The lesson's process was lost. Restart {failures} of {self._max_failures}, from the last save."
             on_event(Restarted(text, "workers"))
 
-    def _once(self, lesson: Lesson, on_event: EventHandler) -> RayActorError | None:
+    def _once(self, lesson: Lesson, on_event: EventHandler) -> RayError | None:
         """Learn ``lesson`` in a process; returns what is said of the loss of it, if it was lost."""
         with self._lock:
             if self._stopped.is_set():
@@ -125,7 +126,7 @@ class LessonsOnRay:
         try:
             for event in actor.learn.options(num_returns="streaming").remote(lesson):
                 on_event(cloudpickle.loads(ray.get(event)))
-        except RayActorError as loss:
+        except PROCESS_LOST as loss:
             if self._stopped.is_set():
                 raise StoppedError(ENDED) from None
             return loss

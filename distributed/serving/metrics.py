@@ -1,5 +1,6 @@
 """What is counted of a service: at /metrics as ``mygo_service_…``, and by Ray's agents as ``ray_mygo_service_…``."""
 
+import asyncio
 import time
 from collections.abc import Mapping
 from typing import Any, Literal, Protocol
@@ -22,7 +23,7 @@ METRICS: Mapping[str, tuple[Kind, str, tuple[str, ...]]] = {
     "predictions": ("counter", "Inputs that were answered.", ()),
     "unknown": ("counter", "Inputs that were answered with unknown.", ()),
     "drift_tests": ("counter", "Tests of the last inputs for drift, by whether they say so.", ("drifted",)),
-    "drift_p_value": ("gauge", "The p-value of the last test for drift.", ()),
+    "drift_p_value": ("gauge", "The p-value of the last test for drift; 1 before the first one of a version.", ()),
     "drift_classes": ("gauge", "Classes whose inputs have changed, by the last test for drift.", ()),
     "version": ("gauge", "Version of the life.", ()),
     "classes": ("gauge", "Classes that the life knows.", ()),
@@ -38,6 +39,8 @@ PATHS = (
     *("/healthz", "/metrics", "/docs", "/openapi.json"),
 )
 FOLDERS = {"/inbox/": "/inbox/{id}", "/lessons/": "/lessons/{id}", "/page/": "/page/{file}", "/docs/": "/docs/{file}"}
+GONE = 499
+"""The status of a request whose asker did not wait for the answer, as nginx counts it."""
 OTHER = "other"
 """What all other paths are counted as, so that nobody can make up new ones without end."""
 
@@ -173,6 +176,9 @@ class Measured:
 
         try:
             await self._app(scope, receive, noting)
+        except asyncio.CancelledError:
+            code = GONE
+            raise
         finally:
             path = counted_as(scope["path"])
             self._meter.count("requests", path=path, code=str(code))

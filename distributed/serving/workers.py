@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import logging
 import threading
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -26,6 +26,8 @@ from mygo.unlabelled.drift import Drift
 
 POLL_SECONDS = 1.0
 """How often the clock and the inbox are looked at for a lesson that is due."""
+CHECKED_AT_ONCE = 2
+"""Requests whose examples are checked at once: it takes seconds for large ones, and other calls have other threads."""
 DISK_SECONDS = 30.0
 """How long to wait for room on disk before work is tried again."""
 
@@ -44,6 +46,9 @@ class KeeperService:
         self._keeper = Keeper(life, config)
         self._learn = learn
         self._closing, self._news = threading.Event(), threading.Event()
+        self._is_due = False
+        """Whether the settings asked for a lesson that is not noted yet, for want of room on disk."""
+        self._checking = ThreadPoolExecutor(CHECKED_AT_ONCE, "check")
         self._thread = threading.Thread(target=self._work_until_closed, name="work", daemon=True)
         self._thread.start()
 
@@ -51,6 +56,7 @@ class KeeperService:
         """Let work that runs save and end, within so many seconds of ``patience``, and let go of the life."""
         self._closing.set()
         self._news.set()
+        self._checking.shutdown(wait=False)
         self._thread.join(patience)
         if not self._thread.is_alive():
             self._keeper.close()
@@ -69,9 +75,11 @@ class KeeperService:
     def _work(self) -> bool:
         """Do one piece of work, if there is one; returns whether there was."""
         try:
-            if self._keeper.due(datetime.now()):
+            self._is_due = self._keeper.due(datetime.now()) or self._is_due
+            if self._is_due:
                 with suppress(ConflictError):  # it was deleted in between
                     self._keeper.sleep(partly=True)
+                self._is_due = False
             work = self._keeper.next_work()
             if work is not None:
                 self._keeper.run(work, self._learn, self._closing.is_set)
@@ -85,7 +93,8 @@ class KeeperService:
 
     async def teach(self, class_name: str, kind: Kind, examples: Examples) -> Json:
         """See `Keeping`."""
-        item = await asyncio.to_thread(self._keeper.teach, class_name, kind, examples)
+        loop = asyncio.get_running_loop()
+        item = await loop.run_in_executor(self._checking, self._keeper.teach, class_name, kind, examples)
         self._news.set()
         return item.as_json
 
@@ -162,8 +171,10 @@ class PredictorService:
         """Return what one version says of each of ``questions``, or why it says nothing of one."""
         try:
             predictor = self._current.get()
-        except MygoError as error:
+        except ConflictError as error:
             return [error] * len(questions)
+        except MygoError as error:  # nothing is wrong with the questions
+            return [AwayError(f"The life cannot be opened: {error}")] * len(questions)
         if predictor.version is None:
             away = AwayError("The life is coming into service: ask again in a moment.")
             return [away] * len(questions)
@@ -195,16 +206,40 @@ class Together:
         self._most = most
         self._thread = ThreadPoolExecutor(1, "answer")
         self._answer = self._thread.submit(opened).result()
-        self._waiting = deque[tuple[Question, asyncio.Future[Reply | MygoError]]]()
+        self._waiting = dict[asyncio.Future[Reply | MygoError], Question]()
+        """In the order in which they came."""
         self._running: asyncio.Task[None] | None = None
 
     async def answer(self, question: Question) -> Reply | MygoError:
         """Return the reply to ``question``, or why there is none."""
         reply: asyncio.Future[Reply | MygoError] = asyncio.get_running_loop().create_future()
-        self._waiting.append((question, reply))
-        if self._running is None or self._running.done():
+        self._waiting[reply] = question
+        if not self._is_busy:
             self._running = asyncio.create_task(self._answer_all())
-        return await reply
+        try:
+            return await reply
+        finally:
+            self._waiting.pop(reply, None)  # whoever asked may have gone
+
+    @property
+    def _is_busy(self) -> bool:
+        return self._running is not None and not self._running.done()
+
+    def look(self) -> None:
+        """Ask nothing, unless something is asked: who answers sees then whether there is another version of the life.
+
+        So a version that is not current any more, and what it knew of a class that is forgotten, is not kept for want
+        of questions.
+        """
+        if not self._is_busy:
+            self._running = asyncio.create_task(self._look())
+
+    async def _look(self) -> None:
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._answer, [])
+        except Exception:
+            logger.exception("The life could not be looked at.")
+        await self._answer_all()
 
     async def _answer_all(self) -> None:
         """Answer all that waits; what cannot be answered is raised where it was asked."""
@@ -213,24 +248,26 @@ class Together:
             batch = self._next_batch()
             found: Sequence[Reply | MygoError]
             try:
-                found = await loop.run_in_executor(self._thread, self._answer, [question for question, _ in batch])
+                found = await loop.run_in_executor(self._thread, self._answer, list(batch.values()))
             except Exception as error:
-                for _, reply in batch:
+                for reply in batch:
                     if not reply.done():
                         reply.set_exception(error)
                 continue
-            for (_, reply), said in zip(batch, found, strict=True):
+            for reply, said in zip(batch, found, strict=True):
                 if not reply.done():  # whoever asked may have gone
                     reply.set_result(said)
 
-    def _next_batch(self) -> list[tuple[Question, asyncio.Future[Reply | MygoError]]]:
+    def _next_batch(self) -> dict[asyncio.Future[Reply | MygoError], Question]:
         """Return what is answered next: at least one question, and more as long as their inputs are not too many."""
-        batch, inputs = [self._waiting.popleft()], 0
-        while self._waiting:
-            inputs += len(batch[-1][0].examples)
-            if inputs + len(self._waiting[0][0].examples) > self._most:
+        batch, inputs = dict[asyncio.Future[Reply | MygoError], Question](), 0
+        for reply, question in self._waiting.items():
+            inputs += len(question.examples)
+            if batch and inputs > self._most:
                 break
-            batch.append(self._waiting.popleft())
+            batch[reply] = question
+        for reply in batch:
+            del self._waiting[reply]
         return batch
 
 

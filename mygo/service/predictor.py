@@ -23,6 +23,7 @@ from mygo.learner.learner import Learner
 from mygo.learner.predict import Classifier, Predictions, predictions_of
 from mygo.learner.state import NOTHING_LEARNED
 from mygo.service.config import DEFAULTS, ServiceConfig
+from mygo.service.disk import classes_of, state_in
 from mygo.service.examples import Inputs, Sent, cannot_be_seen
 from mygo.service.versions import number_of
 from mygo.training.precision import resolved
@@ -216,11 +217,11 @@ class CurrentPredictor:
         """Return the predictor of the current version; one of them answers a whole batch.
 
         It costs a look at one file, unless the version is new. Where that cannot be opened, the one before goes on
-        answering, and it is said so.
+        answering, and it is said so; but not if it knows a class that is not there any more.
 
         Raises:
             ConflictError: nothing was learned yet.
-            InputError: the life cannot be opened, and there is none that was.
+            InputError: the life cannot be opened, and there is none before that may answer.
         """
         found, stamp = self._predictor, self._stamp_now()
         if found is not None and stamp == self._stamp and found.version is not None:
@@ -235,15 +236,30 @@ class CurrentPredictor:
             return self._predictor
 
     def _renew(self, before: Predictor, stamp: tuple[int, ...]) -> None:
-        """Read the version that is new, or go on with the one ``before`` and say why."""
+        """Read the version that is new, or go on with the one ``before`` and say why.
+
+        Raises:
+            InputError: it cannot be read, and the one before knows a class that was forgotten.
+        """
         try:
             self._predictor = Predictor.open(self._folder, self._config, before.encoder, self._on_notice)
         except Exception as error:  # whatever is wrong with it, answers go on
             why = str(error) if isinstance(error, InputError) else reason(error)
+            if self._are_gone(before.class_names):
+                self._predictor = None
+                raise InputError(f"The version without a class that was forgotten cannot be opened: {why}") from error
             self._on_notice(f"A new version cannot be opened, and the one before goes on answering: {why}")
             self._retry_at = time.monotonic() + RETRY_SECONDS
             return
         self._stamp = stamp
+
+    def _are_gone(self, class_names: Sequence[str]) -> bool:
+        """Return whether the current version says of itself that it does not know all of ``class_names``."""
+        try:
+            state = state_in(self._folder)
+        except InputError:
+            return False
+        return state is not None and not set(class_names) <= classes_of(state)
 
     def _stamp_now(self) -> tuple[int, ...]:
         try:

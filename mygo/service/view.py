@@ -110,7 +110,7 @@ class View:
     def __init__(self, store: Store, config: ServiceConfig) -> None:
         self._store, self._config = store, config
         self._life: tuple[str, SavedLife, Kind] | None = None
-        self._map: tuple[str, dict[str, Any]] | None = None
+        self._map: dict[str, Any] | None = None
 
     def _looked_up(self) -> tuple[str, SavedLife, Kind] | None:
         state = state_in(self._store.life_folder)
@@ -120,7 +120,7 @@ class View:
             life, before = SavedLife.open(self._store.life_folder), self._life
             same_eyes = before is not None and before[1].config.encoder == life.config.encoder
             kind = before[2] if before and same_eyes else kind_seen_by(life, self._config.encoder_weights)
-            self._life = checksum(state), life, kind
+            self._life, self._map = (checksum(state), life, kind), None
         return self._life
 
     def life(self) -> SavedLife | None:
@@ -168,6 +168,6 @@ class View:
         found = self._looked_up()
         if found is None:
             raise NotThereError(NOTHING_LEARNED)
-        if self._map is None or self._map[0] != found[0]:
-            self._map = found[0], map_shown(Learner.open(self._store.life_folder))
-        return self._map[1]
+        if self._map is None:
+            self._map = map_shown(Learner.open(self._store.life_folder))
+        return self._map

@@ -65,5 +65,9 @@ class DriftWatch:
         except InputError as error:  # it keeps no memories, say
             log.warning("Inputs are not tested for drift: %s", error)
             return
+        if found.drifted:
+            log.warning(
+                "The last %d inputs look different from what was learned (p = %.2g).", found.inputs, found.p_value
+            )
         with self._lock:
             self._found = found

@@ -1,5 +1,6 @@
 """All that can be asked, over fakes."""
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from starlette.testclient import TestClient
 from distributed.cluster.session import REPOSITORY
 from distributed.serving import schemas
 from distributed.serving.calls import AwayError
+from distributed.serving.metrics import Measured, PageMeter
 from distributed.serving.settings import RequestLimits
 from mygo.errors import ConflictError, FullError, InputError, NotThereError, StorageError
 from mygo.service.predictor import Answer
@@ -143,13 +145,14 @@ def test_what_the_life_refuses_has_its_status(
         client.post("/sleep"),
         client.post("/forget", json={"class": "a"}),
         client.post("/rollback", json={"version": 1}),
-        client.get("/life"),
-        client.get("/life/map"),
         client.delete(f"/inbox/{ID}"),
     ]
+    looks = [client.get("/life"), client.get("/life/map")]
     assert {answer.status_code for answer in answers} == {status}
-    assert {answer.json()["detail"] for answer in answers} == {"No."}
-    assert all(("retry-after" in answer.headers) == (status == 503) for answer in answers)
+    assert {answer.status_code for answer in looks} == {503 if status == 422 else status}, "they send nothing wrong"
+    for answer in answers + looks:
+        assert answer.json()["detail"] == "No."
+        assert ("retry-after" in answer.headers) == (answer.status_code == 503)
 
 
 def test_a_fault_of_the_program_is_not_told(client: TestClient, keeper: FakeKeeper) -> None:
@@ -232,6 +235,49 @@ def test_the_last_test_for_drift_is_told_and_counted(client: TestClient, predict
         "mygo_service_drift_p_value 0.01",
         "mygo_service_drift_classes 1.0",
     } <= set(lines)
+
+
+def test_a_test_for_drift_is_told_by_whatever_question_brings_it(
+    client: TestClient, predictors: FakePredictors
+) -> None:
+    predictors.drift = DRIFT
+    predictors.answer_one = lambda example: Answer(None, 0.0, {}, error="It cannot be seen.")
+    assert client.post("/predict", content=b"GIF89a", headers={"content-type": "image/gif"}).status_code == 422
+    assert client.get("/life").json()["drift"] == DRIFT
+
+
+def test_drift_from_an_earlier_version_is_not_told_of_this_one(client: TestClient, predictors: FakePredictors) -> None:
+    predictors.drift = {**DRIFT, "version": 6, "changed": ["a class that was forgotten"]}
+    client.post("/predict", json={"texts": ["a"]})
+    assert client.get("/life").json()["drift"] is None
+    assert {"mygo_service_drift_p_value 1.0", "mygo_service_drift_classes 0.0"} <= set(
+        client.get("/metrics").text.splitlines()
+    )
+
+
+def test_gauges_are_set_again_after_a_fault(
+    client_of: Callable[..., TestClient], keeper: FakeKeeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("distributed.serving.api.REFRESH_SECONDS", 0.0)
+    keeper.failure = ZeroDivisionError("once")
+    client = client_of()
+    client.get("/openapi.json")  # time for some rounds
+    looked = len(keeper.calls)
+    client.get("/openapi.json")
+    assert len(keeper.calls) > looked
+
+
+def test_who_does_not_wait_for_the_answer_is_no_fault_of_the_service() -> None:
+    async def ask() -> None:
+        app = Measured(lambda *_: asyncio.sleep(60), meter)
+        task = asyncio.create_task(app({"type": "http", "path": "/predict"}, None, None))  # type: ignore[arg-type]
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+
+    meter = PageMeter()
+    asyncio.run(ask())
+    assert b'mygo_service_requests_total{code="499",path="/predict"} 1.0' in meter.page()
 
 
 def test_a_life_tells_how_large_requests_may_be(client_of: Callable[..., TestClient]) -> None:

@@ -4,10 +4,18 @@ import asyncio
 from typing import Any
 
 import pytest
-from ray.exceptions import ActorDiedError, ActorUnavailableError, RayTaskError, TaskCancelledError
+from ray.exceptions import (
+    ActorDiedError,
+    ActorUnavailableError,
+    OutOfMemoryError,
+    OwnerDiedError,
+    RayTaskError,
+    TaskCancelledError,
+)
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
+from ray.serve.handle import DeploymentResponse
 
-from distributed.serving.calls import AwayError, Question, RemoteKeeper, RemotePredictors
+from distributed.serving.calls import AwayError, Question, RemoteKeeper, RemotePredictors, ask_once
 from mygo.errors import ConflictError
 
 
@@ -29,6 +37,8 @@ class Handle:
 QUESTION = Question("text", ["a"], 5)
 LOST = [
     ActorDiedError(),
+    OutOfMemoryError("killed by Ray's memory monitor"),
+    OwnerDiedError("00", None, ""),
     ActorUnavailableError("gone", None),
     TaskCancelledError(),
     DeploymentUnavailableError("Predictor"),
@@ -38,7 +48,7 @@ LOST = [
 def test_a_question_is_asked_again_where_a_process_was_lost() -> None:
     handle = Handle(*LOST, "the reply")
     assert asyncio.run(RemotePredictors(handle, 60.0).answer(QUESTION)) == "the reply"
-    assert handle.asked == [(QUESTION,)] * 5
+    assert handle.asked == [(QUESTION,)] * (len(LOST) + 1)
 
 
 def test_nobody_is_waited_for_without_end() -> None:
@@ -61,6 +71,26 @@ def test_what_only_looks_is_asked_again() -> None:
 def test_a_refusal_is_raised_here() -> None:
     with pytest.raises(ConflictError, match="No"):
         asyncio.run(RemoteKeeper(Handle(ConflictError("No.")), 60.0).sleep())
+
+
+class Waiting(DeploymentResponse):
+    """A response that does not come, of a deployment that notes when it is cancelled."""
+
+    def __init__(self) -> None:
+        self.cancelled = False
+
+    def __await__(self) -> Any:
+        return asyncio.sleep(60).__await__()
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+def test_what_nobody_waits_for_any_more_is_cancelled() -> None:
+    response = Waiting()
+    with pytest.raises(asyncio.TimeoutError):
+        asyncio.run(asyncio.wait_for(ask_once(lambda: response), 0.01))
+    assert response.cancelled
 
 
 def test_too_much_to_do_is_said() -> None:

@@ -211,6 +211,19 @@ def test_a_body_that_does_not_come_ends() -> None:
     assert answers_of(RequestLimits(request_seconds=0.1), chunked, never) == 408
 
 
+@pytest.mark.parametrize(
+    ("host", "client"),
+    [
+        ("203.0.113.7", "203.0.113.7"),
+        ("::ffff:203.0.113.7", "203.0.113.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("testclient", "testclient"),
+    ],
+)
+def test_a_client_is_an_address_or_a_network_of_ipv6(host: str, client: str) -> None:
+    assert client_of({"client": (host, 1)}) == client
+
+
 def test_an_answer_that_does_not_come_ends(client_of: Client, keeper: FakeKeeper, monkeypatch: Any) -> None:
     async def slow() -> dict[str, Any]:
         await asyncio.sleep(3600)

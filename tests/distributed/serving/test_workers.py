@@ -1,6 +1,7 @@
 """The processes behind the HTTP side, without Ray."""
 
 import asyncio
+import shutil
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from distributed.serving.calls import AwayError, Question, Reply
 from distributed.serving.workers import KeeperService, PredictorService, Together
 from mygo.config.learner import LifeConfig
-from mygo.errors import ConflictError, InputError, MygoError
+from mygo.errors import ConflictError, InputError, MygoError, StorageError
 from mygo.events import EventHandler
 from mygo.files import locked
 from mygo.jobs.lesson import Lesson
@@ -129,9 +130,58 @@ def test_what_goes_wrong_is_raised_where_it_was_asked_and_the_next_are_answered(
 
 
 def test_those_who_have_gone_keep_nobody_from_an_answer() -> None:
-    _, replies = answered_while_busy([question(top=0), question(top=2)], most=4)
+    batches, replies = answered_while_busy([question(3, top=0), question(top=2)], most=4)
     assert isinstance(replies[1], asyncio.CancelledError)
     assert replies[2].version == 2
+    assert batches == [[1], [1]], "nor is what they asked worked out"
+
+
+def test_where_nothing_is_asked_the_current_version_is_looked_for() -> None:
+    looks = list[int]()
+
+    def answer(questions: Sequence[Question]) -> list[Reply | MygoError]:
+        looks.append(len(questions))
+        if not questions:
+            raise OSError("the disk")
+        return [Reply(1, [])] * len(questions)
+
+    async def look() -> Any:
+        together = Together(lambda: answer, most=4)
+        together.look()
+        together.look()  # one is enough
+        return await together.answer(question())
+
+    assert asyncio.run(look()).version == 1
+    assert looks == [0, 1]
+
+
+def test_a_life_that_cannot_be_read_is_no_fault_of_the_question(tmp_path: Path, life: Path) -> None:
+    shutil.copytree(life, tmp_path / "life")
+    for manifest in (tmp_path / "life").glob("manifest*.json"):
+        manifest.write_text("{")
+    (away,) = PredictorService(tmp_path / "life", ServiceConfig()).answer([question()])
+    assert isinstance(away, AwayError)
+    assert str(away).startswith("The life cannot be opened: ")
+
+
+def test_a_lesson_that_is_due_waits_for_room_on_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wait_until: WaitUntil
+) -> None:
+    asked, due = list[bool](), [True]
+    monkeypatch.setattr("distributed.serving.workers.DISK_SECONDS", 0.01)
+    monkeypatch.setattr("distributed.serving.workers.POLL_SECONDS", 0.01)
+
+    def sleep(self: Keeper, partly: bool = False) -> None:
+        asked.append(partly)
+        if len(asked) < 3:
+            raise StorageError("The disk is full.")
+
+    monkeypatch.setattr(Keeper, "due", lambda self, time: due.pop() if due else False)
+    monkeypatch.setattr(Keeper, "sleep", sleep)
+    service = KeeperService(tmp_path / "life", ServiceConfig())
+    wait_until(lambda: len(asked) == 3)
+    service.close()
+    assert asked == [True] * 3
 
 
 def test_a_lesson_begins_by_itself_once_enough_waits(

@@ -290,6 +290,27 @@ def test_a_new_version_that_cannot_be_opened_does_not_stop_the_answers(
         Predictor.open(life / "service")
 
 
+def test_a_class_that_was_forgotten_is_never_named_again(
+    life: Path, on_vectors: ServiceConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    current = CurrentPredictor(life, on_vectors)
+    assert "cedar" in current.get().class_names
+
+    def fail(*_: object) -> Predictor:
+        raise MemoryError("no room")
+
+    opened = Predictor.open
+    with Keeper(life, on_vectors) as keeper:
+        keeper.roll_back(1)
+    monkeypatch.setattr(Predictor, "open", fail)
+    with pytest.raises(InputError, match="without a class that was forgotten cannot be opened: "):
+        current.get()
+    with pytest.raises(MemoryError):
+        current.get()
+    monkeypatch.setattr(Predictor, "open", opened)
+    assert current.get().class_names == ("ash", "birch")
+
+
 def test_answers_change_with_the_version_and_back(
     life: Path, on_vectors: ServiceConfig, names_in: Callable[[Path, str], list[str]]
 ) -> None:
