@@ -23,7 +23,7 @@ class Drift:
     inputs: Annotated[
         tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="INPUT …", help_behavior_hint="(required)")
     ]
-    """As for predict: some hundred inputs of today at the least, which need no labels."""
+    """As for predict: inputs of today, which need no labels. 30 at the least; some hundreds tell more."""
     life: LifeFolder
     alpha: Annotated[float, tyro.conf.arg(metavar="SHARE")] = 0.05
     """How often inputs that did not change may be said to have drifted."""
