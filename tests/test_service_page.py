@@ -94,6 +94,7 @@ def test_every_flag_is_one_of_the_service_with_the_default_that_is_told(capsys: 
         f"| {limits.max_body // 2**20} MiB in a request |",
         f"| {limits.max_inputs} in a request |",
         f"| {examples.max_pixels // 10**6} million in an image; {examples.max_text_bytes:,} in a text |",
+        f"| {examples.max_pixels_together // 10**6:,} million in the images of a request |",
         f"| {inbox.max_examples:,}; {inbox.max_bytes // 2**30} GiB |",
         f"| {limits.rate:.0f} requests a second of one client, {limits.burst} at once;",
         f"| {limits.request_seconds:.0f} for a request to arrive",

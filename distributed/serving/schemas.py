@@ -143,7 +143,8 @@ class Limits(Form):
 
     body_bytes: int
     inputs: int
-    pixels: int
+    pixels: int = Field(description="Of one image.")
+    pixels_together: int = Field(description="Of all images.")
 
 
 class LifeStatus(Form):

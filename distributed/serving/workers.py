@@ -17,7 +17,6 @@ from distributed.serving.calls import AwayError, Json, Question, Reply, Snapshot
 from mygo.data.readers.reader import Kind
 from mygo.errors import ConflictError, InputError, MygoError, StoppedError, StorageError
 from mygo.service.config import ServiceConfig
-from mygo.service.examples import another_kind
 from mygo.service.keeper import Keeper
 from mygo.service.predictor import Answer, CurrentPredictor, Predictor
 from mygo.service.store import Learn
@@ -178,15 +177,13 @@ class PredictorService:
         if predictor.version is None:
             away = AwayError("The life is coming into service: ask again in a moment.")
             return [away] * len(questions)
-        version, kind = predictor.version, predictor.kind
-        fitting = [question for question in questions if question.kind == kind]
+        version = predictor.version
+        refusals = [predictor.refusal_of(question.kind, question.examples) for question in questions]
+        fitting = [question for question, refusal in zip(questions, refusals, strict=True) if refusal is None]
         answers = iter(answers_of(predictor, fitting))
         found = predictor.drift() if fitting else None
         drifts = itertools.chain([None if found is None else drift_of(found, version)], itertools.repeat(None))
-        return [
-            Reply(version, next(answers), next(drifts)) if question.kind == kind else another_kind(kind, question.kind)
-            for question in questions
-        ]
+        return [refusal or Reply(version, next(answers), next(drifts)) for refusal in refusals]
 
 
 AnswerAll: TypeAlias = Callable[[Sequence[Question]], list[Reply | MygoError]]

@@ -33,15 +33,18 @@ class InboxLimits:
 
 @dataclass(frozen=True, kw_only=True)
 class ExampleLimits:
-    """How large one input may be, to be answered or taught."""
+    """How large inputs may be, to be answered or taught."""
 
     max_pixels: int = 50_000_000
     """Width times height of an image, which is looked up before any of it is decoded."""
+    max_pixels_together: int = 1_000_000_000
+    """The same of all images of one request: a small file may have many pixels, and takes as long."""
     max_text_bytes: int = 100_000
     """Bytes of a text in UTF-8."""
 
     def __post_init__(self) -> None:
-        check_ranges(self, "", max_pixels=(1, LARGEST_INBOX), max_text_bytes=(1, LARGEST_INBOX))
+        largest = (1, LARGEST_INBOX)
+        check_ranges(self, "", max_pixels=largest, max_pixels_together=largest, max_text_bytes=largest)
 
 
 @dataclass(frozen=True, kw_only=True)

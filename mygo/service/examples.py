@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeAlias, cast
 
@@ -97,12 +98,27 @@ def another_kind(seen: Kind, sent: Kind) -> InputError:
     return InputError(f"This life sees {PLURAL[seen]}, not {PLURAL[sent]}: send {PLURAL[seen]}.")
 
 
+def check_size(inputs: Inputs) -> None:
+    """Look up how large images are, without decoding any.
+
+    Raises:
+        InputError: all ``inputs`` together have more pixels than they may.
+    """
+    pixels, most = 0, inputs.limits.max_pixels_together
+    for item in inputs.items if inputs.kind == "image" else ():
+        with suppress(Exception):  # of one that cannot be read it is said when it is
+            pixels += pixels_of(io.BytesIO(cast(bytes, item)))
+    if pixels > most:
+        raise InputError(f"The images have {pixels:,} pixels together, more than {most:,}: send fewer at once.")
+
+
 def check_readable(inputs: Inputs) -> list[Item]:
     """Decode all ``inputs`` once, images as small as they may be, and return the texts and vectors, but no images.
 
     Raises:
-        InputError: one cannot be seen, or vectors are of several lengths.
+        InputError: one cannot be seen, they are too large together, or vectors are of several lengths.
     """
+    check_size(inputs)
     kept: list[Item] = []
     for index in range(len(inputs)):
         try:

@@ -24,7 +24,7 @@ from mygo.learner.predict import Classifier, Predictions, predictions_of
 from mygo.learner.state import NOTHING_LEARNED
 from mygo.service.config import DEFAULTS, ServiceConfig
 from mygo.service.disk import classes_of, state_in
-from mygo.service.examples import Inputs, Sent, cannot_be_seen
+from mygo.service.examples import Inputs, Sent, another_kind, cannot_be_seen, check_size
 from mygo.service.versions import number_of
 from mygo.training.precision import resolved
 from mygo.unlabelled.drift import Drift
@@ -128,6 +128,16 @@ class Predictor:
                 self._watch.see(inputs_seen, shown)
             answers |= zip(seen, self._answers(shown, top), strict=True)
         return [answers[index] for index in range(len(reader))]
+
+    def refusal_of(self, kind: Kind, inputs: Sent) -> InputError | None:
+        """Return why ``inputs`` of a ``kind`` are not looked at, if so: it is another kind, or they are too large."""
+        if kind != self.kind:
+            return another_kind(self.kind, kind)
+        try:
+            check_size(Inputs(kind, inputs, self._config.examples))
+        except InputError as error:
+            return error
+        return None
 
     def drift(self) -> Drift | None:
         """Return what a test says of the last inputs that were answered; None if none has ended since the last call."""

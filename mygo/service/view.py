@@ -141,7 +141,7 @@ class View:
         life = None if found is None else found[1]
         running = [record for record in self._store.records.open() if record.state == "running"]
         current = versions[-1].number if versions else None
-        counts = counts_of(self._store.inbox.items())
+        counts, examples = counts_of(self._store.inbox.items()), self._config.examples
         return {
             "version": current,
             "kind": None if found is None else found[2],
@@ -156,7 +156,7 @@ class View:
             "working": running[0].as_json if running else None,
             "sleep_at": self._config.sleep_at,
             "sleep_after": self._config.sleep_after,
-            "limits": {"pixels": self._config.examples.max_pixels},
+            "limits": {"pixels": examples.max_pixels, "pixels_together": examples.max_pixels_together},
         }
 
     def map(self) -> dict[str, Any]:

@@ -119,7 +119,7 @@ class FakeKeeper:
             "working": None,
             "sleep_at": None,
             "sleep_after": None,
-            "limits": {"pixels": 50_000_000},
+            "limits": {"pixels": 50_000_000, "pixels_together": 1_000_000_000},
         }
 
     async def map(self) -> Json:

@@ -282,7 +282,7 @@ def test_who_does_not_wait_for_the_answer_is_no_fault_of_the_service() -> None:
 
 def test_a_life_tells_how_large_requests_may_be(client_of: Callable[..., TestClient]) -> None:
     found = client_of(limits=RequestLimits(max_body=2048, max_inputs=3)).get("/life").json()["limits"]
-    assert found == {"body_bytes": 2048, "inputs": 3, "pixels": 50_000_000}
+    assert found == {"body_bytes": 2048, "inputs": 3, "pixels": 50_000_000, "pixels_together": 1_000_000_000}
 
 
 def test_metrics_come_without_a_keeper(client: TestClient, keeper: FakeKeeper) -> None:

@@ -101,6 +101,13 @@ def test_examples_that_cannot_be_read_are_refused_and_nothing_is_kept(
     assert files_in(inbox) == []
 
 
+def test_images_that_are_too_large_together_are_refused(tmp_path: Path) -> None:
+    inbox = Inbox(tmp_path / "inbox", InboxLimits(), ExampleLimits(max_pixels_together=1000))
+    inbox.add("a", "image", [picture(90, side=20)] * 2)
+    with pytest.raises(InputError, match="1,200 pixels together, more than 1,000: send fewer at once"):
+        inbox.add("a", "image", [picture(90, side=20)] * 3)
+
+
 def test_a_full_inbox_takes_nothing_more(inbox: Inbox) -> None:
     inbox.add("a", "vector", vectors("a", 15))
     with pytest.raises(FullError, match="holds 15 of at most 20 examples, and 6 more are too many"):

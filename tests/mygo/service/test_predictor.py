@@ -122,6 +122,15 @@ def test_images_that_cannot_be_seen_say_so_and_the_others_are_answered(over_pixe
         assert why in str(answers[place].error)
 
 
+def test_images_that_are_too_large_together_are_refused(over_pixels: Path) -> None:
+    limits = ExampleLimits(max_pixels_together=2000)
+    predictor = Predictor.open(over_pixels, ServiceConfig(examples=limits))
+    assert predictor.refusal_of("image", [picture(60, side=30), b"junk", picture(90, side=30)]) is None
+    refusal = str(predictor.refusal_of("image", [picture(60, side=30)] * 3))
+    assert refusal == "The images have 2,700 pixels together, more than 2,000: send fewer at once."
+    assert "sees images, not texts" in str(predictor.refusal_of("text", ["a"]))
+
+
 class Colours:
     """An encoder of pictures by their mean colours, and of texts by their letters; it fails on what is all black."""
 
