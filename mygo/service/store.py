@@ -275,24 +275,25 @@ class Worker:
     def _learn(self, record: WorkRecord, learn: Learn) -> None:
         """Learn the lessons of this work that are not learned yet, in its own folder."""
         store, place = self._store, self._store.workplace(record)
-        with self._lock:
-            if not place.is_for(store.life_folder):
+        if not place.is_for(store.life_folder):
+            with self._lock:
                 items = store.items_of(record)
-                if not items:
-                    raise ConflictError("What it was to learn was deleted from the inbox before it began.")
-                self._prepare(place, f"taught {record.asked}", items)
-                counts = counts_of(items)
-                ids = tuple(item.id for item in items)
-                store.records.change(record.id, classes=tuple(sorted(counts)), examples=sum(counts.values()), items=ids)
+            if not items:
+                raise ConflictError("What it was to learn was deleted from the inbox before it began.")
+            self._prepare(place, f"taught {record.asked}", items)
+            counts = counts_of(items)
+            ids = tuple(item.id for item in items)
+            known = {"classes": tuple(sorted(counts)), "examples": sum(counts.values()), "items": ids}
+            with self._lock:
+                store.records.change(record.id, **known)
         for number, total, lesson in place.lessons(self._config):
             learn(lesson, self._following(record, number, total))
 
     def _forget(self, record: WorkRecord, stop: Callable[[], bool]) -> None:
         """Let the copy of the life in this work's own folder forget."""
         place = self._store.workplace(record)
-        with self._lock:
-            if not place.is_for(self._store.life_folder):
-                self._prepare(place, "", [])
+        if not place.is_for(self._store.life_folder):
+            self._prepare(place, "", [])
         follow = self._following(record, 0, 1)
 
         def follow_unless_stopped(event: Event) -> None:
@@ -304,6 +305,7 @@ class Worker:
             place.forget(name, self._config, follow_unless_stopped)
 
     def _prepare(self, place: Workplace, name: str, items: list[InboxItem]) -> None:
+        """Lay out what work needs. The lock is not held: nothing else changes the life or its items while it runs."""
         with storing(place.folder, ADVICE):
             discard(place.folder)
         place.prepare(self._store.life_folder, name, items, self._store.inbox)

@@ -3,6 +3,7 @@
 import shutil
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -19,6 +20,7 @@ from mygo.jobs.lesson import Lesson
 from mygo.jobs.life import Life
 from mygo.service.config import Clock, ServiceConfig
 from mygo.service.keeper import Keeper
+from mygo.service.lessons import Workplace
 from mygo.service.work import WorkRecord
 from tests.mygo.jobs.knowledge import assert_same_weights
 from tests.mygo.service.lives import becoming, learn_waiting, picture, state_of, vectors
@@ -198,6 +200,26 @@ def test_what_comes_while_it_learns_waits_for_the_next_lesson(
         assert do_next(keeper).classes == ("fir",)
         assert keeper.next_work() is None
         assert [each["name"] for each in keeper.status()["classes"]] == ["ash", "birch", "cedar", "elm", "fir"]
+
+
+def test_it_says_how_it_is_while_a_lesson_is_laid_out(
+    life: Path, on_vectors: ServiceConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare, told = Workplace.prepare, list[int]()
+
+    def slowly(self: Workplace, *arguments: Any) -> None:
+        with ThreadPoolExecutor(1) as other:
+            told.append(other.submit(keeper.status).result(10)["inbox"]["examples"])
+        prepare(self, *arguments)
+
+    monkeypatch.setattr(Workplace, "prepare", slowly)
+    with Keeper(life, on_vectors) as keeper:
+        teach(keeper, "elm")
+        keeper.sleep()
+        assert do_next(keeper).state == "done"
+        keeper.forget("elm")
+        assert do_next(keeper).state == "done"
+    assert told == [20, 0]
 
 
 def test_too_few_examples_are_refused_by_name_and_number_or_left(life: Path, on_vectors: ServiceConfig) -> None:
