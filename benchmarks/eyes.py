@@ -25,6 +25,7 @@ import numpy as np
 import torch
 import tyro
 
+from benchmarks.report import check_data_is_named
 from mygo.config.presets import behind_encoder
 from mygo.config.settings import change
 from mygo.data.survey import survey
@@ -166,6 +167,7 @@ def row(strategy: str, cells: list[dict[str, Any]]) -> str:
 def main() -> None:
     """Measure what is not measured yet, and write the tables."""
     flags = tyro.cli(Flags)
+    check_data_is_named(clothing=flags.clothing, cifar100=flags.cifar100, clinc150=flags.clinc150)
     torch.set_num_threads(flags.threads)
     flags.out.mkdir(parents=True, exist_ok=True)
     strategies = flags.strategies.split(",")

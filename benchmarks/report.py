@@ -2,6 +2,7 @@
 
 import os
 import platform
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,3 +33,13 @@ def write_report(name: str, title: str, command: str, body: str) -> Path:
     path.parent.mkdir(exist_ok=True)
     path.write_text(f"# {title}\n\n`{command}`\n\n{machine()}; {found}\n\n{body}\n")
     return path
+
+
+def check_data_is_named(**sources: Path | None) -> None:
+    """End here, with exit code 2, unless one of the flags that name data is given: the results would be empty."""
+    if not any(sources.values()):
+        print(
+            f"There is nothing to measure: name data with {' or '.join(f'--{flag}' for flag in sources)}.",
+            file=sys.stderr,
+        )
+        sys.exit(2)

@@ -31,6 +31,7 @@ import tyro
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
+from benchmarks.report import check_data_is_named
 from mygo.config.presets import behind_encoder
 from mygo.data.readers.pairs import DatasetReader
 from mygo.data.readers.reader import PLURAL
@@ -310,6 +311,7 @@ def row(title: str, *columns: Sequence[float]) -> str:
 def main() -> None:
     """Measure what is not measured yet, and write the tables."""
     flags = tyro.cli(Flags)
+    check_data_is_named(clothing=flags.clothing, cifar100=flags.cifar100, clinc150=flags.clinc150)
     torch.set_num_threads(flags.threads)
     (flags.out / "lives").mkdir(parents=True, exist_ok=True)
     cells: dict[str, list[dict[str, Any]]] = {}

@@ -32,6 +32,7 @@ import torch
 import tyro
 from torch import Tensor
 
+from benchmarks.report import check_data_is_named
 from benchmarks.unknown import RESULTS, SETS, Data, Set, data_of, taught
 from mygo.data.examples import Examples
 from mygo.jobs.life import Life
@@ -319,6 +320,7 @@ def lines_of(cells: dict[str, dict[str, list[dict[str, Any]]]]) -> list[str]:
 def main() -> None:
     """Measure what is not measured yet, and write the tables."""
     flags = tyro.cli(Flags)
+    check_data_is_named(clothing=flags.clothing, cifar100=flags.cifar100, clinc150=flags.clinc150)
     torch.set_num_threads(flags.threads)
     (flags.out / "lives").mkdir(parents=True, exist_ok=True)
     cells: dict[str, dict[str, list[dict[str, Any]]]] = {}

@@ -14,6 +14,8 @@ LEAST_OF_GROUP = 5
 """Inputs that make a group."""
 STARTS = 3
 """Times that k-means begins anew; the best is kept."""
+BLOCK = 1024
+"""Inputs whose distances from all others are held at once."""
 
 
 @dataclass(frozen=True)
@@ -69,10 +71,23 @@ def spread_out(features: Tensor, count: int) -> list[int]:
     The first is that nearest to all (the medoid), each next the one farthest from those before (Gonzalez 1985,
     Clustering to Minimize the Maximum Intercluster Distance), which is at most twice as far as it must be.
     """
-    apart = torch.cdist(features, features)
-    chosen = [int(apart.sum(1).argmin())]
-    nearest = apart[chosen[0]]
+    nearest = torch.full((len(features),), torch.inf)
+    chosen = [medoid(features)]
     while len(chosen) < min(count, len(features)):
+        nearest = torch.minimum(nearest, distances_from(features[chosen[-1]], features))
+        nearest[chosen[-1]] = -torch.inf  # never again, even where all that are left are its copies
         chosen.append(int(nearest.argmax()))
-        nearest = torch.minimum(nearest, apart[chosen[-1]])
     return chosen
+
+
+def medoid(features: Tensor) -> int:
+    """Return which of N ``features`` [N, q] has the least sum of distances from all; memory is linear in N."""
+    return int(torch.cat([torch.cdist(some, features).sum(1) for some in features.split(BLOCK)]).argmin())
+
+
+def distances_from(point: Tensor, features: Tensor) -> Tensor:
+    """Return the distances [N] of ``features`` [N, q] from a ``point`` [q].
+
+    They come from differences: a matrix product would round them by more than they differ between neighbours.
+    """
+    return torch.cdist(point[None], features, compute_mode="donot_use_mm_for_euclid_dist")[0]

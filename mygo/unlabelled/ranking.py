@@ -68,17 +68,18 @@ def suggest(life: Learner, seen: Tensor, count: int) -> Suggestions:
     candidates = scores > threshold_at(thresholds, LOOKS_NEW)
     groups = group_unknown(features, knowledge.means @ knowledge.metric, candidates).members
     groups = tuple(sorted(groups, key=lambda rows: -float(scores[rows].mean())))
-    taken = in_turn([covering(features, rows) for rows in groups])[:count]
+    taken = in_turn([covering(features, rows, count) for rows in groups])[:count]
     group_of = {row: number for number, rows in enumerate(groups, start=1) for row in rows.tolist()}
     rest = [row for row in confusions(predictions) if row not in group_of]
     rows = [*taken, *rest[: count - len(taken)]]
     return Suggestions(described(rows, group_of, predictions), tuple(map(len, groups)))
 
 
-def covering(features: Tensor, rows: Tensor) -> list[int]:
-    """Return the ``rows`` of a group, which begin at its middle, such that the first few cover its core."""
-    core, rim = rows[: max(1, round(CORE * len(rows)))], rows[max(1, round(CORE * len(rows))) :]
-    return [*core[spread_out(features[core], len(core))].tolist(), *rim.tolist()]
+def covering(features: Tensor, rows: Tensor, count: int) -> list[int]:
+    """Return at most ``count`` of the ``rows`` of a group, which begin at its middle; they cover its core."""
+    size = max(1, round(CORE * len(rows)))
+    core, rim = rows[:size], rows[size:]
+    return [*core[spread_out(features[core], count)].tolist(), *rim.tolist()][:count]
 
 
 def in_turn(queues: Sequence[Sequence[int]]) -> list[int]:

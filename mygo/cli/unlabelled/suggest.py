@@ -3,7 +3,7 @@
 import csv
 import io
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +13,18 @@ from rich.console import Console
 
 from mygo.cli.flags import OptionalPath, OptionalText
 from mygo.cli.folders import LifeFolder, open_life
+from mygo.cli.unlabelled.earlier import (
+    FIELDS,
+    ITEMS,
+    LABELS,
+    NO_LABEL,
+    TABLE,
+    VECTOR,
+    VECTORS,
+    Earlier,
+    inputs_before,
+    refuse_to_overwrite,
+)
 from mygo.errors import InputError
 from mygo.reporting.console import plain
 
@@ -23,11 +35,7 @@ if TYPE_CHECKING:
 
 MOST = 10_000
 """Inputs that can be suggested at once."""
-TABLE, VECTORS = "suggestions.csv", "suggestions.npz"
 SHEET = "sheet.jpg"
-LABELS = "labels.csv"
-ITEMS = "images"
-"""The folder with copies of the images that are suggested, beside the table."""
 ON_SHEET = 200
 """Pictures on a contact sheet at most."""
 SAFE = "what was there is whole; make room or name another folder"
@@ -49,12 +57,13 @@ class Suggest:
     count: Annotated[int, tyro.conf.arg(aliases=("-n",), metavar="N")] = 50
     """How many to suggest."""
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("suggestions")
-    """The folder to write to, which is made."""
+    """The folder to write to, which is made. Each round needs another: tables that are there are not overwritten."""
     without: Annotated[list[Path], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="CSV")] = field(
         default_factory=list
     )
-    """A table that was written before: its inputs are not suggested again. Those that you labelled with a class which
-    the life has not learned yet, since they were too few, are in the new table with their labels. May be repeated."""
+    """A table of an earlier round: its inputs are not suggested again. Those that you labelled with a class which the
+    life has not learned yet, since they were too few, are in the new table with their labels. Repeat it for each
+    round; of an input in several tables the label in the last one counts."""
     encoder_weights: OptionalPath = None
     """File with the weights of the life's encoder, where it does not find them itself."""
 
@@ -72,6 +81,7 @@ class Suggest:
         """Write what is suggested."""
         from mygo.files import check_writable
 
+        refuse_to_overwrite(self.out)
         life = open_life(self.life)
         check_writable(self.out, "choose another --out")
         if self.labels is not None:
@@ -96,14 +106,13 @@ class Suggest:
         from mygo.cli.unlabelled.inputs import look_at
         from mygo.unlabelled.ranking import suggest
 
-        before = [row for table in self.without for row in rows_of(table)]
+        before = inputs_before(self.without)
         looked = look_at(life, self.inputs, self.encoder_weights)
-        known = {row["source"] for row in before}
-        fresh = [row for row in range(len(looked.names)) if not known or looked.source(row) not in known]
+        fresh = [row for row in range(len(looked.names)) if not before or looked.source(row) not in before]
         if not fresh:
             raise InputError("All inputs were suggested before: name others, or leave out --without.")
         found = suggest(life, looked.seen[fresh], self.count)
-        carried = [row for row in before if row["label"].strip() and row["label"].strip() not in life.class_names]
+        carried = [each for each in before.values() if each.label and each.label not in life.class_names]
         rows = [(fresh[each.row], each) for each in found.chosen]
         write = write_vectors if looked.kind == "vector" else write_inputs
         target = write(self.out, looked, rows, carried)
@@ -117,7 +126,7 @@ class Suggest:
             write_sheet(self.out / SHEET, cells_of(looked, rows[:ON_SHEET]))
             console.print(plain(f"Contact sheet: {self.out / SHEET}"), soft_wrap=True)
         what = (
-            "Add labels and class_names, and teach"
+            f"Fill in its labels, now {NO_LABEL}, and class_names, and teach"
             if looked.kind == "vector"
             else "Fill in its column label, and teach"
         )
@@ -128,7 +137,7 @@ Rows = Sequence[tuple[int, "Suggestion"]]
 """Which of the inputs, and what is said of it."""
 
 
-def write_inputs(out: Path, looked: "Looked", rows: Rows, carried: Sequence[dict[str, str]]) -> Path:
+def write_inputs(out: Path, looked: "Looked", rows: Rows, carried: Sequence[Earlier]) -> Path:
     """Write the table of suggestions, with copies of images beside it, and return its path.
 
     Rows that were ``carried`` from earlier tables come first.
@@ -137,38 +146,54 @@ def write_inputs(out: Path, looked: "Looked", rows: Rows, carried: Sequence[dict
         InputError, StorageError: an image cannot be copied, or the table cannot be written.
     """
     kind = looked.kind
-    lines: list[dict[str, Any]] = []
-    for number, row in enumerate(carried, start=1):
-        again = copied(Path(row["source"]), out, f"labelled-{number}") if kind == "image" else row["source"]
-        lines.append({kind: again, **{name: row[name] for name in FIELDS}})
-    for number, (place, each) in enumerate(rows, start=1):
-        item = copied(looked.file(place), out, f"{number:04}") if kind == "image" else looked.item(place)
-        values = ("", each.reason, each.taken_for, f"{each.confidence:.3f}", looked.source(place))
-        lines.append({kind: item, **dict(zip(FIELDS, values, strict=True))})
-    write_table(out / TABLE, [[kind, *FIELDS], *([line[name] for name in (kind, *FIELDS)] for line in lines)])
-    return out / TABLE
+    items: list[Any] = []
+    for number, each in enumerate(carried, start=1):
+        source = each.fields["source"]
+        items.append(copied(Path(source), out, f"labelled-{number}") if kind == "image" else source)
+    for number, (place, _) in enumerate(rows, start=1):
+        items.append(copied(looked.file(place), out, f"{number:04}") if kind == "image" else looked.item(place))
+    return write_suggestions(out, kind, items, looked, rows, carried)
 
 
-FIELDS = ("label", "suggestion", "taken for", "confidence", "source")
-"""The columns of a table of suggestions, beside that of inputs."""
+def write_vectors(out: Path, looked: "Looked", rows: Rows, carried: Sequence[Earlier]) -> Path:
+    """Write the vectors that are suggested, and a table that says which they are; return the path of the vectors.
 
+    Those that were ``carried`` from earlier rounds come first, with their labels; the others have `NO_LABEL`.
 
-def write_vectors(out: Path, looked: "Looked", rows: Rows, carried: Sequence[dict[str, str]]) -> Path:
-    """Write the vectors that are suggested, and a table that says which they are; return the path of the vectors."""
+    Raises:
+        InputError, StorageError: carried vectors are of another length, or a file cannot be written.
+    """
     import numpy as np
 
     from mygo.files import write_atomically
 
-    lines = [["vector", *FIELDS]]
-    for place, each in rows:
-        lines.append(
-            [looked.names[place], "", each.reason, each.taken_for, f"{each.confidence:.3f}", looked.names[place]]
-        )
-    write_table(out / TABLE, lines)
+    features = looked.seen[[place for place, _ in rows]].numpy()
+    vectors = [each.vector for each in carried if each.vector is not None and len(each.vector) == features.shape[1]]
+    if len(vectors) < len(carried):
+        raise InputError(f"A table of --without is not of vectors of {features.shape[1]} values: name those that are.")
+    names = sorted({each.label for each in carried})
+    labels = [*(names.index(each.label) for each in carried), *[NO_LABEL] * len(rows)]
     content = io.BytesIO()
-    np.savez(content, features=looked.seen[[place for place, _ in rows]].numpy())
+    np.savez(
+        content,
+        features=np.stack([*vectors, *features]).astype(np.float32),
+        labels=np.array(labels),
+        class_names=np.array(names, dtype=str),
+    )
+    out.mkdir(parents=True, exist_ok=True)
     write_atomically(out / VECTORS, content.getvalue(), SAFE)
+    write_suggestions(out, VECTOR, range(len(labels)), looked, rows, carried)
     return out / VECTORS
+
+
+def write_suggestions(
+    out: Path, column: str, items: Sequence[Any], looked: "Looked", rows: Rows, carried: Sequence[Earlier]
+) -> Path:
+    """Write the table of ``items``, those that were ``carried`` and then the others, and return its path."""
+    said = [[each.fields[name] for name in FIELDS] for each in carried]
+    said += [["", each.reason, each.taken_for, f"{each.confidence:.3f}", looked.source(place)] for place, each in rows]
+    write_table(out / TABLE, [[column, *FIELDS], *([item, *cells] for item, cells in zip(items, said, strict=True))])
+    return out / TABLE
 
 
 def copied(file: Path, out: Path, name: str) -> str:
@@ -186,23 +211,6 @@ def copied(file: Path, out: Path, name: str) -> str:
             f"{file} cannot be copied to {target} ({error.strerror}): make room, or put it back."
         ) from error
     return str(target.relative_to(out))
-
-
-def rows_of(table: Path) -> Iterator[dict[str, str]]:
-    """Yield the rows of a ``table`` of suggestions.
-
-    Raises:
-        InputError: it cannot be read, or is another table.
-    """
-    from mygo.data.readers.tables import SUFFIXES
-    from mygo.data.readers.tables import rows_of as rows_in
-
-    if table.suffix.lower() not in SUFFIXES:
-        raise InputError(f"{table} is no table: name one that suggest wrote.")
-    for _, cells in rows_in(table):
-        if not set(FIELDS) <= set(cells):
-            raise InputError(f"{table} is not one that suggest wrote: it needs the columns {', '.join(FIELDS)}.")
-        yield {name: str(cells[name] or "") for name in FIELDS}
 
 
 def write_table(path: Path, lines: Sequence[Sequence[Any]]) -> None:

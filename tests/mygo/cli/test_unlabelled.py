@@ -134,6 +134,110 @@ def test_suggestions_go_on_where_an_earlier_table_ended_and_take_its_rare_labels
     assert not new & {row["source"] for row in rows_of(first / "suggestions.csv")}
 
 
+def test_a_table_that_may_be_filled_in_is_never_overwritten(
+    life: Path, photos: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pool, out = photos("red", "green", "blue", count=10, seed=1), tmp_path / "out"
+    flags = ("suggest", "--life", life, "--out", out)
+    said(capsys, *flags, pool, "-n", 6)
+    fill_in(out / "suggestions.csv", colour_of)
+    before = {file: file.read_bytes() for file in out.rglob("*") if file.is_file()}
+    for again in ((pool,), (pool, "--without", out / "suggestions.csv"), ("--labels", pool)):
+        told = refused(capsys, *flags, *again)
+        assert f"{out / 'suggestions.csv'} is there already" in told
+        assert "name another --out, and pass each suggestions.csv that you have with --without." in told
+    assert {file: file.read_bytes() for file in out.rglob("*") if file.is_file()} == before
+    (out / "suggestions.csv").rename(out / "mine.csv")  # which still points to the copies of images
+    assert f"{out / 'images'} is there already" in refused(capsys, *flags, pool)
+    check = ("suggest", "--life", life, "--labels", pool, "--out", tmp_path / "check")
+    said(capsys, *check)
+    assert "labels.csv is there already" in refused(capsys, *check)
+
+
+def test_an_out_with_suggestions_is_refused_before_a_life_is_opened(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "suggestions.npz").touch()
+    told = refused(capsys, "suggest", "--life", tmp_path / "none", "a.png", "--out", tmp_path)
+    assert "suggestions.npz is there already" in told
+
+
+def test_a_third_round_leaves_out_both_before_and_takes_each_label_along_once(
+    life: Path, photos: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pool, rounds = photos("red", "green", "blue", count=12, seed=1), [tmp_path / f"round{n}" for n in (1, 2, 3)]
+    tables, seen = [out / "suggestions.csv" for out in rounds], []
+    for number, (out, table) in enumerate(zip(rounds, tables, strict=True)):
+        without = [word for earlier in tables[:number] for word in ("--without", earlier)]
+        said(capsys, "suggest", "--life", life, pool, "-n", 6, "--out", out, *without)
+        seen += [row["source"] for row in rows_of(table) if not row["label"]]
+        if number == 0:
+            fill_in(table, lambda row: {"blue": "sky", "red": "red"}.get(colour_of(row), ""))
+            blue = [row["source"] for row in rows_of(table) if row["label"] == "sky"]
+        elif number == 1:
+            fill_in(table, lambda row: "sea" if row["label"] else "")  # what was carried is put right
+    assert len(seen) == len(set(seen)) == 18
+    assert blue
+    assert [(row["source"], row["label"]) for row in rows_of(tables[2]) if row["label"]] == [(b, "sea") for b in blue]
+
+
+@pytest.mark.parametrize("where", ["table", "vectors"])
+def test_labels_of_vectors_are_taken_along_with_the_vectors(
+    tiny_on_vectors: LifeConfig,
+    write_vectors: Callable[..., str],
+    where: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Lesson(tmp_path / "trees", write_vectors(tmp_path / "trees.npz", ("ash", "birch")), config=tiny_on_vectors).run()
+    pool = write_vectors(tmp_path / "pool.npz", ("ash", "oak"), seed=1)
+    flags, first, second = ("suggest", "--life", tmp_path / "trees", pool), tmp_path / "first", tmp_path / "second"
+    said(capsys, *flags, "-n", 6, "--out", first)
+    table, vectors = first / "suggestions.csv", dict(np.load(first / "suggestions.npz"))
+    assert vectors["labels"].tolist() == [-1] * 6
+    lines = table.read_text().splitlines()
+    table.write_text("\n".join([lines[0], *reversed(lines[1:])]))  # sorted anew, as a person may
+    labels = ["oak", "", "ash", "", "oak", "elm"]
+    if where == "table":
+        fill_in(table, lambda row: labels[int(row["vector"])])
+    else:
+        names = ["ash", "elm", "oak"]
+        vectors |= {"class_names": np.array(names), "labels": np.array([names.index(n) if n else -1 for n in labels])}
+        np.savez(first / "suggestions.npz", **vectors)
+    said(capsys, *flags, "-n", 9, "--out", second, "--without", table)
+    found, rows = np.load(second / "suggestions.npz"), rows_of(second / "suggestions.csv")
+    assert [row["label"] for row in rows] == ["elm", "oak", "oak", *[""] * 9]
+    assert [row["vector"] for row in rows] == [str(row) for row in range(12)]
+    assert found["class_names"][found["labels"][:3]].tolist() == ["elm", "oak", "oak"]
+    assert found["labels"][3:].tolist() == [-1] * 9
+    assert np.array_equal(found["features"][:3], vectors["features"][[5, 4, 0]])
+    given = np.load(pool)["features"][[int(row["source"].rpartition(" ")[2]) for row in rows]]
+    along = (found["features"] * given).sum(1) / np.linalg.norm(found["features"], axis=1)
+    assert np.allclose(along, np.linalg.norm(given, axis=1))  # one is as long as a life sees it
+    assert not {row["source"] for row in rows[3:]} & {row["source"] for row in rows_of(table)}
+
+
+def test_labels_of_a_vector_that_contradict_each_other_are_refused(
+    tiny_on_vectors: LifeConfig, write_vectors: Callable[..., str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Lesson(tmp_path / "trees", write_vectors(tmp_path / "trees.npz", ("ash", "birch")), config=tiny_on_vectors).run()
+    flags = ("suggest", "--life", tmp_path / "trees", write_vectors(tmp_path / "pool.npz", ("oak",), seed=1))
+    said(capsys, *flags, "-n", 3, "--out", tmp_path / "first")
+    table, file = tmp_path / "first" / "suggestions.csv", tmp_path / "first" / "suggestions.npz"
+    vectors = dict(np.load(file))
+    again = (*flags, "--out", tmp_path / "second", "--without", table)
+    np.savez(file, **{**vectors, "labels": np.array([0, -1, -1]), "class_names": np.array(["oak"])})
+    fill_in(table, lambda row: "elm")
+    assert f"Row 0 of {file} is labelled oak, and elm in suggestions.csv" in refused(capsys, *again)
+    np.savez(file, **{**vectors, "labels": np.array([0])})
+    assert "comes with 3 vectors but 1 labels" in refused(capsys, *again)
+    np.savez(file, features=vectors["features"][:1])
+    assert f"{file} has no row" in refused(capsys, *again)
+    file.unlink()
+    assert f"{file} cannot be read" in refused(capsys, *again)
+    assert not (tmp_path / "second").exists()
+
+
 def test_texts_and_vectors_are_suggested_as_what_they_are(
     tiny_on_vectors: LifeConfig, write_vectors: Callable[..., str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
