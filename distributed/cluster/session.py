@@ -41,6 +41,7 @@ SOCKET_IN_TEMPORARY_FOLDER = "/session_2026-01-01_00-00-00_000000_0000000/socket
 """What Ray adds to its temporary folder for the longest path of a socket."""
 
 NO_MORE: Mapping[str, str] = MappingProxyType({})
+"""No variables but those that all workers have."""
 
 _HOST_AND_PORT = re.compile(r"([\w.-]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}")
 
@@ -52,8 +53,9 @@ def worker_environment(variables: Mapping[str, str] = NO_MORE) -> dict[str, str]
     """
     theirs = [str(Path(entry).resolve()) for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
     forced = {name: os.environ[name] for name in (ray_internals.FALLBACKS,) if name in os.environ}
+    wanted = {name: os.environ.get(name, value) for name, value in variables.items()}
     return (
-        {name: os.environ.get(name, value) for name, value in variables.items()}
+        wanted
         | forced
         | {
             "OMP_NUM_THREADS": "1",  # unless a process requests more: oversubscribed processes run many times slower

@@ -105,7 +105,9 @@ def check_size(inputs: Inputs) -> None:
         InputError: all ``inputs`` together have more pixels than they may.
     """
     pixels, most = 0, inputs.limits.max_pixels_together
-    for item in inputs.items if inputs.kind == "image" else ():
+    if inputs.kind != "image" or len(inputs) * inputs.limits.max_pixels <= most:
+        return  # so few cannot be: none is decoded that is too large by itself
+    for item in inputs.items:
         with suppress(Exception):  # of one that cannot be read it is said when it is
             pixels += pixels_of(io.BytesIO(cast(bytes, item)))
     if pixels > most:
