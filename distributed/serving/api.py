@@ -101,6 +101,8 @@ class Service:
                 await self.snapshot()
             except AwayError:  # for a moment: they are as old as the last answer
                 pass
+            except MygoError as error:
+                logger.warning("Gauges could not be set: %s", error)
             except Exception:  # whatever it was, the next may go well
                 logger.exception("Gauges could not be set.")
             await asyncio.sleep(REFRESH_SECONDS)

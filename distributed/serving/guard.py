@@ -111,7 +111,7 @@ class Guard:
         except RefusedError as refused:
             await answer.refuse(refused)
         except (TimeoutError, asyncio.TimeoutError):  # two classes in Python 3.10
-            await answer.refuse(self._too_late(body))
+            await answer.refuse(self._too_late(scope, body))
         finally:
             body.release()
 
@@ -130,11 +130,13 @@ class Guard:
         """Free the room for so many bytes."""
         self._bytes_in_memory -= count
 
-    def _too_late(self, body: "Body") -> RefusedError:
-        if body.complete:
-            detail = f"There was no answer within {self._limits.request_seconds:g} seconds: send it again later."
-            return RefusedError(503, detail, Retry_After=str(BACK_IN_SECONDS))
-        return RefusedError(408, f"The request did not arrive within {self._limits.request_seconds:g} seconds.")
+    def _too_late(self, scope: Scope, body: "Body") -> RefusedError:
+        seconds = f"{self._limits.request_seconds:g} seconds"
+        if not body.complete:
+            return RefusedError(408, f"The request did not arrive within {seconds}.")
+        changes_nothing = scope["method"] == "GET" or scope["path"] == "/predict"
+        advice = "send it again later" if changes_nothing else "see whether it was done before you send it again"
+        return RefusedError(503, f"There was no answer within {seconds}: {advice}.", Retry_After=str(BACK_IN_SECONDS))
 
     def _check(self, scope: Scope) -> None:
         headers = Headers(scope=scope)

@@ -267,6 +267,16 @@ def test_gauges_are_set_again_after_a_fault(
     assert len(keeper.calls) > looked
 
 
+def test_gauges_of_a_life_that_cannot_be_read_are_one_sentence_in_the_log(
+    client_of: Callable[..., TestClient], keeper: FakeKeeper, caplog: pytest.LogCaptureFixture
+) -> None:
+    keeper.failure = InputError("The life is damaged.")
+    client_of().get("/openapi.json")
+    (record,) = [each for each in caplog.records if "Gauges" in each.getMessage()]
+    assert "The life is damaged." in record.getMessage()
+    assert record.exc_info is None
+
+
 def test_who_does_not_wait_for_the_answer_is_no_fault_of_the_service() -> None:
     async def ask() -> None:
         app = Measured(lambda *_: asyncio.sleep(60), meter)

@@ -230,10 +230,13 @@ def test_an_answer_that_does_not_come_ends(client_of: Client, keeper: FakeKeeper
         raise AssertionError
 
     monkeypatch.setattr(keeper, "life", slow)
-    answer = client_of(limits=RequestLimits(request_seconds=0.2)).get("/life")
-    assert answer.status_code == 503
-    assert is_sentence(answer)
-    assert answer.headers["retry-after"]
+    monkeypatch.setattr(keeper, "sleep", slow)
+    client = client_of(limits=RequestLimits(request_seconds=0.2))
+    for answer in (client.get("/life"), client.post("/sleep")):
+        assert answer.status_code == 503
+        assert is_sentence(answer)
+        assert answer.headers["retry-after"]
+        assert ("see whether it was done" in answer.text) == (answer.request.method == "POST")
 
 
 def test_bodies_in_memory_are_bounded_and_given_back() -> None:
