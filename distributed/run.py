@@ -21,14 +21,15 @@ from rich.console import Console
 
 from distributed.command import OnRay, run_job_on_ray, run_together_on_ray
 from mygo.cli.flags import OptionalPath, OptionalText, adapted, first_look, parse_flags
-from mygo.config.learner import Adapt, LifeConfig
+from mygo.config.learner import AnyAdapt, LifeConfig
 from mygo.config.presets import preset
+from mygo.config.ranges import LARGEST
 from mygo.config.settings import overlay
 from mygo.data.datasets import DATASETS
 from mygo.errors import InputError
 from mygo.files import read_json
 from mygo.jobs.experiment import Experiment, ExperimentConfig, StreamConfig, is_own
-from mygo.jobs.perception import encoder_for, settings_for, survey_of
+from mygo.jobs.perception import adapt_for, default_settings, settings_for, survey_of
 from mygo.reporting.console import new_console, plain
 from mygo.reporting.terminal import exit_code_of
 
@@ -85,7 +86,7 @@ def known_dataset(name: str | None, default: str = "digits") -> str:
     return name if name is not None and (name in DATASETS or is_own(name)) else default
 
 
-def default_stream(kind: type[Stream], dataset: str, encoder: str | None, adapt: Adapt) -> Stream:
+def default_stream(kind: type[Stream], dataset: str, encoder: str | None, adapt: AnyAdapt) -> Stream:
     """Return the stream over ``dataset``, seen through ``encoder``, to be adapted or not, that flags may change.
 
     Raises:
@@ -97,17 +98,18 @@ def default_stream(kind: type[Stream], dataset: str, encoder: str | None, adapt:
     return kind(dataset=dataset, num_tasks=min(MOST_TASKS, classes), life=life)
 
 
-def default_life(dataset: str, encoder: str, adapt: Adapt) -> LifeConfig:
+def default_life(dataset: str, encoder: str, adapt: AnyAdapt) -> LifeConfig:
     """Return the settings of lives of ``dataset`` behind ``encoder``, to be adapted or not, that flags may change.
 
     Raises:
         InputError: the data is one's own and cannot be used.
     """
     if dataset not in DATASETS:
-        found = survey_of(dataset)
-        return settings_for(encoder_for(encoder, found), found.kind, adapt)
+        return default_settings(survey_of(dataset), encoder, adapt)
     kind = DATASETS[dataset].kind
-    return preset(dataset) if encoder in ("auto", "none") and kind == "image" else settings_for(encoder, kind, adapt)
+    if encoder in ("auto", "none") and kind == "image":
+        return preset(dataset)
+    return settings_for(encoder, kind, adapt_for(adapt, encoder, lambda: LARGEST))
 
 
 def placed(config: Stream) -> Stream:

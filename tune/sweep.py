@@ -280,6 +280,7 @@ def run(arguments: Arguments, console: Console) -> None:
     stream, weights = placed(arguments.stream), arguments.encoder_weights and arguments.encoder_weights.resolve()
     arguments = replace(arguments, stream=stream, encoder_weights=weights)
     base = ExperimentConfig(**{each.name: getattr(stream, each.name) for each in fields(stream)})
+    base = replace(base, life=replace(base.life, adapt=base.adapt))
     Experiment(base, encoder_weights=weights).check_data()  # what is missing is found before anything is started
     out = (arguments.out or Path("runs") / f"sweep-{base.name}-{time.strftime('%Y%m%d-%H%M%S')}").resolve()
     space = search_space(arguments.space, base.life, arguments.only, over_pixels=base.over_pixels)

@@ -153,10 +153,9 @@ def late_network(encoder: str, feature_dim: int) -> LateNetwork:
     Raises:
         InputError: MyGO knows no late blocks of that encoder, or they take other vectors.
     """
-    name, _, size = encoder.partition("@")
-    scale = scale_of(name)
+    scale = scale_of(encoder.partition("@")[0])
     network = EfficientNetLite(scale.width, scale.depth)
-    side = side_of_drawn(int(size) if size.isdecimal() else scale.size)
+    side = side_of_drawn(size_of(encoder))
     if feature_dim != (wanted := HEAD + network.late_channels * len(kept_frequencies(side))):
         raise InputError(f"--backbone late:{encoder} sees vectors of {wanted} values, not {feature_dim}.")
     return LateNetwork(list(network.eval().folded().late(network.last_halving)), side)
@@ -173,6 +172,16 @@ def scale_of(name: str) -> Scale:
             f"--adapt late trains late blocks of {', '.join(SCALES)}, not of {name}: name one of them with --encoder."
         )
     return SCALES[name]
+
+
+def size_of(encoder: str) -> int:
+    """Return the side in pixels of the pictures that an ``encoder`` sees, such as ``efficientnet-lite0@96``.
+
+    Raises:
+        InputError: MyGO knows no late blocks of it.
+    """
+    name, _, size = encoder.partition("@")
+    return int(size) if size.isdecimal() else scale_of(name).size
 
 
 def side_at_cut(size: int) -> int:

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field, is_dataclass, make_dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_type_hints
+from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 
 import tyro
 from tyro.constructors import (
@@ -15,7 +15,7 @@ from tyro.constructors import (
     StructTypeInfo,
 )
 
-from mygo.config.learner import Adapt, LifeConfig
+from mygo.config.learner import AnyAdapt, LifeConfig
 
 T = TypeVar("T")
 
@@ -28,9 +28,10 @@ def first_look(argv: Sequence[str], *flags: str) -> Mapping[str, str | None]:
     return vars(parser.parse_known_args(argv)[0])
 
 
-def adapted(value: str | None) -> Adapt:
+def adapted(value: str | None) -> AnyAdapt:
     """Return what ``--adapt`` says; what it cannot say is left for the real parse to refuse."""
-    return "late" if value == "late" else "none"
+    known: tuple[AnyAdapt, ...] = get_args(AnyAdapt)
+    return next((each for each in known if each == value), "none")
 
 
 def _optional(kind: Callable[[str], Any], metavar: str) -> PrimitiveConstructorSpec[Any]:

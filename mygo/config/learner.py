@@ -69,6 +69,8 @@ class GaussianConfig:
 
 
 Adapt = Literal["none", "late"]
+AnyAdapt = Literal["auto", "none", "late"]
+"""What a setting may say; auto is for the first lesson of a life to decide."""
 Precision = Literal["float32", "bfloat16"]
 AnyPrecision = Literal["auto", "float32", "bfloat16"]
 """What a setting may say; auto is for the device that a life begins on to decide."""
@@ -180,9 +182,10 @@ class LifeConfig:
     """What turns inputs into the features that a life sees: none, for small images; auto, which is none for images of
     at most 32 pixels and else the embedded one; or a name (see docs/encoders.md). It is frozen, and a life keeps it for
     good."""
-    adapt: Adapt = "none"
-    """What sleep trains of an encoder: none, which leaves it frozen, or late, its last blocks (of efficientnet-lite0, 1
-    or 2), whose maps are what is remembered then. A life keeps it for good."""
+    adapt: AnyAdapt = "none"
+    """What sleep trains of an encoder: none, which leaves it frozen; late, its last blocks (of efficientnet-lite0, 1 or
+    2), whose maps are what is remembered then; or auto, late where pictures are smaller than what the encoder was made
+    for, else none. A life keeps it for good."""
     backbone: str = "conv"
     """The network of features: mlp (2 × 400 units), conv (small), resnet18, linear (none, the default behind an
     encoder), or one of your own: module:attribute, or a name that `mygo.use_backbone` made known."""
@@ -206,8 +209,8 @@ class LifeConfig:
         check_ranges(self, "", seed=(0, LARGEST_SEED))
         if self.precision not in get_args(AnyPrecision):
             raise InputError(f"--precision must be auto, float32 or bfloat16, not {self.precision!r}.")
-        if self.adapt not in get_args(Adapt):
-            raise InputError(f"--adapt must be {' or '.join(get_args(Adapt))}, not {self.adapt!r}.")
+        if self.adapt not in get_args(AnyAdapt):
+            raise InputError(f"--adapt must be auto, none or late, not {self.adapt!r}.")
 
     @property
     def identity(self) -> "LifeConfig":

@@ -12,8 +12,10 @@ from typing import Any
 import torch
 
 import mygo
+from mygo.adapting.front import PREFIX as FRONT
 from mygo.baselines.registry import STRATEGIES
-from mygo.config.learner import LifeConfig
+from mygo.config.learner import Adapt, LifeConfig
+from mygo.config.ranges import LARGEST
 from mygo.config.settings import SAVE_EVERY
 from mygo.cycle import live
 from mygo.data.datasets import DATASETS, load_dataset
@@ -21,7 +23,7 @@ from mygo.data.examples import InputShape, LabelledDataset, with_validation
 from mygo.data.readers.find import FORMS
 from mygo.data.readers.reader import Kind
 from mygo.data.sources import read_source
-from mygo.data.survey import Survey, survey_of_dataset
+from mygo.data.survey import Survey, largest_side, survey_of_dataset
 from mygo.data.tasks import Task, TaskStream, deal_classes
 from mygo.errors import InputError
 from mygo.evaluate import average_accuracy, backward_transfer, forgetting
@@ -121,10 +123,20 @@ class StreamConfig:
             InputError: the data cannot be seen through it, or it cannot be adapted.
         """
         if self.dataset not in DATASETS:
-            name = encoder_for(self.life.encoder, survey_of(self.dataset))
-        else:
-            name = "none" if self.life.encoder == "auto" else resolve_encoder(self.life.encoder, self.kind)
-        return seeing_through(self.life, name).encoder
+            found = survey_of(self.dataset)
+            name = encoder_for(self.life.encoder, found)
+            return seeing_through(self.life, name, lambda: largest_side(found)).encoder
+        name = "none" if self.life.encoder == "auto" else resolve_encoder(self.life.encoder, self.kind)
+        return seeing_through(self.life, name, lambda: LARGEST).encoder
+
+    @property
+    def adapt(self) -> Adapt:
+        """What sleep trains of the encoder.
+
+        Raises:
+            InputError: as `encoder`.
+        """
+        return "late" if self.encoder.startswith(FRONT) else "none"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,7 +157,7 @@ class ExperimentConfig(StreamConfig):
         for name in self.strategies:
             if STRATEGIES[name].needs_features and self.over_pixels:
                 raise InputError(f"--strategies {name} is for lives behind an encoder: add --encoder, or leave it out.")
-            if STRATEGIES[name].needs_features and self.life.adapt != "none":
+            if STRATEGIES[name].needs_features and self.adapt != "none":
                 raise InputError(f"--strategies {name} is for encoders that stay as they are: leave --adapt out.")
 
 

@@ -17,7 +17,7 @@ from mygo.cycle import saved_phase, settled, show_map, sleep, wake
 from mygo.data.examples import Examples, LabelledDataset
 from mygo.data.sources import Source, read_source
 from mygo.data.spelling import composed
-from mygo.data.survey import Survey, survey
+from mygo.data.survey import Survey, largest_side, survey
 from mygo.data.tasks import Task, TaskStream
 from mygo.errors import InputError
 from mygo.evaluate import accuracy_on, measure_recall
@@ -204,7 +204,8 @@ class Lesson:
             config = seeing_through(self.config or LifeConfig(), "none")
             return Learner(STRATEGY, config, found.dataset.input_shape, self.folder)
         name = encoder_for(self.wanted_encoder, found)
-        config = seeing_through(self.config or settings_for(name, found.kind), name)
+        config = self.config or settings_for(name, found.kind)
+        config = seeing_through(config, name, lambda: largest_side(found))
         encoder = open_encoder(config.encoder, self.encoder_weights)
         life = Learner(STRATEGY, config, input_shape_of(found, encoder), self.folder)
         if encoder is not None:
@@ -224,8 +225,9 @@ class Lesson:
         if life.strategy != STRATEGY:
             raise InputError(f"{self.folder} is a life of the baseline {life.strategy}, which cannot be taught.")
         if self.config is not None:
-            born = life.config.encoder
-            config = self.config if self.config.encoder == "auto" else seeing_through(self.config, self.config.encoder)
+            born, adapt = life.config.encoder, self.config.adapt
+            config = replace(self.config, adapt=life.config.adapt if adapt == "auto" else adapt)
+            config = config if config.encoder == "auto" else seeing_through(config, config.encoder)
             if config.encoder not in ("auto", born):
                 raise InputError(f"This life sees through --encoder {born} for good: leave the flag out.")
             config = replace(config, encoder=born)

@@ -1,6 +1,7 @@
 """What a life sees its data through: which encoder, and the data as it comes out of it."""
 
 import functools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -12,8 +13,8 @@ from PIL import Image
 from torch import Tensor
 
 from mygo.adapting.front import PREFIX as FRONT
-from mygo.adapting.late import scale_of
-from mygo.config.learner import Adapt, LifeConfig, Precision
+from mygo.adapting.late import scale_of, size_of
+from mygo.config.learner import Adapt, AnyAdapt, LifeConfig, Precision
 from mygo.config.presets import behind_encoder
 from mygo.config.ranges import LARGEST
 from mygo.data.examples import InputShape
@@ -21,6 +22,7 @@ from mygo.data.readers.pairs import DatasetReader
 from mygo.data.readers.reader import PLURAL, Kind
 from mygo.data.sources import Source
 from mygo.data.survey import Survey, largest_side, survey
+from mygo.encoders.efficientnet_lite import SCALES
 from mygo.encoders.frozen import FrozenEncoder
 from mygo.encoders.protocol import Encoder
 from mygo.encoders.registry import encoder_named, refuse_encoder_in
@@ -84,12 +86,39 @@ def settings_for(encoder: str, kind: Kind, adapt: Adapt = "none") -> LifeConfig:
     return replace(settings, encoder=encoder)
 
 
-def seeing_through(config: LifeConfig, encoder: str) -> LifeConfig:
+def default_settings(found: Survey, encoder: str, adapt: AnyAdapt) -> LifeConfig:
+    """Return the default settings of a life for what was ``found``; ``encoder`` and ``adapt`` may be auto.
+
+    Raises:
+        InputError: as `resolve_encoder`.
+    """
+    name = encoder_for(encoder, found)
+    return settings_for(name, found.kind, adapt_for(adapt, name, lambda: largest_side(found)))
+
+
+def adapt_for(wanted: AnyAdapt, encoder: str, side: Callable[[], float]) -> Adapt:
+    """Return what sleep trains of ``encoder``, resolved; ``side`` returns the longest side of its pictures in pixels.
+
+    Where auto is ``wanted``, that is what was found to pay (docs/results.md): its late blocks, if pictures are smaller
+    than those that it was made for, or it is asked to see them smaller.
+    """
+    if wanted != "auto":
+        return wanted
+    if encoder.startswith(FRONT):
+        return "late"
+    scale = SCALES.get(encoder.partition("@")[0])
+    return "late" if scale is not None and min(size_of(encoder), side()) < scale.size else "none"
+
+
+def seeing_through(config: LifeConfig, encoder: str, side: Callable[[], float] = lambda: math.inf) -> LifeConfig:
     """Return ``config`` of a life that sees through ``encoder``, resolved, or through its front if it is adapted.
+
+    Whether it is may depend on the longest ``side`` of its pictures, as `adapt_for` has it.
 
     Raises:
         InputError: that encoder cannot be adapted.
     """
+    config = replace(config, adapt=adapt_for(config.adapt, encoder, side))
     if config.adapt == "none":
         return replace(config, encoder=encoder)
     name = encoder.removeprefix(FRONT)

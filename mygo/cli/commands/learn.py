@@ -12,7 +12,7 @@ from rich.console import Console
 
 from mygo.cli.commands.show import NEWEST, Show
 from mygo.cli.flags import OptionalPath, OptionalText, adapted, first_look, parse_flags
-from mygo.config.learner import Adapt, LifeConfig
+from mygo.config.learner import AnyAdapt, LifeConfig
 from mygo.config.ranges import check_share
 from mygo.config.settings import SAVE_EVERY
 from mygo.errors import InputError
@@ -130,7 +130,7 @@ def folder_and_settings(argv: list[str]) -> tuple[Path, LifeConfig] | None:
     return folder, settings_of(folder, data, seen["encoder"] or "auto", adapted(seen["adapt"]))
 
 
-def settings_of(folder: Path, data: str | None, encoder: str, adapt: Adapt) -> LifeConfig:
+def settings_of(folder: Path, data: str | None, encoder: str, adapt: AnyAdapt) -> LifeConfig:
     """Return the settings of the life in ``folder`` or, of a new one, the defaults for ``data`` behind ``encoder``.
 
     Those depend on what of it the life is to ``adapt``.
@@ -138,7 +138,7 @@ def settings_of(folder: Path, data: str | None, encoder: str, adapt: Adapt) -> L
     Raises:
         InputError: the life cannot be read.
     """
-    from mygo.jobs.perception import encoder_for, settings_for
+    from mygo.jobs.perception import default_settings
     from mygo.learner.learner import Learner
     from mygo.learner.saved import SavedLife
 
@@ -149,8 +149,7 @@ def settings_of(folder: Path, data: str | None, encoder: str, adapt: Adapt) -> L
     from mygo.data.survey import survey
 
     try:
-        found = survey(data)
-        return settings_for(encoder_for(encoder, found), found.kind, adapt)
+        return default_settings(survey(data), encoder, adapt)
     except InputError:  # it will come up again, once nothing is wrong with the flags
         return LifeConfig()
 

@@ -1,6 +1,7 @@
 """Lives behind the front of an encoder, whose late blocks sleep trains."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from PIL import Image
 
 from mygo.adapting.front import FrontEncoder
+from mygo.cli.commands.learn import folder_and_settings
 from mygo.config.learner import LifeConfig
 from mygo.config.presets import behind_encoder
 from mygo.config.settings import change
@@ -18,6 +20,7 @@ from mygo.errors import InputError
 from mygo.jobs.experiment import Experiment, ExperimentConfig
 from mygo.jobs.lesson import Lesson
 from mygo.jobs.life import Life
+from mygo.jobs.perception import adapt_for, seeing_through
 from mygo.learner.export import export_program
 from mygo.learner.learner import Learner
 from mygo.wake import mirrored
@@ -142,6 +145,45 @@ def test_a_life_is_adapted_for_good_or_never(
         Lesson(folder, more, config=change(behind_encoder(), {"encoder": ENCODER})).check()
     with pytest.raises(InputError, match="This life has --adapt late for good"):
         Lesson(folder, more, config=behind_encoder()).check()
+
+
+@pytest.mark.parametrize(
+    ("encoder", "side", "adapt"),
+    [
+        ("efficientnet-lite0", 224, "none"),
+        ("efficientnet-lite0", 223, "late"),
+        ("efficientnet-lite0@96", 4000, "late"),
+        ("efficientnet-lite0@300", 4000, "none"),
+        ("efficientnet-lite2", 224, "late"),
+        ("front:efficientnet-lite0", 4000, "late"),
+        ("timm/resnet18", 32, "none"),
+        ("none", 32, "none"),
+    ],
+)
+def test_auto_adapts_what_sees_less_than_it_was_made_for(encoder: str, side: int, adapt: str) -> None:
+    assert adapt_for("auto", encoder, lambda: side) == adapt
+    assert seeing_through(LifeConfig(backbone="linear", adapt="auto"), encoder, lambda: side).adapt == adapt
+
+
+def test_a_life_decides_at_its_first_lesson_whether_it_adapts(
+    tiny_adapting: LifeConfig, photos: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder, config = tmp_path / "life", replace(tiny_adapting, adapt="auto")
+    Lesson(folder, photos("red", "green"), config=config).run()
+    assert Life.open(folder).config.adapt == "late"
+    Lesson(folder, photos("blue", "white"), config=config).check()
+    for colour in ("red", "green"):
+        (tmp_path / "large" / colour).mkdir(parents=True)
+        for number in range(12):
+            Image.new("RGB", (240, 200), colour).save(tmp_path / "large" / colour / f"{number}.png")
+    at_full_size = replace(config, encoder="efficientnet-lite0")
+    for data, adapt in ((photos("red", "green"), "late"), (tmp_path / "large", "none")):
+        experiment = ExperimentConfig(dataset=str(data), num_tasks=2, life=at_full_size)
+        assert experiment.adapt == adapt
+        assert Experiment(experiment).learner.adapt == adapt
+        found = folder_and_settings(["--life", str(tmp_path / "new"), "--data", str(data), "--adapt", "auto"])
+        assert found is not None
+        assert found[1].memory == behind_encoder(experiment.adapt).memory, "other settings suit what is adapted"
 
 
 def test_what_was_adapted_is_exported_with_its_front(
