@@ -10,7 +10,6 @@ hash of their settings: what is there is not measured again. With a validation s
 the training data, and nothing is kept.
 """
 
-import ast
 import copy
 import hashlib
 import io
@@ -32,6 +31,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from benchmarks.streams import class_order, settings_to_try, spread
 from mygo import seeding, sleep, wake
 from mygo.baselines.registry import STRATEGIES, Phases, Strategy
 from mygo.config.presets import behind_encoder
@@ -40,7 +40,7 @@ from mygo.data.examples import Examples, with_validation
 from mygo.data.survey import Survey, survey
 from mygo.data.tasks import Task
 from mygo.encoders.efficientnet_lite import HEAD
-from mygo.events import Place
+from mygo.events import Event, PhaseEnded, Place
 from mygo.jobs.experiment import Experiment, ExperimentConfig, features_in
 from mygo.jobs.perception import encoder_of
 from mygo.jobs.shared_features import shared_features
@@ -85,6 +85,7 @@ STREAMS = (
     Stream("CIFAR-100 at 96 px, 10 tasks of 10", "cifar100", "efficientnet-lite0@96", 10, "cifar100-10"),
 )
 FROZEN = ("mygo", "joint", "slda", "ranpac")
+SLEEP = ("consolidate", "calibrate")
 AT_THE_END = ("joint-once", "at-once", "replay-jpegs", "labels", "unmirrored")
 """The strategies that train after the last task alone, and so have no forgetting."""
 
@@ -298,15 +299,11 @@ def jpeg_bytes(found: Survey, side: int) -> float:
 
 def config_of(stream: Stream, row: Row, order: int, source: Path, num_classes: int, flags: Flags) -> ExperimentConfig:
     """Return the experiment of one cell."""
-    changes = dict(row.changes)
-    for setting in flags.change:
-        path, value = setting.split("=")
-        changes[path.replace("-", "_")] = ast.literal_eval(value)
-    shuffled = tuple(torch.randperm(num_classes, generator=torch.Generator().manual_seed(order)).tolist())
+    changes = dict(row.changes) | settings_to_try(flags.change)
     return ExperimentConfig(
         dataset=str(source),
         num_tasks=stream.num_tasks,
-        class_order=shuffled if order else None,
+        class_order=class_order(num_classes, order),
         strategies=("mygo" if row.strategy == "adapt-first" else row.strategy,),
         validation_share=flags.validation_share,
         life=replace(change(behind_encoder("late"), changes), seed=order, encoder=stream.encoder),
@@ -339,6 +336,19 @@ def adapt_first(config: ExperimentConfig, index: Path, out: Path) -> dict[str, A
     return results
 
 
+@dataclass
+class LastSleep:
+    """Handles the events of a life: how long the sleep after a ``task`` took."""
+
+    task: int
+    seconds: float = 0.0
+
+    def __call__(self, event: Event) -> None:
+        """Add up the phases of that sleep."""
+        if isinstance(event, PhaseEnded) and event.place.task == self.task and event.place.phase in SLEEP:
+            self.seconds += event.seconds
+
+
 def fingerprint(config: ExperimentConfig) -> str:
     """Return a hash of all settings but where the data lies."""
     settings = {name: value for name, value in asdict(config).items() if name not in ("dataset", "data_root")}
@@ -353,10 +363,11 @@ def measure(stream: Stream, name: str, order: int, source: Path, index: Path, fl
     settings = fingerprint(config)
     if not flags.validation_share and kept_cells(flags).get(kept.stem, {}).get("settings") == settings:
         return
+    last_sleep = LastSleep(stream.num_tasks - 1)
     if row.strategy == "adapt-first":
         results = adapt_first(config, index, flags.out)
     else:
-        (results,) = Experiment(config, features=index).run()["strategies"].values()
+        (results,) = Experiment(config, features=index).run(on_event=last_sleep)["strategies"].values()
     found = {
         "class_il": results["average_accuracy"]["class_il"],
         "task_il": results["average_accuracy"]["task_il"],
@@ -365,6 +376,8 @@ def measure(stream: Stream, name: str, order: int, source: Path, index: Path, fl
         "bytes_a_class": results["memory_bytes"] / num_classes,
         "seconds": results["seconds"]["total"],
         "sleep": results["seconds"]["sleep"],
+        "last_sleep": last_sleep.seconds,
+        "threads": flags.threads,
         "settings": settings,
     }
     if name == "replay":
@@ -379,15 +392,17 @@ def measure(stream: Stream, name: str, order: int, source: Path, index: Path, fl
 
 def line(title: str, cells: list[dict[str, Any]], *, whole_life: bool) -> str:
     """Return one row of the table; what was trained once after all tasks has no forgetting."""
-
-    def spread(name: str) -> str:
-        values = [each[name] for each in cells]
-        return f"{statistics.mean(values):.3f}" + (f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else "")
-
-    measured = [spread("class_il"), spread("task_il")]
-    measured += [spread(name) if whole_life and name in cells[0] else "" for name in ("forgetting", "task_forgetting")]
+    names = ["class_il", "task_il", *(("forgetting", "task_forgetting") if whole_life else ())]
+    measured = [spread([each[name] for each in cells]) if name in cells[0] else "" for name in names]
+    measured += [""] * (4 - len(names))
     seconds = statistics.median(each["seconds"] for each in cells)
     return f"| {title} | {' | '.join(measured)} | {cells[0]['bytes_a_class']:,.0f} | {seconds:.0f} s | {len(cells)} |"
+
+
+def sleeps_in_words(cells: list[dict[str, Any]]) -> str:
+    """Return how long the sleep after the last task took in each of ``cells``."""
+    found = [f"{cell['last_sleep']:.0f} s on {cell['threads']}" for cell in cells]
+    return f"the sleep after the last task took {', '.join(found)} cores"
 
 
 Cells = dict[str, dict[str, Any]]
@@ -429,7 +444,9 @@ def lines_of(kept: Cells) -> list[str]:
         for name, row in ROWS.items():
             cells = cells_of(kept, f"{stream.data}-{name}")
             lines += [line(row.title, cells, whole_life=row.strategy not in AT_THE_END)] if cells else []
+        timed = [cell for cell in cells_of(kept, f"{stream.data}-mygo") if "last_sleep" in cell]
         lines += [""]
+        lines += [f"Of --adapt late, {sleeps_in_words(timed)}.", ""] if timed else []
     lines += ["Mean ± standard deviation over orders of classes, each with its own seed; one order without."]
     return [*lines, "Seconds are of one core, which other jobs shared.", ""]
 

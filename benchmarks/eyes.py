@@ -10,7 +10,6 @@ several commands with the same --out, for different data, can run side by side. 
 tried on that part of the training data, and nothing is kept.
 """
 
-import ast
 import csv
 import json
 import statistics
@@ -26,6 +25,7 @@ import torch
 import tyro
 
 from benchmarks.report import check_data_is_named
+from benchmarks.streams import class_order, settings_to_try, spread
 from mygo.config.presets import behind_encoder
 from mygo.config.settings import change
 from mygo.data.survey import survey
@@ -121,16 +121,11 @@ def measure(stream: Stream, strategy: str, order: int, features: Path, flags: Fl
     if kept.exists() and not flags.validation_share:
         return
     names = np.load(features)["class_names"]
-    rng = torch.Generator().manual_seed(order)
-    changes: dict[str, Any] = {"closed_form.shrinkage": stream.shrinkage}
-    for setting in flags.change:
-        path, value = setting.split("=")
-        changes[path.replace("-", "_")] = ast.literal_eval(value)
-    shuffled = tuple(torch.randperm(len(names), generator=rng).tolist())
+    changes = {"closed_form.shrinkage": stream.shrinkage} | settings_to_try(flags.change)
     config = ExperimentConfig(
         dataset=str(features),
         num_tasks=stream.num_tasks,
-        class_order=shuffled if order else None,
+        class_order=class_order(len(names), order),
         strategies=(strategy,),
         validation_share=flags.validation_share,
         life=replace(change(behind_encoder(), changes), seed=order),
@@ -153,14 +148,9 @@ def measure(stream: Stream, strategy: str, order: int, features: Path, flags: Fl
 
 def row(strategy: str, cells: list[dict[str, Any]]) -> str:
     """Return one row of the table."""
-
-    def spread(name: str) -> str:
-        values = [each[name] for each in cells]
-        return f"{statistics.mean(values):.3f} ± {statistics.stdev(values) if len(values) > 1 else 0:.3f}"
-
+    measured = " | ".join(spread([each[name] for each in cells]) for name in ("class_il", "task_il", "forgetting"))
     seconds = statistics.median(each["seconds"] for each in cells)
     kept = f"{cells[0]['bytes_a_class']:,.0f} | {cells[0]['bytes_once']:,.0f}"
-    measured = " | ".join(map(spread, ("class_il", "task_il", "forgetting")))
     return f"| {strategy} | {measured} | {kept} | {seconds:.0f} s | {len(cells)} |"
 
 

@@ -1,0 +1,180 @@
+"""When `--adapt late` pays: its lives beside those behind the frozen encoder, by data, size and images a class.
+
+python benchmarks/adapt_when.py --clothing DIR --cifar100 DIR
+
+The data is that of eyes.py, in five tasks; of CIFAR-100 every fifth class by name, the first N training images of
+each, and all of their test images. Each finished cell is kept in --out: what was interrupted goes on; several commands
+with the same --out, for different data, can run side by side.
+"""
+
+import json
+import shutil
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import torch
+import tyro
+
+from benchmarks.report import check_data_is_named, table, write_report
+from benchmarks.streams import class_order, spread
+from mygo.config.learner import Adapt
+from mygo.config.presets import behind_encoder
+from mygo.data.survey import survey
+from mygo.events import Place
+from mygo.jobs.experiment import Experiment, ExperimentConfig
+from mygo.jobs.shared_features import shared_features
+from mygo.phase import PhaseContext
+from mygo.training.process_group import SingleProcess
+
+NUM_TASKS = 5
+ORDERS = 3
+ROWS: dict[str, tuple[Adapt, str]] = {
+    "frozen": ("none", "mygo"),
+    "joint": ("none", "joint"),
+    "late": ("late", "mygo"),
+}
+"""What sleep adapts, and the strategy."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Data, and the size at which EfficientNet-lite0 sees it."""
+
+    data: str
+    """Which of the flags names it."""
+    size: int
+    every: int = 1
+    """Every how manieth class is learned."""
+    most: int | None = None
+    """Training images of a class; by default all."""
+
+    @property
+    def key(self) -> str:
+        """What the files of its cells begin with."""
+        return f"{self.data}-{self.size}-{self.most or 'all'}"
+
+    @property
+    def encoder(self) -> str:
+        """The encoder, as --encoder has it."""
+        return f"efficientnet-lite0@{self.size}"
+
+
+SETTINGS = (
+    *(Setting("cifar100", 96, every=5, most=most) for most in (50, 250, 500)),
+    Setting("cifar100", 224, every=5, most=50),
+    Setting("clothing", 96),
+)
+"""Clothing photos at 224 px are in adapt.py's table."""
+
+
+@dataclass(frozen=True)
+class Flags:
+    """Which data there is, and where results are kept."""
+
+    clothing: Path | None = None
+    cifar100: Path | None = None
+    out: Path = Path("runs/adapt_when")
+    threads: int = 2
+    settings: tuple[str, ...] = tuple(setting.key for setting in SETTINGS)
+    """What is measured now: data, size and images a class."""
+    orders: tuple[int, ...] = tuple(range(ORDERS))
+    """Class orders, each with its own seed; the first is by name."""
+
+
+def thinned(source: Path, folder: Path, every: int, most: int | None) -> Path:
+    """Copy every so manieth class of ``source`` to ``folder``, ``most`` of its training images, and return that."""
+    shutil.rmtree(folder, ignore_errors=True)
+    for part in ("train", "test"):
+        for name in sorted(each.name for each in (source / part).iterdir())[::every]:
+            images = sorted((source / part / name).iterdir())
+            (folder / part / name).mkdir(parents=True)
+            for image in images[: most if part == "train" else None]:
+                shutil.copyfile(image, folder / part / name / image.name)
+    return folder
+
+
+def accuracy(row: str, order: int, encoder: str, source: Path, index: Path) -> float:
+    """Return class-IL accuracy after the last task."""
+    adapt, strategy = ROWS[row]
+    num_classes = len(json.loads(index.read_text())["class_names"])
+    config = ExperimentConfig(
+        dataset=str(source),
+        num_tasks=NUM_TASKS,
+        class_order=class_order(num_classes, order),
+        strategies=(strategy,),
+        life=replace(behind_encoder(adapt), seed=order, encoder=encoder),
+    )
+    found: float = Experiment(config, features=index).run()["strategies"][strategy]["average_accuracy"]["class_il"]
+    return found
+
+
+def measure(setting: Setting, data: Path, out: Path, orders: Sequence[int]) -> None:
+    """Keep the accuracy of each row in each of ``orders``, unless it is kept already."""
+    missing = [(row, order) for order in orders for row in ROWS if not cell(out, setting, row, order).exists()]
+    if not missing:
+        return
+    source = thinned(data, out / f"data-{setting.key}", setting.every, setting.most)
+    context = PhaseContext(SingleProcess(), place=Place("benchmark", 0, "encode"))
+    found = survey(str(source), least=2)
+    with ExitStack() as stack:
+        index = {
+            adapt: stack.enter_context(
+                shared_features(found, str(source), encoder, None, out / f"vectors-{setting.key}-{adapt}", context)
+            )
+            for adapt, encoder in (("none", setting.encoder), ("late", f"front:{setting.encoder}"))
+        }
+        for row, order in missing:
+            score = accuracy(row, order, setting.encoder, source, index[ROWS[row][0]])
+            cell(out, setting, row, order).write_text(json.dumps(score))
+            print(setting.key, row, order, score, flush=True)
+    shutil.rmtree(source)
+
+
+def cell(out: Path, setting: Setting, row: str, order: int) -> Path:
+    """Return the file that keeps one accuracy."""
+    return out / f"{setting.key}-{row}-{order}.json"
+
+
+def line(setting: Setting, out: Path) -> list[str]:
+    """Return one line of the table, of the orders of which all rows are measured; an empty list if there is none."""
+    orders = [order for order in range(ORDERS) if all(cell(out, setting, row, order).exists() for row in ROWS)]
+    if not orders:
+        return []
+    found = {row: [float(cell(out, setting, row, order).read_text()) for order in orders] for row in ROWS}
+    gains = [late - max(others) for late, *others in zip(found["late"], found["frozen"], found["joint"], strict=True)]
+    data = f"{setting.data}, {setting.most or 'all'} images a class"
+    return [data, str(setting.size), *map(spread, (*found.values(), gains)), str(len(orders))]
+
+
+def main() -> None:
+    """Measure what is not measured yet, and write the table."""
+    flags = tyro.cli(Flags)
+    check_data_is_named(clothing=flags.clothing, cifar100=flags.cifar100)
+    torch.set_num_threads(flags.threads)
+    flags.out.mkdir(parents=True, exist_ok=True)
+    for setting in SETTINGS:
+        data: Path | None = getattr(flags, setting.data)
+        if data is not None and setting.key in flags.settings:
+            measure(setting, data, flags.out, flags.orders)
+    header = [
+        "data",
+        "px",
+        "frozen",
+        "joint training of a head",
+        "`--adapt late`",
+        "above the better of both",
+        "orders",
+    ]
+    rows = table(header, [found for setting in SETTINGS if (found := line(setting, flags.out))])
+    note = "Class-IL on test images; mean ± standard deviation over orders of classes, each with its own seed."
+    command = "python benchmarks/adapt_when.py --clothing DIR --cifar100 DIR"
+    write_report("adapt_when", "When adapting pays", command, f"{rows}\n\n{note}")
+
+
+if __name__ == "__main__":
+    main()
