@@ -313,7 +313,7 @@ def config_of(stream: Stream, row: Row, order: int, source: Path, num_classes: i
 def adapt_first(config: ExperimentConfig, index: Path, out: Path) -> dict[str, Any]:
     """Let a life adapt to the first task's real maps, and another live on the features that come out of it."""
     experiment = Experiment(config, features=index)
-    data = features_in(index, config)
+    data = features_in(index, config).dataset
     life = Learner("mygo", experiment.learner, data.input_shape, None, experiment.stream)
     encoder_of(life)
     stream = experiment.open_stream(data)

@@ -76,7 +76,11 @@ def parse(argv: list[str]) -> Arguments:
     seen = first_look(argv, "config", "dataset", "encoder", "adapt")
     values = {} if seen["config"] is None else read_json(Path(seen["config"]))
     dataset = known_dataset(seen["dataset"], values.get("dataset", "digits"))
-    default = default_stream(ExperimentConfig, dataset, seen["encoder"], adapted(seen["adapt"]))
+    life = values.get("life")
+    given = {name: value for name, value in seen.items() if value is not None}
+    kept = life.items() if isinstance(life, dict) else ()
+    chosen = {name: value for name, value in kept if isinstance(value, str)} | given  # what other defaults depend on
+    default = default_stream(ExperimentConfig, dataset, chosen.get("encoder"), adapted(chosen.get("adapt")))
     experiment = overlay(default, values | {"dataset": dataset})
     return parse_flags(Arguments, argv, "run.py", Arguments(experiment=experiment))
 

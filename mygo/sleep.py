@@ -34,8 +34,12 @@ def consolidate(life: Learner, task: Task, context: PhaseContext) -> None:
     encoder the student is a new one, so that it becomes the same whatever the order was in which the memories came.
     Late blocks of an encoder begin as they were pretrained, so that errors do not add up from sleep to sleep.
     """
-    if len(life.lessons) == 1 and life.fast_learner is not None:
-        return
+    if len(life.lessons) > 1 or life.fast_learner is None:
+        distil(life, context)
+
+
+def distil(life: Learner, context: PhaseContext) -> None:
+    """Train the neocortex, however many heads it has, on dreams of all tasks to answer as the teacher does."""
     config = life.config.sleep
     spec = replay_of(life)
     schedule = spec.schedule
@@ -163,7 +167,12 @@ def mix_discriminant(heads: nn.Linear, gaussians: ClassGaussians, weight: float)
 
 
 def ratio_of_sizes(first: Tensor, second: Tensor) -> Tensor:
-    """Return by what logits ``second`` [N, K] are to be scaled to vary over classes as much as ``first`` do."""
+    """Return by what logits ``second`` [N, K] are to be scaled to vary over classes as much as ``first`` do.
+
+    Those of one class alone do not vary, and stay as they are.
+    """
+    if first.shape[1] < 2:
+        return first.new_ones(())
     size, of_second = ((each - each.mean(1, keepdim=True)).std() for each in (first, second))
     return size / of_second.clamp_min(1e-12)
 

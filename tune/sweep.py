@@ -207,7 +207,7 @@ def planned(arguments: Arguments, base: ExperimentConfig, out: Path, console: Co
         features_for_all(base, arguments.encoder_weights, out, console) as features,
     ):
         if features is not None:
-            data = features_in(features, base)  # a class may have too few examples for validation
+            data = features_in(features, base).dataset  # a class may have too few examples for validation
             held_out_rows(data.train.labels, base.validation_share, data.class_names, lambda label: (label,))
         check_nodes(Experiment(base, out, memory_cache=cache, features=features), placement)
         yield replace(plan, features=features)
@@ -278,9 +278,9 @@ def run(arguments: Arguments, console: Console) -> None:
     if arguments.resume and arguments.out is None:
         raise InputError("--resume needs --out with the folder of the sweep to go on with.")
     stream, weights = placed(arguments.stream), arguments.encoder_weights and arguments.encoder_weights.resolve()
+    stream = replace(stream, life=replace(stream.life, adapt=stream.learner.adapt))  # which data that changes leaves
     arguments = replace(arguments, stream=stream, encoder_weights=weights)
     base = ExperimentConfig(**{each.name: getattr(stream, each.name) for each in fields(stream)})
-    base = replace(base, life=replace(base.life, adapt=base.adapt))
     Experiment(base, encoder_weights=weights).check_data()  # what is missing is found before anything is started
     out = (arguments.out or Path("runs") / f"sweep-{base.name}-{time.strftime('%Y%m%d-%H%M%S')}").resolve()
     space = search_space(arguments.space, base.life, arguments.only, over_pixels=base.over_pixels)

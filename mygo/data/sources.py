@@ -47,6 +47,8 @@ class Source:
     """What was done with the others, in sentences."""
     folder: Path | None = None
     """Where the vectors lie, if these are in files."""
+    encoder_checksum: str = ""
+    """Of the encoder that they were seen through, if there was one."""
 
     @property
     def name(self) -> str:

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
@@ -63,6 +64,22 @@ class Survey:
     def __len__(self) -> int:
         return sum(map(len, self.parts))
 
+    @cached_property
+    def largest_side(self) -> int:
+        """The longest side in pixels of some images, at most `PEEKED`, from all over the training items.
+
+        Raises:
+            InputError: the size of none is known.
+        """
+        part = self.parts[0]
+        largest = 0
+        for place in range(0, len(part), max(1, len(part) // PEEKED))[:PEEKED]:
+            with suppress(Exception):  # it will come up again when the image is read
+                largest = max(largest, *part.reader.size(int(part.indices[place])))
+        if not largest:
+            raise InputError(f"{self.source} holds no image that can be read: put some there or name another source.")
+        return largest
+
 
 def survey(data: "Data", *, known: Collection[str] = (), held_out: float = 0.1, least: int = LEAST_EXAMPLES) -> Survey:
     """Return what ``data`` holds, in any of the forms of `mygo.data.readers.find.FORMS`; the items are not decoded.
@@ -116,22 +133,6 @@ def part_of(reader: Reader, classes: dict[int, str], names: tuple[str, ...]) -> 
     labels = torch.tensor([place[name] for name in classes.values()], dtype=torch.int64)
     order = labels.argsort(stable=True)
     return Part(reader, indices[order], labels[order])
-
-
-def largest_side(found: Survey) -> int:
-    """Return the longest side in pixels of some images of ``found``, at most `PEEKED`, from all over it.
-
-    Raises:
-        InputError: the size of none is known.
-    """
-    part = found.parts[0]
-    largest = 0
-    for place in range(0, len(part), max(1, len(part) // PEEKED))[:PEEKED]:
-        with suppress(Exception):  # it will come up again when the image is read
-            largest = max(largest, *part.reader.size(int(part.indices[place])))
-    if not largest:
-        raise InputError(f"{found.source} holds no image that can be read: put some there or name another source.")
-    return largest
 
 
 @dataclass(frozen=True)

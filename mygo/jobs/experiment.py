@@ -12,9 +12,8 @@ from typing import Any
 import torch
 
 import mygo
-from mygo.adapting.front import PREFIX as FRONT
 from mygo.baselines.registry import STRATEGIES
-from mygo.config.learner import Adapt, LifeConfig
+from mygo.config.learner import LifeConfig
 from mygo.config.ranges import LARGEST
 from mygo.config.settings import SAVE_EVERY
 from mygo.cycle import live
@@ -22,8 +21,8 @@ from mygo.data.datasets import DATASETS, load_dataset
 from mygo.data.examples import InputShape, LabelledDataset, with_validation
 from mygo.data.readers.find import FORMS
 from mygo.data.readers.reader import Kind
-from mygo.data.sources import read_source
-from mygo.data.survey import Survey, largest_side, survey_of_dataset
+from mygo.data.sources import Source, read_source
+from mygo.data.survey import Survey, survey_of_dataset
 from mygo.data.tasks import Task, TaskStream, deal_classes
 from mygo.errors import InputError
 from mygo.evaluate import average_accuracy, backward_transfer, forgetting
@@ -116,27 +115,26 @@ class StreamConfig:
         return survey_of(self.dataset).kind if known is None else known.kind
 
     @property
+    def learner(self) -> LifeConfig:
+        """The settings that are lived with, of which the data has decided what was left to it.
+
+        Raises:
+            InputError: the data cannot be seen through the encoder, or this cannot be adapted.
+        """
+        if self.dataset not in DATASETS:
+            found = survey_of(self.dataset)
+            return seeing_through(self.life, encoder_for(self.life.encoder, found), lambda: found.largest_side)
+        name = "none" if self.life.encoder == "auto" else resolve_encoder(self.life.encoder, self.kind)
+        return seeing_through(self.life, name, lambda: LARGEST)
+
+    @property
     def encoder(self) -> str:
         """The name of the encoder that the lives see through; of one that they adapt, its front.
 
         Raises:
-            InputError: the data cannot be seen through it, or it cannot be adapted.
+            InputError: as `learner`.
         """
-        if self.dataset not in DATASETS:
-            found = survey_of(self.dataset)
-            name = encoder_for(self.life.encoder, found)
-            return seeing_through(self.life, name, lambda: largest_side(found)).encoder
-        name = "none" if self.life.encoder == "auto" else resolve_encoder(self.life.encoder, self.kind)
-        return seeing_through(self.life, name, lambda: LARGEST).encoder
-
-    @property
-    def adapt(self) -> Adapt:
-        """What sleep trains of the encoder.
-
-        Raises:
-            InputError: as `encoder`.
-        """
-        return "late" if self.encoder.startswith(FRONT) else "none"
+        return self.learner.encoder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,7 +155,7 @@ class ExperimentConfig(StreamConfig):
         for name in self.strategies:
             if STRATEGIES[name].needs_features and self.over_pixels:
                 raise InputError(f"--strategies {name} is for lives behind an encoder: add --encoder, or leave it out.")
-            if STRATEGIES[name].needs_features and self.adapt != "none":
+            if STRATEGIES[name].needs_features and self.learner.adapt != "none":
                 raise InputError(f"--strategies {name} is for encoders that stay as they are: leave --adapt out.")
 
 
@@ -217,7 +215,7 @@ class Experiment:
             return self._live_on(None, context)
         folder = None if self.out is None else self.out / FEATURES
         with stream_encoded(found, self.learner.encoder, self.encoder_weights, folder, context) as source:
-            return self._live_on(source.dataset, context)
+            return self._live_on(source, context)
 
     def survey(self) -> Survey | None:
         """Return what there is to encode; None where lives see pixels.
@@ -231,11 +229,14 @@ class Experiment:
             return survey_of(self.config.dataset)
         return survey_of_dataset(load_dataset(self.config.dataset, self.config.data_root))
 
-    def _live_on(self, dataset: LabelledDataset | None, context: PhaseContext) -> dict[str, Any]:
+    def _live_on(self, source: Source | None, context: PhaseContext) -> dict[str, Any]:
         lives, precision = [], self.config.life.precision
+        dataset = None if source is None else source.dataset
         for name in self.config.strategies:
             stream = self.open_stream(dataset)
             life = self.open_life(name, stream.input_shape, lambda text: context.emit(Notice(text)))
+            if source is not None:
+                check_seen_alike(life, source)
             if life.adapts:
                 encoder_of(life, self.encoder_weights)
             if life.precision == "auto":  # lives that are compared begin in the same
@@ -258,7 +259,7 @@ class Experiment:
     @property
     def learner(self) -> LifeConfig:
         """The settings that are lived with."""
-        return seeing_through(self.config.life, self.config.encoder)
+        return self.config.learner
 
     def settings_of(self, strategy: str) -> LifeConfig:
         """Return the settings of the life of ``strategy``, which may need a backbone of its own."""
@@ -276,7 +277,7 @@ class Experiment:
             InputError: it is not.
         """
         if self.features is not None:
-            shape = features_in(self.features, self.config).input_shape
+            shape = features_in(self.features, self.config).dataset.input_shape
         else:
             found, encoder = self.survey(), open_encoder(self.config.encoder, self.encoder_weights)
             if found is None:
@@ -345,7 +346,7 @@ class Experiment:
 
     def results(self, lives: Sequence[Learner], class_names: Sequence[str]) -> dict[str, Any]:
         """Return what ``results.json`` holds; docs/output.md describes it."""
-        config = asdict(self.config)
+        config = asdict(replace(self.config, life=replace(self.config.life, adapt=self.learner.adapt)))
         config["data_root"] = str(self.config.data_root)
         return {
             "schema": RESULTS_SCHEMA,
@@ -387,7 +388,20 @@ def load_pixels(config: ExperimentConfig) -> LabelledDataset:
     return read_source(config.dataset, None).dataset
 
 
-def features_in(index: Path, config: StreamConfig) -> LabelledDataset:
+def check_seen_alike(life: Learner, source: Source) -> None:
+    """Note through which encoder's weights ``life`` sees ``source``, and check that they are those that it began with.
+
+    Raises:
+        InputError: they are others.
+    """
+    if life.encoder_checksum not in ("", source.encoder_checksum):
+        raise InputError(
+            f"The weights of the encoder are not those that {life.folder} began with: choose another --out."
+        )
+    life.encoder_checksum = source.encoder_checksum
+
+
+def features_in(index: Path, config: StreamConfig) -> Source:
     """Return the data set as vectors that were encoded before.
 
     Raises:

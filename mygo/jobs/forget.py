@@ -20,7 +20,7 @@ from mygo.learner.learner import Learner
 from mygo.memory.gaussian import GaussianMemory
 from mygo.memory.quality import Quality
 from mygo.phase import PhaseContext
-from mygo.sleep import calibrate, consolidate
+from mygo.sleep import calibrate, distil
 from mygo.training.allocation import keep_freed_memory
 from mygo.training.process_group import ProcessGroup
 from mygo.wake import teach_from, train_until_good_enough
@@ -70,7 +70,7 @@ def take_out(life: Learner, class_name: str, context: PhaseContext) -> None:
     kept = [place for place, name in enumerate(lesson.classes) if name != class_name]
     life.drop_outputs(index, kept)
     life.current = min(index, len(life.lessons) - 1)
-    if not life.adapts:  # whose neocortex knew the class as a whole, so nothing of it is asked
+    if not life.on_features:  # where memories teach, and no network is asked that knew the class
         life.fast_learner = copy.deepcopy(life.neocortex)
     if kept:
         lesson.classes = tuple(lesson.classes[place] for place in kept)
@@ -80,7 +80,7 @@ def take_out(life: Learner, class_name: str, context: PhaseContext) -> None:
         keep = keep_gaussians if life.on_features else train_anew
         keep(life, index, kept, context)
     task = Task(life.current, tuple(range(len(life.lessons[life.current].classes))))
-    consolidate(life, task, context.at(Place(life.strategy, task.index, "consolidate")))
+    distil(life, context.at(Place(life.strategy, task.index, "consolidate")))
     calibrate(life, task, context)
     measure_recall(life, context.group)
     life.end_cycle()

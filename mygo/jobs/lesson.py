@@ -17,7 +17,7 @@ from mygo.cycle import saved_phase, settled, show_map, sleep, wake
 from mygo.data.examples import Examples, LabelledDataset
 from mygo.data.sources import Source, read_source
 from mygo.data.spelling import composed
-from mygo.data.survey import Survey, largest_side, survey
+from mygo.data.survey import Survey, survey
 from mygo.data.tasks import Task, TaskStream
 from mygo.errors import InputError
 from mygo.evaluate import accuracy_on, measure_recall
@@ -205,7 +205,7 @@ class Lesson:
             return Learner(STRATEGY, config, found.dataset.input_shape, self.folder)
         name = encoder_for(self.wanted_encoder, found)
         config = self.config or settings_for(name, found.kind)
-        config = seeing_through(config, name, lambda: largest_side(found))
+        config = seeing_through(config, name, lambda: found.largest_side)
         encoder = open_encoder(config.encoder, self.encoder_weights)
         life = Learner(STRATEGY, config, input_shape_of(found, encoder), self.folder)
         if encoder is not None:
@@ -225,12 +225,13 @@ class Lesson:
         if life.strategy != STRATEGY:
             raise InputError(f"{self.folder} is a life of the baseline {life.strategy}, which cannot be taught.")
         if self.config is not None:
-            born, adapt = life.config.encoder, self.config.adapt
-            config = replace(self.config, adapt=life.config.adapt if adapt == "auto" else adapt)
-            config = config if config.encoder == "auto" else seeing_through(config, config.encoder)
-            if config.encoder not in ("auto", born):
+            born, adapt = life.config.encoder, life.config.adapt
+            if self.config.adapt not in ("auto", adapt):
+                raise InputError(f"This life has --adapt {adapt} for good: leave the flag out, or begin a new one.")
+            wanted = born if self.config.encoder == "auto" else self.config.encoder
+            config = seeing_through(replace(self.config, adapt=adapt), wanted)
+            if config.encoder != born:
                 raise InputError(f"This life sees through --encoder {born} for good: leave the flag out.")
-            config = replace(config, encoder=born)
             other_precision = config.precision not in ("auto", life.precision)
             check_networks(config)
             if life.current is not None and (config.identity != life.config.identity or other_precision):
@@ -391,7 +392,6 @@ def born_with(config: LifeConfig) -> set[tuple[str, object]]:
     """Return the settings that stay as they are for all of a life, since its networks are made after them."""
     gan = config.memory.gan
     return {
-        ("adapt", config.adapt),
         ("backbone", config.backbone),
         ("memory.gaussian.rank", config.memory.gaussian.rank),
         ("memory.gaussian.bits", config.memory.gaussian.bits),

@@ -74,7 +74,7 @@ class Life(Learner):
         """
         if folder is not None and cls.exists(Path(folder)):
             raise InputError(f"{folder} holds a life already: open it with Life.open, or choose another folder.")
-        shape, config = checked_shape(image_shape), config or LifeConfig()
+        shape, config = checked_shape(image_shape), seeing_through(config or LifeConfig(), "none")
         try:
             life = cls("mygo", config, shape, None if folder is None else Path(folder))
             with torch.no_grad():
@@ -127,7 +127,10 @@ class Life(Learner):
         """
         if folder is not None and cls.exists(Path(folder)):
             raise InputError(f"{folder} holds a life already: open it with Life.open, or choose another folder.")
-        config = seeing_through(config or behind_encoder(), encoder)
+        config = config or behind_encoder()
+        if config.adapt == "auto":
+            raise InputError("What a life adapts that begins without pictures cannot be auto: say late or none.")
+        config = seeing_through(config, encoder)
         eyes = open_encoder(config.encoder, None if weights is None else Path(weights))
         if eyes is None:
             raise InputError("A life behind an encoder needs one: name it, or begin a life over pixels with create.")

@@ -142,19 +142,24 @@ def check_alike(lives: Sequence[Learner], names: Sequence[str]) -> None:
             raise InputError(f"{name} is in the middle of the lesson {life.lessons[life.current].name!r}: finish it.")
         if life.strategy != STRATEGY or len(life.memories) < max(1, len(life.lessons)):
             raise InputError(f"{name} has no memories that could be merged: name a life of {STRATEGY}.")
-        if life.config.encoder != first.config.encoder:
+        if seen_through(life) != seen_through(first):
             seen = f"--encoder {life.config.encoder}, and {names[0]} through {first.config.encoder}"
             raise InputError(f"{name} sees through {seen}: only lives that see alike can be merged.")
         if life.encoder_checksum != first.encoder_checksum or life.input_shape != first.input_shape:
             raise InputError(f"{name} sees other features than {names[0]}: its encoder had other weights.")
-        settings = dict(flat(asdict(first.config.identity)))
-        for setting, value in flat(asdict(life.config.identity)):
+        settings = dict(flat(asdict(replace(first.config.identity, encoder=""))))
+        for setting, value in flat(asdict(replace(life.config.identity, encoder=""))):
             if value != settings[setting]:
                 flag = setting.replace("_", "-")
                 raise InputError(
                     f"{name} has --{flag} {value}, and {names[0]} {settings[setting]}: only lives with the same "
                     "settings can be merged."
                 )
+
+
+def seen_through(life: Learner) -> str:
+    """Return the encoder of ``life``; auto, as earlier versions kept it, saw pixels."""
+    return "none" if life.config.encoder == "auto" else life.config.encoder
 
 
 def planned(lives: Sequence[Learner], same: Same, names: Sequence[str]) -> list[Adopted]:

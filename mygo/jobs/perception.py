@@ -21,7 +21,7 @@ from mygo.data.examples import InputShape
 from mygo.data.readers.pairs import DatasetReader
 from mygo.data.readers.reader import PLURAL, Kind
 from mygo.data.sources import Source
-from mygo.data.survey import Survey, largest_side, survey
+from mygo.data.survey import Survey, survey
 from mygo.encoders.efficientnet_lite import SCALES
 from mygo.encoders.frozen import FrozenEncoder
 from mygo.encoders.protocol import Encoder
@@ -72,7 +72,7 @@ def encoder_for(wanted: str, found: Survey) -> str:
     Raises:
         InputError: as `resolve_encoder`.
     """
-    return resolve_encoder(wanted, found.kind, lambda: largest_side(found))
+    return resolve_encoder(wanted, found.kind, lambda: found.largest_side)
 
 
 def sees_pixels(encoder: str, kind: Kind) -> bool:
@@ -93,7 +93,7 @@ def default_settings(found: Survey, encoder: str, adapt: AnyAdapt) -> LifeConfig
         InputError: as `resolve_encoder`.
     """
     name = encoder_for(encoder, found)
-    return settings_for(name, found.kind, adapt_for(adapt, name, lambda: largest_side(found)))
+    return settings_for(name, found.kind, adapt_for(adapt, name, lambda: found.largest_side))
 
 
 def adapt_for(wanted: AnyAdapt, encoder: str, side: Callable[[], float]) -> Adapt:
@@ -107,7 +107,8 @@ def adapt_for(wanted: AnyAdapt, encoder: str, side: Callable[[], float]) -> Adap
     if encoder.startswith(FRONT):
         return "late"
     scale = SCALES.get(encoder.partition("@")[0])
-    return "late" if scale is not None and min(size_of(encoder), side()) < scale.size else "none"
+    sees_less = scale is not None and (size_of(encoder) < scale.size or side() < scale.size)
+    return "late" if sees_less else "none"
 
 
 def seeing_through(config: LifeConfig, encoder: str, side: Callable[[], float] = lambda: math.inf) -> LifeConfig:
@@ -116,10 +117,13 @@ def seeing_through(config: LifeConfig, encoder: str, side: Callable[[], float] =
     Whether it is may depend on the longest ``side`` of its pictures, as `adapt_for` has it.
 
     Raises:
-        InputError: that encoder cannot be adapted.
+        InputError: that encoder cannot be adapted, or is to stay as it is but is named as one that is adapted.
     """
     config = replace(config, adapt=adapt_for(config.adapt, encoder, side))
     if config.adapt == "none":
+        if encoder.startswith(FRONT):
+            whole = encoder.removeprefix(FRONT)
+            raise InputError(f"--encoder {encoder} is for lives that adapt it: name {whole}, or add --adapt late.")
         return replace(config, encoder=encoder)
     name = encoder.removeprefix(FRONT)
     scale_of(name.partition("@")[0])
@@ -202,7 +206,7 @@ def stream_encoded(
             encoder.to(CPU)  # lives need the room on the GPU
         for text in (*source.notes, *listed(source.unreadable)):
             context.emit(Notice(text))
-        yield source
+        yield source if encoder is None else replace(source, encoder_checksum=encoder.checksum)
 
 
 def listed(unreadable: Sequence[str]) -> Iterator[str]:

@@ -9,6 +9,7 @@ import torch
 
 from mygo.data.examples import Examples, LabelledDataset
 from mygo.data.mapped import mapped
+from mygo.data.sources import Source
 from mygo.data.survey import Survey
 from mygo.errors import InputError
 from mygo.files import read_json, write_json
@@ -18,7 +19,7 @@ from mygo.phase import PhaseContext
 
 INDEX = "index.json"
 """The file beside the vectors that says what they are."""
-INDEX_SCHEMA = 1
+INDEX_SCHEMA = 2
 PARTS = ("train", "test")
 
 
@@ -40,12 +41,12 @@ def shared_features(
         index = source.folder / INDEX
         labels = {part: getattr(data, part).labels.tolist() for part in PARTS}
         what = {"schema": INDEX_SCHEMA, "dataset": dataset, "encoder": encoder, "name": data.name}
-        sizes = {"feature_dim": data.input_shape[0], "class_names": list(data.class_names)}
-        write_json(index, {**what, **sizes, "labels": labels})
+        seen = {"encoder_checksum": source.encoder_checksum, "feature_dim": data.input_shape[0]}
+        write_json(index, {**what, **seen, "class_names": list(data.class_names), "labels": labels})
         yield index
 
 
-def read_features(index: Path, dataset: str, encoder: str, num_classes: int) -> LabelledDataset:
+def read_features(index: Path, dataset: str, encoder: str, num_classes: int) -> Source:
     """Return the vectors of ``dataset`` behind ``encoder`` that `shared_features` left beside ``index``.
 
     They are read when they are used.
@@ -63,7 +64,8 @@ def read_features(index: Path, dataset: str, encoder: str, num_classes: int) -> 
             f"{index} has {len(kept['class_names'])} classes, but {dataset} has {num_classes}: encode the data again."
         )
     train, test = (read_part(index, part, kept["labels"][part], kept["feature_dim"]) for part in PARTS)
-    return LabelledDataset(kept["name"], train, test, tuple(kept["class_names"]))
+    found = LabelledDataset(kept["name"], train, test, tuple(kept["class_names"]))
+    return Source(found, folder=index.parent, encoder_checksum=kept["encoder_checksum"])
 
 
 def read_part(index: Path, part: str, labels: Sequence[Any], feature_dim: int) -> Examples:

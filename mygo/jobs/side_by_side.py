@@ -111,11 +111,17 @@ def check_together(lessons: Sequence[Lesson]) -> tuple[list[Waking], list[str]]:
         InputError: none can, or two have the same name or show the same class.
     """
     able, complaints, names, classes = [], [], dict[str, str](), dict[str, str]()
+    first: Learner | None = None
     for number, lesson in enumerate(lessons):
+        if first is not None:  # which has decided what a new life is like
+            lesson = replace(lesson, config=first.config)
         waking = Waking(lesson, number)
         try:
             life, found = lesson.open()
             (plan,) = lessons_of(life, found, lesson.name, update=False)
+            if first is not None and life.input_shape != first.input_shape:
+                seen = " × ".join(map(str, life.input_shape)), " × ".join(map(str, first.input_shape))
+                raise InputError(f"a life sees it as {seen[0]} values, and the lessons before it as {seen[1]}.")
         except InputError as error:
             complaints.append(f"{waking.name} is left out: {error}")
             continue
@@ -124,6 +130,8 @@ def check_together(lessons: Sequence[Lesson]) -> tuple[list[Waking], list[str]]:
                 raise InputError(f"{known[what]} and {waking.name} both have {what!r}: rename one of them.")
             known[what] = waking.name
         able.append(waking)
+        if first is None and not Learner.exists(lesson.folder):
+            first = life
     if not able:
         raise InputError(complaints[0] if complaints else "There is no lesson to learn: pass --data.")
     return able, complaints

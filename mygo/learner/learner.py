@@ -219,7 +219,7 @@ class Learner(LearnerState):
             build = functools.partial(blank_memory, config.memory, size, life.input_shape)
             life.memories.append(fill(build, read(name), torch.half).eval().requires_grad_(False))
         for name, size in zip(files.get("teachers", ()), sizes, strict=False):
-            head = functools.partial(nn.Linear, life.neocortex.feature_dim, size)
+            head = functools.partial(nn.Linear, life.input_shape[0], size)
             life.teachers.append(fill(head, read(name), torch.half).eval().requires_grad_(False))
         if files.get("statistics"):
             life.statistics = read(files["statistics"])

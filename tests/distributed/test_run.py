@@ -10,7 +10,7 @@ from PIL import Image
 from rich.console import Console
 
 from distributed.run import main, parse, show_report
-from mygo.config.presets import preset
+from mygo.config.presets import behind_encoder, preset
 from mygo.errors import StorageError
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
@@ -57,6 +57,16 @@ def test_a_file_with_an_unknown_data_set_is_refused(tmp_path: Path, capsys: pyte
     (tmp_path / "best.json").write_text('{"dataset": "imagenet"}')
     assert main(["--config", str(tmp_path / "best.json")]) == 2
     assert "imagenet is not there" in capsys.readouterr().err
+
+
+def test_defaults_suit_what_a_file_says_of_the_encoder(tmp_path: Path) -> None:
+    life = {"encoder": "efficientnet-lite0@96", "adapt": "auto"}
+    (tmp_path / "part.json").write_text(json.dumps({"dataset": "cifar10", "life": life}))
+    found = parse(["--config", str(tmp_path / "part.json")]).experiment
+    assert found.learner.adapt == "late"
+    assert found.learner.memory == behind_encoder("late").memory
+    found = parse(["--config", str(tmp_path / "part.json"), "--adapt", "none"]).experiment
+    assert found.learner.memory == behind_encoder().memory
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,15 @@ from mygo.learner.records import TaskRecord
 from mygo.memory.gaussian import ClassGaussians, GaussianMemory
 from mygo.networks.neocortex import NeocortexNet, own_outputs
 from mygo.replay.schedule import Dreams
-from mygo.sleep import Ensemble, Student, discriminant_weight, distillation_losses, feature_losses, mix_discriminant
+from mygo.sleep import (
+    Ensemble,
+    Student,
+    discriminant_weight,
+    distillation_losses,
+    feature_losses,
+    mix_discriminant,
+    ratio_of_sizes,
+)
 from mygo.training.process_group import SingleProcess
 
 
@@ -148,6 +156,12 @@ def test_what_is_kept_of_an_ensemble_answers_with_the_mean_of_both_in_one_size(e
     chosen = torch.tensor([2, 0])
     for some, whole in zip(ensemble(vectors, chosen)[1:], (of_late, of_pretrained), strict=True):
         torch.testing.assert_close(some, whole[:, chosen])
+
+
+@torch.no_grad()
+def test_answers_that_are_of_one_class_alone_stay_in_their_size() -> None:
+    first, second = torch.randn(1, 1), torch.randn(1, 1)
+    assert float(ratio_of_sizes(first, second)) == 1
 
 
 def test_each_half_of_an_ensemble_learns_to_answer_alone(ensemble: Ensemble) -> None:

@@ -1,6 +1,7 @@
 """What a source holds, told before anything of it is decoded."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from PIL import Image
 
 from mygo.data import images
-from mygo.data.survey import Survey, largest_side, survey
+from mygo.data.survey import Survey, survey
 from mygo.errors import InputError
 
 
@@ -91,20 +92,20 @@ def test_items_whose_class_cannot_be_told_are_listed() -> None:
 def test_the_largest_side_is_looked_up(tmp_path: Path, sizes: dict[str, tuple[int, int]], largest: int) -> None:
     data = photos(tmp_path / "birds", sizes)
     (data / "a" / "00.png").write_bytes(b"no picture")
-    assert largest_side(survey(data)) == largest
+    assert survey(data).largest_side == largest
 
 
 def test_few_sizes_are_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = survey(photos(tmp_path / "birds", {"a": (8, 8), "b": (20, 20)}, 500))
     looked: list[Path] = []
     monkeypatch.setattr("mygo.data.folders.size_of", lambda path: looked.append(path) or images.size_of(path))
-    assert largest_side(found) == 20
+    assert found.largest_side == 20
     assert len(looked) == 64
     assert len({path.parent for path in looked}) == 2
     for path in looked:
         path.write_bytes(b"no picture")
     with pytest.raises(InputError, match="holds no image that can be read"):
-        largest_side(found)
+        _ = replace(found).largest_side
 
 
 def test_many_files_are_surveyed_in_seconds(tmp_path: Path) -> None:

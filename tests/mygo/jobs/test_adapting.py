@@ -11,7 +11,7 @@ from PIL import Image
 
 from mygo.adapting.front import FrontEncoder
 from mygo.cli.commands.learn import folder_and_settings
-from mygo.config.learner import LifeConfig
+from mygo.config.learner import Adapt, LifeConfig
 from mygo.config.presets import behind_encoder
 from mygo.config.settings import change
 from mygo.data.examples import Examples
@@ -21,6 +21,7 @@ from mygo.jobs.experiment import Experiment, ExperimentConfig
 from mygo.jobs.lesson import Lesson
 from mygo.jobs.life import Life
 from mygo.jobs.perception import adapt_for, seeing_through
+from mygo.jobs.side_by_side import check_together
 from mygo.learner.export import export_program
 from mygo.learner.learner import Learner
 from mygo.wake import mirrored
@@ -142,9 +143,10 @@ def test_a_life_is_adapted_for_good_or_never(
     more = photos("blue", "white")
     Lesson(folder, more, config=tiny_adapting).check()  # the same command again, with the name of the whole encoder
     with pytest.raises(InputError, match="This life sees through --encoder front:"):
-        Lesson(folder, more, config=change(behind_encoder(), {"encoder": ENCODER})).check()
-    with pytest.raises(InputError, match="This life has --adapt late for good"):
-        Lesson(folder, more, config=behind_encoder()).check()
+        Lesson(folder, more, config=replace(tiny_adapting, encoder="efficientnet-lite0@64")).check()
+    for encoder in ("auto", ENCODER):
+        with pytest.raises(InputError, match="This life has --adapt late for good"):
+            Lesson(folder, more, config=replace(behind_encoder(), encoder=encoder)).check()
 
 
 @pytest.mark.parametrize(
@@ -171,19 +173,47 @@ def test_a_life_decides_at_its_first_lesson_whether_it_adapts(
     folder, config = tmp_path / "life", replace(tiny_adapting, adapt="auto")
     Lesson(folder, photos("red", "green"), config=config).run()
     assert Life.open(folder).config.adapt == "late"
-    Lesson(folder, photos("blue", "white"), config=config).check()
+    for again in (config, replace(config, encoder="auto"), replace(tiny_adapting, encoder="auto")):
+        Lesson(folder, photos("blue", "white"), config=again).check()
+    with pytest.raises(InputError, match="begins without pictures cannot be auto"):
+        Life.behind(ENCODER, config=config)
     for colour in ("red", "green"):
         (tmp_path / "large" / colour).mkdir(parents=True)
         for number in range(12):
             Image.new("RGB", (240, 200), colour).save(tmp_path / "large" / colour / f"{number}.png")
     at_full_size = replace(config, encoder="efficientnet-lite0")
+    lessons = [
+        Lesson(tmp_path / "new", data, config=at_full_size) for data in (photos("blue", "white"), tmp_path / "large")
+    ]
+    able, complaints = check_together(lessons)
+    assert [waking.lesson.config and waking.lesson.config.adapt for waking in able] == ["auto", "late"]
+    assert not complaints, "the first decides for all of a new life"
+    adapt: Adapt
     for data, adapt in ((photos("red", "green"), "late"), (tmp_path / "large", "none")):
         experiment = ExperimentConfig(dataset=str(data), num_tasks=2, life=at_full_size)
-        assert experiment.adapt == adapt
         assert Experiment(experiment).learner.adapt == adapt
+        assert Experiment(experiment).results([], ())["config"]["life"]["adapt"] == adapt
         found = folder_and_settings(["--life", str(tmp_path / "new"), "--data", str(data), "--adapt", "auto"])
         assert found is not None
-        assert found[1].memory == behind_encoder(experiment.adapt).memory, "other settings suit what is adapted"
+        assert found[1].memory == behind_encoder(adapt).memory, "other settings suit what is adapted"
+
+
+def test_the_front_of_an_encoder_is_for_lives_that_adapt_it(photos: Callable[..., Path], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=f"--encoder front:{ENCODER} is for lives that adapt it: name {ENCODER}, or"):
+        Life.behind(f"front:{ENCODER}")
+    config = replace(behind_encoder(), encoder=f"front:{ENCODER}")
+    with pytest.raises(InputError, match="is for lives that adapt it"):
+        Lesson(tmp_path / "life", photos("red", "green"), config=config).check()
+
+
+def test_a_life_of_an_experiment_is_used_like_any_other(photos: Callable[..., Path], tmp_path: Path) -> None:
+    few = {"wake.head_steps": 20, "sleep.steps": 20, "memory.fidelity_floor": 0.0, "memory.diversity_floor": 0.0}
+    data, life = photos("red", "green"), replace(behind_encoder(), encoder=ENCODER, precision="float32")
+    config = ExperimentConfig(dataset=str(data), num_tasks=2, strategies=("mygo",), life=change(life, few))
+    Experiment(config, tmp_path / "out").run()
+    found = Life.open(tmp_path / "out" / "life" / "mygo").predict([Image.open(data / "red" / "0.png")])
+    assert found.probabilities.shape == (1, 2)
+    Lesson(tmp_path / "out" / "life" / "mygo", photos("blue", "white")).check()
 
 
 def test_what_was_adapted_is_exported_with_its_front(

@@ -92,6 +92,32 @@ def test_a_lesson_that_is_forgotten_leaves_no_trace(taught: Callable[..., Learne
     assert [lesson.name for lesson in life.lessons] == [lesson.name for lesson in without.lessons]
 
 
+def test_the_last_but_one_lesson_leaves_no_trace_either(taught: Callable[..., Learner]) -> None:
+    life = taught("ac")
+    forget(life, "fir")
+    assert_same(life, taught("a"))
+
+
+def test_a_life_of_one_lesson_sleeps_again_without_the_class_that_it_forgets(taught: Callable[..., Learner]) -> None:
+    life = taught("b")
+    before = known(life)
+    forget(life, "elm")
+    after = known(life)
+    for name in ("cedar", "date"):
+        assert not torch.equal(after[f"{name} head weight"], before[f"{name} head weight"])
+
+
+def test_a_life_with_a_network_behind_its_encoder_is_opened_again(
+    tiny_on_vectors: LifeConfig, write_vectors: Write, tmp_path: Path
+) -> None:
+    data = write_vectors(tmp_path / "two.npz", ("ash", "birch"))
+    config = change(tiny_on_vectors, {"backbone": "mlp"})
+    Lesson(tmp_path / "life", data, config=config).run()
+    life = Life.open(tmp_path / "life")
+    assert [tuple(teacher.weight.shape) for teacher in life.teachers] == [(2, 12)]
+    Lesson(tmp_path / "life", write_vectors(tmp_path / "more.npz", ("cedar", "date")), config=config).run()
+
+
 def test_a_lesson_that_is_learned_again_after_it_was_forgotten_is_as_before(
     taught: Callable[..., Learner], tmp_path: Path
 ) -> None:

@@ -11,7 +11,7 @@ from mygo.errors import InputError
 from mygo.events import Event, Progress
 from mygo.jobs.lesson import Lesson
 from mygo.jobs.life import Life
-from mygo.jobs.side_by_side import FOLDER, learn_together
+from mygo.jobs.side_by_side import FOLDER, check_together, learn_together
 from tests.mygo.jobs.knowledge import assert_same
 
 LESSONS = {"a": ("ash", "birch"), "b": ("cedar", "date", "elm"), "c": ("fir",)}
@@ -71,6 +71,18 @@ def test_a_lesson_whose_data_is_bad_is_named_and_the_others_go_on(
     with pytest.raises(InputError, match="nowhere is left out"):
         learn_together(waiting(tmp_path / "new", [str(tmp_path / "nowhere")]))
     assert not Life.exists(tmp_path / "new")
+
+
+def test_a_lesson_of_another_shape_does_not_begin_the_same_life(
+    waiting: Callable[..., list[Lesson]], tmp_path: Path
+) -> None:
+    np.savez(tmp_path / "wide.npz", features=np.random.rand(24, 15).astype(np.float32), labels=np.arange(2).repeat(12))
+    first, wide = waiting(tmp_path / "life", ["a", str(tmp_path / "wide.npz")])
+    able, complaints = check_together([first, wide])
+    assert [waking.lesson.data for waking in able] == [first.data]
+    assert [text.partition("wide.npz ")[2] for text in complaints] == [
+        "is left out: a life sees it as 15 values, and the lessons before it as 12."
+    ]
 
 
 def test_lessons_that_show_the_same_are_not_learned_together(
