@@ -448,7 +448,7 @@ def lines_of(kept: Cells) -> list[str]:
         lines += [""]
         lines += [f"Of --adapt late, {sleeps_in_words(timed)}.", ""] if timed else []
     lines += ["Mean ± standard deviation over orders of classes, each with its own seed; one order without."]
-    return [*lines, "Seconds are of one core, which other jobs shared.", ""]
+    return [*lines, "Seconds were measured beside other jobs, most on one core.", ""]
 
 
 def kept_cells(flags: Flags) -> Cells:
