@@ -33,7 +33,7 @@ from torch.nn import functional as F
 
 from benchmarks.streams import class_order, settings_to_try, spread
 from mygo import seeding, sleep, wake
-from mygo.baselines.registry import STRATEGIES, Phases, Strategy
+from mygo.baselines.registry import ASLEEP, STRATEGIES, Phases, Strategy
 from mygo.config.presets import behind_encoder
 from mygo.config.settings import change
 from mygo.data.examples import Examples, with_validation
@@ -85,7 +85,6 @@ STREAMS = (
     Stream("CIFAR-100 at 96 px, 10 tasks of 10", "cifar100", "efficientnet-lite0@96", 10, "cifar100-10"),
 )
 FROZEN = ("mygo", "joint", "slda", "ranpac")
-SLEEP = ("consolidate", "calibrate")
 AT_THE_END = ("joint-once", "at-once", "replay-jpegs", "labels", "unmirrored")
 """The strategies that train after the last task alone, and so have no forgetting."""
 
@@ -345,7 +344,7 @@ class LastSleep:
 
     def __call__(self, event: Event) -> None:
         """Add up the phases of that sleep."""
-        if isinstance(event, PhaseEnded) and event.place.task == self.task and event.place.phase in SLEEP:
+        if isinstance(event, PhaseEnded) and event.place.task == self.task and event.place.phase in ASLEEP:
             self.seconds += event.seconds
 
 

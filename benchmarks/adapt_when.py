@@ -98,10 +98,9 @@ def thinned(source: Path, folder: Path, every: int, most: int | None) -> Path:
     return folder
 
 
-def accuracy(row: str, order: int, encoder: str, source: Path, index: Path) -> float:
+def accuracy(row: str, order: int, encoder: str, source: Path, num_classes: int, index: Path) -> float:
     """Return class-IL accuracy after the last task."""
     adapt, strategy = ROWS[row]
-    num_classes = len(json.loads(index.read_text())["class_names"])
     config = ExperimentConfig(
         dataset=str(source),
         num_tasks=NUM_TASKS,
@@ -118,7 +117,9 @@ def measure(setting: Setting, data: Path, out: Path, orders: Sequence[int]) -> N
     missing = [(row, order) for order in orders for row in ROWS if not cell(out, setting, row, order).exists()]
     if not missing:
         return
-    source = thinned(data, out / f"data-{setting.key}", setting.every, setting.most)
+    copied = out / f"data-{setting.key}"
+    is_whole = setting.every == 1 and setting.most is None
+    source = data if is_whole else thinned(data, copied, setting.every, setting.most)
     context = PhaseContext(SingleProcess(), place=Place("benchmark", 0, "encode"))
     found = survey(str(source), least=2)
     with ExitStack() as stack:
@@ -129,10 +130,10 @@ def measure(setting: Setting, data: Path, out: Path, orders: Sequence[int]) -> N
             for adapt, encoder in (("none", setting.encoder), ("late", f"front:{setting.encoder}"))
         }
         for row, order in missing:
-            score = accuracy(row, order, setting.encoder, source, index[ROWS[row][0]])
+            score = accuracy(row, order, setting.encoder, source, len(found.class_names), index[ROWS[row][0]])
             cell(out, setting, row, order).write_text(json.dumps(score))
             print(setting.key, row, order, score, flush=True)
-    shutil.rmtree(source)
+    shutil.rmtree(copied, ignore_errors=True)
 
 
 def cell(out: Path, setting: Setting, row: str, order: int) -> Path:

@@ -174,8 +174,8 @@ def soak(bench: Bench) -> Found:
         f"{bench.sizes['lesson_every']:.0f} s: growth of memory after the first quarter",
         f"{(late / early - 1) * 100:+.1f} %",
         f"{early:.0f} MB in all processes after a quarter, {late:.0f} MB at the end (proportional set size); {lessons} "
-        f"lessons; {len(answers)} requests, of which {len(answers) - statuses[200]} had no answer. By process, in MB: "
-        f"{shown}.",
+        f"lessons; {len(answers)} requests, {rate_of(answers):.1f} a second, of which "
+        f"{len(answers) - statuses[200]} had no answer. By process, in MB: {shown}.",
     )
 
 

@@ -153,7 +153,7 @@ def late_network(encoder: str, feature_dim: int) -> LateNetwork:
     Raises:
         InputError: MyGO knows no late blocks of that encoder, or they take other vectors.
     """
-    scale = scale_of(encoder.partition("@")[0])
+    scale = scale_of(encoder)
     network = EfficientNetLite(scale.width, scale.depth)
     side = side_of_drawn(size_of(encoder))
     if feature_dim != (wanted := HEAD + network.late_channels * len(kept_frequencies(side))):
@@ -161,12 +161,13 @@ def late_network(encoder: str, feature_dim: int) -> LateNetwork:
     return LateNetwork(list(network.eval().folded().late(network.last_halving)), side)
 
 
-def scale_of(name: str) -> Scale:
-    """Return how large the encoder called ``name``, without a size, is.
+def scale_of(encoder: str) -> Scale:
+    """Return how large an ``encoder`` is, such as ``efficientnet-lite0@96``, whatever the size of its pictures.
 
     Raises:
         InputError: MyGO knows no late blocks of that encoder.
     """
+    name = encoder.partition("@")[0]
     if name not in SCALES:
         raise InputError(
             f"--adapt late trains late blocks of {', '.join(SCALES)}, not of {name}: name one of them with --encoder."
@@ -180,8 +181,8 @@ def size_of(encoder: str) -> int:
     Raises:
         InputError: MyGO knows no late blocks of it.
     """
-    name, _, size = encoder.partition("@")
-    return int(size) if size.isdecimal() else scale_of(name).size
+    size = encoder.partition("@")[2]
+    return int(size) if size.isdecimal() else scale_of(encoder).size
 
 
 def side_at_cut(size: int) -> int:

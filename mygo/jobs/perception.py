@@ -120,13 +120,12 @@ def seeing_through(config: LifeConfig, encoder: str, side: Callable[[], float] =
         InputError: that encoder cannot be adapted, or is to stay as it is but is named as one that is adapted.
     """
     config = replace(config, adapt=adapt_for(config.adapt, encoder, side))
-    if config.adapt == "none":
-        if encoder.startswith(FRONT):
-            whole = encoder.removeprefix(FRONT)
-            raise InputError(f"--encoder {encoder} is for lives that adapt it: name {whole}, or add --adapt late.")
-        return replace(config, encoder=encoder)
     name = encoder.removeprefix(FRONT)
-    scale_of(name.partition("@")[0])
+    if config.adapt == "none":
+        if name != encoder:
+            raise InputError(f"--encoder {encoder} is for lives that adapt it: name {name}, or add --adapt late.")
+        return replace(config, encoder=encoder)
+    scale_of(name)
     if config.backbone not in ("linear", LATE + name):
         raise InputError(f"--adapt late trains the late blocks of {name}: leave --backbone {config.backbone} out.")
     return replace(config, encoder=FRONT + name, backbone=LATE + name)
