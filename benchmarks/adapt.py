@@ -6,12 +6,15 @@ python benchmarks/adapt.py --cifar100 DIR --validation-share 0.1 --rows mygo --c
 The data is that of eyes.py, whose kept cells are read for the rows behind a frozen encoder. Maps are encoded once for
 all cells of a data set; each finished cell is kept in --out, so what was interrupted goes on, and several commands with
 the same --out, for different rows or data, can run side by side. results/adapt.json holds the cells of the table with a
-hash of their settings: what is there is not measured again. With a validation share, settings are tried on that part of
-the training data, and nothing is kept.
+hash of their settings: what is there is not measured again, and what was measured with others is not shown. With a
+validation share, settings are tried on that part of the training data, and nothing is kept.
+
+Joint fine-tuning and replay see each class as often, and are mixed with linear discriminant analysis, as sleep is. They
+train for 2,550 steps; the last sleep has 2,400, or 24 a class. JPEGs are counted without the tables that all of them
+have in common.
 """
 
 import copy
-import hashlib
 import io
 import json
 import statistics
@@ -31,7 +34,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.streams import class_order, settings_to_try, spread
+from benchmarks.streams import class_order, fingerprint, keep_cells, kept_cells, settings_to_try, spread
 from mygo import seeding, sleep, wake
 from mygo.baselines.registry import ASLEEP, STRATEGIES, Phases, Strategy
 from mygo.config.presets import behind_encoder
@@ -46,6 +49,7 @@ from mygo.jobs.perception import encoder_of
 from mygo.jobs.shared_features import shared_features
 from mygo.learner.learner import Learner
 from mygo.memory.forms import blank_memory
+from mygo.memory.gaussian import ClassGaussians, fit_gaussians
 from mygo.memory.quality import stored_bytes
 from mygo.networks.neocortex import NeocortexNet, unstack_heads
 from mygo.phase import PhaseContext
@@ -75,14 +79,15 @@ class Stream:
     data: str
     """Which of the flags names it."""
     encoder: str
+    num_classes: int
     num_tasks: int
     eyes: str
     """What the cells of eyes.py on it begin with."""
 
 
 STREAMS = (
-    Stream("clothing photos 224 px, 5 tasks of 2", "clothing", "efficientnet-lite0", 5, "clothing-5"),
-    Stream("CIFAR-100 at 96 px, 10 tasks of 10", "cifar100", "efficientnet-lite0@96", 10, "cifar100-10"),
+    Stream("clothing photos 224 px, 5 tasks of 2", "clothing", "efficientnet-lite0", 10, 5, "clothing-5"),
+    Stream("CIFAR-100 at 96 px, 10 tasks of 10", "cifar100", "efficientnet-lite0@96", 100, 10, "cifar100-10"),
 )
 FROZEN = ("mygo", "joint", "slda", "ranpac")
 AT_THE_END = ("joint-once", "at-once", "replay-jpegs", "labels", "unmirrored")
@@ -147,21 +152,26 @@ def joint_once(life: Learner, task: Task, data: Examples, context: PhaseContext)
     """Keep all data, and train on it after the last task alone: before, joint training would begin anew each time."""
     life.exemplars.append(data)
     if is_last(life, task):
-        fit_on_real(life, life.exemplars, context, [len(part) for part in life.exemplars])
+        fit_on_real(life, life.exemplars, context)
 
 
-def fit_on_real(life: Learner, parts: Sequence[Examples], context: PhaseContext, shares: Sequence[float]) -> None:
-    """Train what a sleep trains, on real examples and their labels; ``shares`` of the draws are of each task's part."""
+def fit_on_real(life: Learner, parts: Sequence[Examples], context: PhaseContext) -> None:
+    """Train what a sleep trains on real examples of each task, as often of each class, and mix in what it mixes in."""
     sizes, config = life.neocortex.head_sizes, life.config.sleep
     mirrored = [wake.mirrored(life, part) for part in parts]
     inputs = torch.cat([part.inputs for part in mirrored])
     labels = torch.cat([part.labels + sum(sizes[:task]) for task, part in enumerate(mirrored)])
-    student = sleep.Ensemble(sleep.blank_student(life, range(len(sizes))))
-    means = torch.stack([inputs[labels == label].float().mean(0) for label in range(sum(sizes))])
-    student.network.centre_on(means)
-    weights = torch.cat(
-        [torch.full((len(part),), most / len(part)) for most, part in zip(shares, mirrored, strict=True)]
+    form = life.config.memory.gaussian
+    gaussians = ClassGaussians(
+        [
+            fit_gaussians(part.inputs, part.labels, size, form, context.group)
+            for part, size in zip(mirrored, sizes, strict=True)
+        ],
+        CPU,
     )
+    student = sleep.Ensemble(sleep.blank_student(life, range(len(sizes))))
+    student.network.centre_on(gaussians.means)
+    weights = 1 / labels.bincount()[labels]
 
     def inputs_at(step: int) -> tuple[Tensor]:
         rng = seeding.stream(life.config.seed, "real", step)
@@ -173,17 +183,25 @@ def fit_on_real(life: Learner, parts: Sequence[Examples], context: PhaseContext,
         return {"labels": batch_mean(errors, config.batch_size, context.group)}
 
     train(student, losses_of, inputs_at, steps=life.config.baseline_steps, lr=config.lr, context=context)
+    student.mix_discriminant(gaussians, sleep.discriminant_weight(life, HEAD))
     life.neocortex.features = student.features
-    unstack_heads(student.merged(means), life.neocortex, range(len(sizes)))
+    unstack_heads(student.merged(gaussians.means), life.neocortex, range(len(sizes)))
 
 
 @dataclass
 class Jpegs:
-    """How much ``replay-jpegs`` keeps of each class; set for each data set."""
+    """What ``replay-jpegs`` keeps of all classes; set for each data set."""
 
     size: float = 0.0
     """Mean bytes of a picture."""
-    count: int = 1
+    budget: float = 0.0
+    """Bytes of all pictures together."""
+    num_classes: int = 1
+
+    def count(self, label: int) -> int:
+        """Return how many pictures are kept of a class, at least one; the first have those that are left over."""
+        affordable = int(self.budget / self.size)
+        return max(1, affordable // self.num_classes + (label < affordable % self.num_classes))
 
 
 JPEGS = Jpegs()
@@ -192,8 +210,12 @@ JPEGS = Jpegs()
 def replay_jpegs(life: Learner, task: Task, data: Examples, context: PhaseContext) -> None:
     """Keep some pictures of each class, as if their JPEGs had lost nothing; train after the last task, anew."""
     if is_last(life, task):
-        fit_on_real(life, [*life.exemplars, data], context, [1] * (task.index + 1))
-    rows = [(data.labels == label).nonzero().squeeze(1)[: JPEGS.count] for label in data.labels.unique()]
+        fit_on_real(life, [*life.exemplars, data], context)
+    first = sum(life.neocortex.head_sizes[: task.index])
+    rows = [
+        (data.labels == label).nonzero().squeeze(1)[: JPEGS.count(first + label)]
+        for label in data.labels.unique().tolist()
+    ]
     life.exemplars.append(data[torch.cat(rows)])
 
 
@@ -283,7 +305,10 @@ def register() -> None:
 
 
 def jpeg_bytes(found: Survey, side: int) -> float:
-    """Return the mean size of training pictures as JPEGs, none larger than ``side`` pixels."""
+    """Return the mean size of training pictures as JPEGs, none larger than ``side`` pixels.
+
+    Without the tables that all of them have in common, which would be kept once.
+    """
     part, sizes = found.parts[0], []
     for index in part.indices[torch.linspace(0, len(part.indices) - 1, SAMPLED).long()].tolist():
         picture = part.reader.read(index, None)[0]
@@ -291,20 +316,22 @@ def jpeg_bytes(found: Survey, side: int) -> float:
         picture = picture.convert("RGB")
         picture.thumbnail((side, side))
         file = io.BytesIO()
-        picture.save(file, "JPEG", quality=JPEG_QUALITY)
+        picture.save(file, "JPEG", quality=JPEG_QUALITY, streamtype=2)
         sizes.append(len(file.getvalue()))
     return statistics.mean(sizes)
 
 
-def config_of(stream: Stream, row: Row, order: int, source: Path, num_classes: int, flags: Flags) -> ExperimentConfig:
-    """Return the experiment of one cell."""
-    changes = dict(row.changes) | settings_to_try(flags.change)
+def config_of(
+    stream: Stream, row: Row, order: int, source: str, validation_share: float = 0.0, tried: Sequence[str] = ()
+) -> ExperimentConfig:
+    """Return the experiment of one cell on the data ``source``, with settings that are ``tried``."""
+    changes = dict(row.changes) | settings_to_try(tried)
     return ExperimentConfig(
-        dataset=str(source),
+        dataset=source,
         num_tasks=stream.num_tasks,
-        class_order=class_order(num_classes, order),
+        class_order=class_order(stream.num_classes, order),
         strategies=("mygo" if row.strategy == "adapt-first" else row.strategy,),
-        validation_share=flags.validation_share,
+        validation_share=validation_share,
         life=replace(change(behind_encoder("late"), changes), seed=order, encoder=stream.encoder),
     )
 
@@ -348,19 +375,17 @@ class LastSleep:
             self.seconds += event.seconds
 
 
-def fingerprint(config: ExperimentConfig) -> str:
+def settings_of(config: ExperimentConfig) -> str:
     """Return a hash of all settings but where the data lies."""
-    settings = {name: value for name, value in asdict(config).items() if name not in ("dataset", "data_root")}
-    return hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:16]
+    return fingerprint({name: value for name, value in asdict(config).items() if name not in ("dataset", "data_root")})
 
 
 def measure(stream: Stream, name: str, order: int, source: Path, index: Path, flags: Flags) -> None:
     """Keep the results of one cell, if they are not kept yet."""
     kept, row = flags.out / f"{stream.data}-{name}-{order}.json", ROWS[name]
-    num_classes = len(json.loads(index.read_text())["class_names"])
-    config = config_of(stream, row, order, source, num_classes, flags)
-    settings = fingerprint(config)
-    if not flags.validation_share and kept_cells(flags).get(kept.stem, {}).get("settings") == settings:
+    config = config_of(stream, row, order, str(source), flags.validation_share, flags.change)
+    settings = settings_of(config)
+    if not flags.validation_share and all_cells(flags).get(kept.stem, {}).get("settings") == settings:
         return
     last_sleep = LastSleep(stream.num_tasks - 1)
     if row.strategy == "adapt-first":
@@ -372,7 +397,7 @@ def measure(stream: Stream, name: str, order: int, source: Path, index: Path, fl
         "task_il": results["average_accuracy"]["task_il"],
         "forgetting": results["forgetting"]["class_il"],
         "task_forgetting": results["forgetting"]["task_il"],
-        "bytes_a_class": results["memory_bytes"] / num_classes,
+        "bytes_a_class": results["memory_bytes"] / stream.num_classes,
         "seconds": results["seconds"]["total"],
         "sleep": results["seconds"]["sleep"],
         "last_sleep": last_sleep.seconds,
@@ -380,7 +405,7 @@ def measure(stream: Stream, name: str, order: int, source: Path, index: Path, fl
         "settings": settings,
     }
     if name == "replay":
-        found["bytes_a_class"] = JPEGS.size * JPEGS.count
+        found["bytes_a_class"] = JPEGS.size * sum(map(JPEGS.count, range(stream.num_classes))) / stream.num_classes
     print(stream.title, name, order, *flags.change, found, flush=True)
     if not flags.validation_share:
         kept.write_text(json.dumps(found))
@@ -408,17 +433,28 @@ Cells = dict[str, dict[str, Any]]
 """What was found of each cell, by its name."""
 
 
-def cells_of(kept: Cells, name: str) -> list[dict[str, Any]]:
-    """Return the cells of a row, one for each order."""
-    return [kept[key] for key in sorted(kept) if key.rpartition("-")[0] == name]
+def frozen_cells(kept: Cells, stream: Stream, name: str) -> list[dict[str, Any]]:
+    """Return the cells of a row behind a frozen encoder, one for each order."""
+    return [kept[key] for key in sorted(kept) if key.rpartition("-")[0] == f"{stream.eyes}-{name}"]
+
+
+def cells_of(kept: Cells, stream: Stream, name: str) -> list[dict[str, Any]]:
+    """Return the cells of a row, one for each order, that were measured with the settings of today."""
+    as_large = f"cifar{stream.num_classes}"  # which data it is, a fingerprint does not say
+    found = []
+    for order in range(ROWS[name].orders):
+        cell = kept.get(f"{stream.data}-{name}-{order}", {})
+        if cell.get("settings") == settings_of(config_of(stream, ROWS[name], order, as_large)):
+            found.append(cell)
+    return found
 
 
 def draw(kept: Cells) -> Figure:
     """Return a picture of class-IL accuracy of all rows that were measured in each order, with standard deviations."""
     figure = Figure(figsize=(WIDTH, 2.6), layout="constrained")
     for axes, stream in zip(figure.subplots(1, len(STREAMS)), STREAMS, strict=True):
-        rows = {f"frozen, {name}": (cells_of(kept, f"{stream.eyes}-{name}"), SKY) for name in FROZEN}
-        rows |= {row.title.strip("*"): (cells_of(kept, f"{stream.data}-{name}"), GREEN) for name, row in ROWS.items()}
+        rows = {f"frozen, {name}": (frozen_cells(kept, stream, name), SKY) for name in FROZEN}
+        rows |= {row.title.strip("*"): (cells_of(kept, stream, name), GREEN) for name, row in ROWS.items()}
         shown = {title: row for title, row in reversed(rows.items()) if len(row[0]) == ORDERS}
         for place, (cells, colour) in enumerate(shown.values()):
             found = [cell["class_il"] for cell in cells]
@@ -432,31 +468,34 @@ def draw(kept: Cells) -> Figure:
 
 def lines_of(kept: Cells) -> list[str]:
     """Return the tables of all cells that are ``kept``."""
-    lines = ["# Sleep that adapts the encoder", "", (__doc__ or "").split("\n\n")[1], ""]
+    lines = [
+        "# Sleep that adapts the encoder",
+        "",
+        *(part for text in (__doc__ or "").split("\n\n")[1::2] for part in (text.strip(), "")),
+    ]
     for stream in STREAMS:
         lines += [f"## {stream.title}, {stream.encoder}", ""]
         lines += ["| | class-IL | task-IL | forgetting, class-IL | task-IL | bytes a class | time | orders |"]
         lines += ["|---" * 8 + "|"]
         for name in FROZEN:
-            cells = cells_of(kept, f"{stream.eyes}-{name}")
+            cells = frozen_cells(kept, stream, name)
             lines += [line(f"frozen, {name}", cells, whole_life=name != "joint")] if cells else []
         for name, row in ROWS.items():
-            cells = cells_of(kept, f"{stream.data}-{name}")
+            cells = cells_of(kept, stream, name)
             lines += [line(row.title, cells, whole_life=row.strategy not in AT_THE_END)] if cells else []
-        timed = [cell for cell in cells_of(kept, f"{stream.data}-mygo") if "last_sleep" in cell]
+        timed = [cell for cell in cells_of(kept, stream, "mygo") if "last_sleep" in cell]
         lines += [""]
         lines += [f"Of --adapt late, {sleeps_in_words(timed)}.", ""] if timed else []
     lines += ["Mean ± standard deviation over orders of classes, each with its own seed; one order without."]
     return [*lines, "Seconds were measured beside other jobs, most on one core.", ""]
 
 
-def kept_cells(flags: Flags) -> Cells:
+def all_cells(flags: Flags) -> Cells:
     """Return all cells that were measured, by name: those of the table, and newer ones in the folders."""
-    kept: Cells = json.loads(CELLS.read_text()) if CELLS.exists() else {}
     frozen = [f"{stream.eyes}-{name}-*.json" for stream in STREAMS for name in FROZEN]
     files = [file for pattern in frozen for file in flags.eyes.glob(pattern)]
     files += [file for stream in STREAMS for file in flags.out.glob(f"{stream.data}-*.json")]
-    return kept | {file.stem: json.loads(file.read_text()) for file in files}
+    return kept_cells(CELLS, files)
 
 
 def main() -> None:
@@ -476,16 +515,16 @@ def main() -> None:
         with shared_features(found, str(source), front, None, folder, context) as index:
             side = int(stream.encoder.partition("@")[2] or 224)
             memory = blank_memory(behind_encoder("late").memory, 1, (json.loads(index.read_text())["feature_dim"],))
-            JPEGS.size = jpeg_bytes(found, side)
-            JPEGS.count = max(1, round(stored_bytes(memory) / JPEGS.size))
+            JPEGS.size, JPEGS.num_classes = jpeg_bytes(found, side), len(found.class_names)
+            JPEGS.budget = stored_bytes(memory) * JPEGS.num_classes
             print(stream.title, JPEGS, flush=True)
             for order in map(int, flags.orders.split(",")):
                 for name in names:
                     if order < ROWS[name].orders:
                         measure(stream, name, order, source, index, flags)
     if not flags.validation_share:
-        kept = kept_cells(flags)
-        CELLS.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n")
+        kept = all_cells(flags)
+        keep_cells(CELLS, kept)
         RESULTS.write_text("\n".join(lines_of(kept)))
         PICTURE.write_bytes(png(draw(kept)))
 

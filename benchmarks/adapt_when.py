@@ -4,25 +4,27 @@ python benchmarks/adapt_when.py --clothing DIR --cifar100 DIR
 
 The data is that of eyes.py, in five tasks; of CIFAR-100 every fifth class by name, the first N training images of
 each, and all of their test images. Each finished cell is kept in --out: what was interrupted goes on; several commands
-with the same --out, for different data, can run side by side.
+with the same --out, for different data, can run side by side. results/adapt_when.json holds the cells of the table
+with a hash of their settings: what is there is not measured again, and what was measured with others is not shown.
 """
 
 import json
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import torch
 import tyro
 
-from benchmarks.report import check_data_is_named, table, write_report
-from benchmarks.streams import class_order, spread
-from mygo.config.learner import Adapt
+from benchmarks.report import RESULTS, check_data_is_named, table, write_report
+from benchmarks.streams import class_order, fingerprint, keep_cells, kept_cells, spread
+from mygo.config.learner import Adapt, LifeConfig
 from mygo.config.presets import behind_encoder
 from mygo.data.survey import survey
 from mygo.events import Place
@@ -31,6 +33,7 @@ from mygo.jobs.shared_features import shared_features
 from mygo.phase import PhaseContext
 from mygo.training.process_group import SingleProcess
 
+CELLS = RESULTS / "adapt_when.json"
 NUM_TASKS = 5
 ORDERS = 3
 ROWS: dict[str, tuple[Adapt, str]] = {
@@ -68,6 +71,7 @@ SETTINGS = (
     *(Setting("cifar100", 96, every=5, most=most) for most in (50, 250, 500)),
     Setting("cifar100", 224, every=5, most=50),
     Setting("clothing", 96),
+    Setting("clothing", 160),
 )
 """Clothing photos at 224 px are in adapt.py's table."""
 
@@ -98,15 +102,25 @@ def thinned(source: Path, folder: Path, every: int, most: int | None) -> Path:
     return folder
 
 
-def accuracy(row: str, order: int, encoder: str, source: Path, num_classes: int, index: Path) -> float:
+def life_of(setting: Setting, row: str, order: int) -> LifeConfig:
+    """Return what the life of one cell is."""
+    return replace(behind_encoder(ROWS[row][0]), seed=order, encoder=setting.encoder)
+
+
+def settings_of(setting: Setting, row: str, order: int) -> str:
+    """Return a hash of what a cell is measured with."""
+    return fingerprint({"data": asdict(setting), "life": asdict(life_of(setting, row, order)), "tasks": NUM_TASKS})
+
+
+def accuracy(setting: Setting, row: str, order: int, source: Path, num_classes: int, index: Path) -> float:
     """Return class-IL accuracy after the last task."""
-    adapt, strategy = ROWS[row]
+    strategy = ROWS[row][1]
     config = ExperimentConfig(
         dataset=str(source),
         num_tasks=NUM_TASKS,
         class_order=class_order(num_classes, order),
         strategies=(strategy,),
-        life=replace(behind_encoder(adapt), seed=order, encoder=encoder),
+        life=life_of(setting, row, order),
     )
     found: float = Experiment(config, features=index).run()["strategies"][strategy]["average_accuracy"]["class_il"]
     return found
@@ -114,7 +128,8 @@ def accuracy(row: str, order: int, encoder: str, source: Path, num_classes: int,
 
 def measure(setting: Setting, data: Path, out: Path, orders: Sequence[int]) -> None:
     """Keep the accuracy of each row in each of ``orders``, unless it is kept already."""
-    missing = [(row, order) for order in orders for row in ROWS if not cell(out, setting, row, order).exists()]
+    kept = all_cells(out)
+    missing = [(row, order) for order in orders for row in ROWS if found_in(kept, setting, row, order) is None]
     if not missing:
         return
     copied = out / f"data-{setting.key}"
@@ -130,23 +145,36 @@ def measure(setting: Setting, data: Path, out: Path, orders: Sequence[int]) -> N
             for adapt, encoder in (("none", setting.encoder), ("late", f"front:{setting.encoder}"))
         }
         for row, order in missing:
-            score = accuracy(row, order, setting.encoder, source, len(found.class_names), index[ROWS[row][0]])
-            cell(out, setting, row, order).write_text(json.dumps(score))
+            score = accuracy(setting, row, order, source, len(found.class_names), index[ROWS[row][0]])
+            cell = {"class_il": score, "settings": settings_of(setting, row, order)}
+            (out / f"{name_of(setting, row, order)}.json").write_text(json.dumps(cell))
             print(setting.key, row, order, score, flush=True)
     shutil.rmtree(copied, ignore_errors=True)
 
 
-def cell(out: Path, setting: Setting, row: str, order: int) -> Path:
-    """Return the file that keeps one accuracy."""
-    return out / f"{setting.key}-{row}-{order}.json"
+def name_of(setting: Setting, row: str, order: int) -> str:
+    """Return the name of one cell."""
+    return f"{setting.key}-{row}-{order}"
 
 
-def line(setting: Setting, out: Path) -> list[str]:
-    """Return one line of the table, of the orders of which all rows are measured; an empty list if there is none."""
-    orders = [order for order in range(ORDERS) if all(cell(out, setting, row, order).exists() for row in ROWS)]
+def all_cells(out: Path) -> dict[str, Any]:
+    """Return all cells that were measured, by name."""
+    return kept_cells(CELLS, out.glob("*.json"))
+
+
+def found_in(kept: Mapping[str, Any], setting: Setting, row: str, order: int) -> float | None:
+    """Return the accuracy of one cell if it was measured with the settings of today."""
+    cell = kept.get(name_of(setting, row, order), {})
+    return cell["class_il"] if cell.get("settings") == settings_of(setting, row, order) else None
+
+
+def line(setting: Setting, kept: Mapping[str, Any]) -> list[str]:
+    """Return one line of the table, of the orders of which all rows are ``kept``; an empty list if there is none."""
+    by_order = [[found_in(kept, setting, row, order) for row in ROWS] for order in range(ORDERS)]
+    orders = [[score for score in scores if score is not None] for scores in by_order if None not in scores]
     if not orders:
         return []
-    found = {row: [float(cell(out, setting, row, order).read_text()) for order in orders] for row in ROWS}
+    found = dict(zip(ROWS, zip(*orders, strict=True), strict=True))
     gains = [late - max(others) for late, *others in zip(found["late"], found["frozen"], found["joint"], strict=True)]
     data = f"{setting.data}, {setting.most or 'all'} images a class"
     return [data, str(setting.size), *map(spread, (*found.values(), gains)), str(len(orders))]
@@ -171,7 +199,9 @@ def main() -> None:
         "above the better of both",
         "orders",
     ]
-    rows = table(header, [found for setting in SETTINGS if (found := line(setting, flags.out))])
+    kept = all_cells(flags.out)
+    keep_cells(CELLS, kept)
+    rows = table(header, [found for setting in SETTINGS if (found := line(setting, kept))])
     note = "Class-IL on test images; mean ± standard deviation over orders of classes, each with its own seed."
     command = "python benchmarks/adapt_when.py --clothing DIR --cifar100 DIR"
     write_report("adapt_when", "When adapting pays", command, f"{rows}\n\n{note}")

@@ -1,8 +1,11 @@
 """What benchmarks of several orders of classes have in common."""
 
 import ast
+import hashlib
+import json
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,3 +26,19 @@ def settings_to_try(changes: Iterable[str]) -> dict[str, Any]:
 def spread(values: Sequence[float]) -> str:
     """Return a mean, and the standard deviation if there are several values."""
     return f"{statistics.mean(values):.3f}" + (f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else "")
+
+
+def fingerprint(settings: Mapping[str, Any]) -> str:
+    """Return a hash of what a cell was measured with."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def kept_cells(table: Path, files: Iterable[Path]) -> dict[str, Any]:
+    """Return all cells that were measured, by name: those that ``table`` holds, and newer ones, in ``files``."""
+    kept: dict[str, Any] = json.loads(table.read_text()) if table.exists() else {}
+    return kept | {file.stem: json.loads(file.read_text()) for file in files}
+
+
+def keep_cells(table: Path, kept: dict[str, Any]) -> None:
+    """Let ``table`` hold the cells that are ``kept``, so that another machine need not measure them again."""
+    table.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n")
