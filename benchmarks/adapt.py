@@ -34,7 +34,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.streams import class_order, fingerprint, keep_cells, kept_cells, settings_to_try, spread
+from benchmarks.streams import cell_with, class_order, fingerprint, keep_cells, kept_cells, settings_to_try, spread
 from mygo import seeding, sleep, wake
 from mygo.baselines.registry import ASLEEP, STRATEGIES, Phases, Strategy
 from mygo.config.presets import behind_encoder
@@ -385,7 +385,7 @@ def measure(stream: Stream, name: str, order: int, source: Path, index: Path, fl
     kept, row = flags.out / f"{stream.data}-{name}-{order}.json", ROWS[name]
     config = config_of(stream, row, order, str(source), flags.validation_share, flags.change)
     settings = settings_of(config)
-    if not flags.validation_share and all_cells(flags).get(kept.stem, {}).get("settings") == settings:
+    if not flags.validation_share and cell_with(all_cells(flags), kept.stem, settings):
         return
     last_sleep = LastSleep(stream.num_tasks - 1)
     if row.strategy == "adapt-first":
@@ -440,13 +440,10 @@ def frozen_cells(kept: Cells, stream: Stream, name: str) -> list[dict[str, Any]]
 
 def cells_of(kept: Cells, stream: Stream, name: str) -> list[dict[str, Any]]:
     """Return the cells of a row, one for each order, that were measured with the settings of today."""
-    as_large = f"cifar{stream.num_classes}"  # which data it is, a fingerprint does not say
-    found = []
-    for order in range(ROWS[name].orders):
-        cell = kept.get(f"{stream.data}-{name}-{order}", {})
-        if cell.get("settings") == settings_of(config_of(stream, ROWS[name], order, as_large)):
-            found.append(cell)
-    return found
+    like_it = f"cifar{stream.num_classes}"  # settings need a data set of as many classes; their hash leaves it out
+    settings = [settings_of(config_of(stream, ROWS[name], order, like_it)) for order in range(ROWS[name].orders)]
+    found = [cell_with(kept, f"{stream.data}-{name}-{order}", each) for order, each in enumerate(settings)]
+    return [cell for cell in found if cell]
 
 
 def draw(kept: Cells) -> Figure:
@@ -468,11 +465,8 @@ def draw(kept: Cells) -> Figure:
 
 def lines_of(kept: Cells) -> list[str]:
     """Return the tables of all cells that are ``kept``."""
-    lines = [
-        "# Sleep that adapts the encoder",
-        "",
-        *(part for text in (__doc__ or "").split("\n\n")[1::2] for part in (text.strip(), "")),
-    ]
+    _, commands, _, how = (__doc__ or "").split("\n\n")
+    lines = ["# Sleep that adapts the encoder", "", commands, "", how.rstrip(), ""]
     for stream in STREAMS:
         lines += [f"## {stream.title}, {stream.encoder}", ""]
         lines += ["| | class-IL | task-IL | forgetting, class-IL | task-IL | bytes a class | time | orders |"]
@@ -515,8 +509,8 @@ def main() -> None:
         with shared_features(found, str(source), front, None, folder, context) as index:
             side = int(stream.encoder.partition("@")[2] or 224)
             memory = blank_memory(behind_encoder("late").memory, 1, (json.loads(index.read_text())["feature_dim"],))
-            JPEGS.size, JPEGS.num_classes = jpeg_bytes(found, side), len(found.class_names)
-            JPEGS.budget = stored_bytes(memory) * JPEGS.num_classes
+            JPEGS.size, JPEGS.num_classes = jpeg_bytes(found, side), stream.num_classes
+            JPEGS.budget = stored_bytes(memory) * stream.num_classes
             print(stream.title, JPEGS, flush=True)
             for order in map(int, flags.orders.split(",")):
                 for name in names:

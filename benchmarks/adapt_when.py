@@ -23,7 +23,7 @@ import torch
 import tyro
 
 from benchmarks.report import RESULTS, check_data_is_named, table, write_report
-from benchmarks.streams import class_order, fingerprint, keep_cells, kept_cells, spread
+from benchmarks.streams import cell_with, class_order, fingerprint, keep_cells, kept_cells, spread
 from mygo.config.learner import Adapt, LifeConfig
 from mygo.config.presets import behind_encoder
 from mygo.data.survey import survey
@@ -164,8 +164,8 @@ def all_cells(out: Path) -> dict[str, Any]:
 
 def found_in(kept: Mapping[str, Any], setting: Setting, row: str, order: int) -> float | None:
     """Return the accuracy of one cell if it was measured with the settings of today."""
-    cell = kept.get(name_of(setting, row, order), {})
-    return cell["class_il"] if cell.get("settings") == settings_of(setting, row, order) else None
+    cell = cell_with(kept, name_of(setting, row, order), settings_of(setting, row, order))
+    return cell["class_il"] if cell else None
 
 
 def line(setting: Setting, kept: Mapping[str, Any]) -> list[str]:

@@ -39,6 +39,12 @@ def kept_cells(table: Path, files: Iterable[Path]) -> dict[str, Any]:
     return kept | {file.stem: json.loads(file.read_text()) for file in files}
 
 
+def cell_with(kept: Mapping[str, Any], name: str, settings: str) -> dict[str, Any] | None:
+    """Return the cell called ``name`` if it was measured with these ``settings``, as `fingerprint` hashes them."""
+    cell: dict[str, Any] = kept.get(name, {})
+    return cell if cell.get("settings") == settings else None
+
+
 def keep_cells(table: Path, kept: dict[str, Any]) -> None:
     """Let ``table`` hold the cells that are ``kept``, so that another machine need not measure them again."""
     table.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n")
