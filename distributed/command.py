@@ -118,11 +118,18 @@ def run_job(
 
 
 def run_together_on_ray(
-    lessons: "Sequence[Lesson]", out: Path, flags: OnRay, console: Console, *, small: bool = False
+    lessons: "Sequence[Lesson]",
+    out: Path,
+    flags: OnRay,
+    console: Console,
+    *,
+    small: bool = False,
+    all_or_none: bool = False,
 ) -> list[str]:
     """Teach ``lessons`` of one life side by side on the Ray that is found or started, and let it sleep once.
 
-    Returns a sentence about each lesson that could not be learned; ``small`` is as for `run_job_on_ray`.
+    Returns a sentence about each lesson that could not be learned, as `mygo.jobs.side_by_side.learn_together` with
+    ``all_or_none``; ``small`` is as for `run_job_on_ray`.
     """
     from distributed.cluster.session import ray_session
     from distributed.side_by_side import wake_on_ray
@@ -139,4 +146,4 @@ def run_together_on_ray(
         run_job(rest, out, flags, console, small=small)
 
     with ray_session(verbose=flags.verbose):
-        return learn_together(lessons, wake_all=wake_all, finish=finish)
+        return learn_together(lessons, wake_all=wake_all, finish=finish, all_or_none=all_or_none)

@@ -170,7 +170,8 @@ def run_side_by_side(arguments: Arguments, experiment: Experiment, console: Cons
     if results is None:
         console.print(plain(f"Starting Ray; results go to {out}"), style="dim")
         started = time.perf_counter()
-        run_together_on_ray(lessons, out, arguments, console, small=experiment.config.dataset == "digits")
+        small = experiment.config.dataset == "digits"
+        run_together_on_ray(lessons, out, arguments, console, small=small, all_or_none=True)
         results = write_results(experiment, None if arguments.resume else time.perf_counter() - started)
     console.print(plain(f"Side by side, {results['what']}:"))
     reached, seconds = results["average_accuracy"], results["seconds"]

@@ -1,28 +1,53 @@
 """Lessons that wait, woken side by side on Ray: each in a task of its own, on its share of the cluster."""
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import ray
 import torch
 
-from distributed.cluster.capacity import resources_in_reach
+from distributed.cluster.capacity import describe, is_free, living_nodes, resources_in_reach, waiting_for
 from distributed.cluster.interruption import interruptible
 from distributed.cluster.session import usable_cores
 from distributed.job import pack_registries, unpack_registries
 from distributed.training.forwarding import EventForwarder, forward_events, stop_requested
 from mygo.errors import InputError, MygoError, StoppedError
-from mygo.events import EventHandler, Notice
+from mygo.events import Event, EventHandler, Notice
 from mygo.jobs.side_by_side import Waking, failure_of
+from mygo.training.process_group import SingleProcess
 
 POLL_SECONDS = 0.5
 
 
-def shares(count: int, cpus: int, gpus: int) -> tuple[int, int, int]:
-    """Return how many of ``count`` wakes run at the same time, and the CPUs and GPUs of each."""
+@dataclass(frozen=True)
+class WakeBegan(Notice):
+    """A wake has got its share of the cluster."""
+
+    number: int
+
+
+def shares(count: int, reach: Mapping[str, float], nodes: Sequence[Mapping[str, float]]) -> tuple[int, int, int]:
+    """Return how many of ``count`` wakes run at the same time, and the CPUs and GPUs of each, which one node must have.
+
+    ``reach`` is what the cluster has or can grow to, ``nodes`` what each of its nodes has now.
+    """
+    cpus, gpus = int(reach.get("CPU", 1)), int(reach.get("GPU", 0))
     at_once = max(1, min(count, gpus or cpus))
-    return at_once, max(1, cpus // at_once), 1 if gpus else 0
+
+    def fit(each: int) -> int:
+        """Return how many wakes with so many CPUs the nodes hold."""
+        held = [node.get("CPU", 0) // each for node in nodes]
+        most = [node.get("GPU", 0) for node in nodes] if gpus else held
+        return int(sum(map(min, held, most)))
+
+    sizes = range(max(1, cpus // at_once), 0, -1)
+    for wanted in (at_once, 1):  # all that are to come may be on nodes that are not there yet
+        for each in sizes:
+            if fit(each) >= wanted:
+                return at_once, each, 1 if gpus else 0
+    return at_once, 1, 1 if gpus else 0
 
 
 def wake_on_ray(wakings: Sequence[Waking], on_event: EventHandler, *, max_failures: int = 3) -> dict[int, MygoError]:
@@ -34,14 +59,24 @@ def wake_on_ray(wakings: Sequence[Waking], on_event: EventHandler, *, max_failur
     Raises:
         StoppedError: a person stopped it, and what was done is saved.
     """
-    resources = resources_in_reach()
-    at_once, cpus, gpus = shares(len(wakings), int(resources.get("CPU", 1)), int(resources.get("GPU", 0)))
-    on_event(Notice(f"{len(wakings)} lessons wake, {at_once} at a time, each with {cpus} CPUs and {gpus} GPUs"))
-    with forward_events(on_event) as control:
+    nodes = [node["Resources"] for node in living_nodes()]
+    at_once, cpus, gpus = shares(len(wakings), resources_in_reach(), nodes)
+    each = describe({"CPU": cpus, "GPU": gpus})
+    on_event(Notice(f"{len(wakings)} lessons wake, {at_once} at a time, each with {each}"))
+    if not is_free(cpus, gpus):
+        on_event(Notice(waiting_for(f"a wake with {each}")))
+    begun = set[int]()
+
+    def note(event: Event) -> None:
+        if isinstance(event, WakeBegan):
+            begun.add(event.number)
+        on_event(event)
+
+    with forward_events(note) as control:
         remote: Any = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=max_failures, scheduling_strategy="SPREAD")
         run: Any = remote(wake_in_task)
         registries = pack_registries()
-        tasks = {run.remote(waking, control, cpus, registries): waking for waking in wakings}
+        tasks = {run.remote(waking, control, cpus, gpus, registries): waking for waking in wakings}
         with interruptible(lambda: ray.get(control.request_stop.remote())) as interruption:
             waiting, failures = list(tasks), dict[int, MygoError]()
             while waiting:
@@ -50,6 +85,10 @@ def wake_on_ray(wakings: Sequence[Waking], on_event: EventHandler, *, max_failur
                     failure = ended(task)
                     if failure is not None:
                         failures[tasks[task].number] = failure
+                if interruption.signal is not None:  # those that wait for room have nothing to save
+                    for task in waiting:
+                        if tasks[task].number not in begun:
+                            ray.cancel(task)
         if interruption.signal is not None:
             error = StoppedError("Saved: run the same command again to go on.")
             error.exit_code = interruption.exit_code
@@ -61,6 +100,8 @@ def ended(task: "ray.ObjectRef[MygoError | None]") -> MygoError | None:
     """Return what went wrong in a wake that has ended, if anything; one that was stopped is saved."""
     try:
         return ray.get(task)
+    except ray.exceptions.TaskCancelledError:
+        return None
     except ray.exceptions.RayTaskError as error:
         if isinstance(error.cause, StoppedError):
             return None
@@ -69,14 +110,14 @@ def ended(task: "ray.ObjectRef[MygoError | None]") -> MygoError | None:
         return InputError(f"its worker was lost too often ({type(error).__name__}).")
 
 
-def wake_in_task(waking: Waking, control: Any, threads: int, registries: bytes) -> MygoError | None:
+def wake_in_task(waking: Waking, control: Any, threads: int, gpus: int, registries: bytes) -> MygoError | None:
     """Wake in a process of Ray's, and return what went wrong that a person must know."""
     unpack_registries(registries)
     torch.set_num_threads(max(1, min(threads, usable_cores())))
     on_event = EventForwarder(control)
-    on_event(Notice(f"{waking.name} wakes on {socket.gethostname()}"))
+    on_event(WakeBegan(f"{waking.name} wakes on {socket.gethostname()}", waking.number))
     try:
         with stop_requested(control) as stop:
-            return failure_of(waking, on_event, stop)
+            return failure_of(waking, on_event, stop, SingleProcess("cuda" if gpus else "cpu"))
     finally:
         on_event.flush()

@@ -43,13 +43,28 @@ def wake(life: Learner, phases: Phases, task: Task, stream: TaskStream, context:
     if all(name in life.phases_done for name in phases.wake):
         return
     data = stream.take_training_data(task)
-    if not life.phases_done:
-        life.count(task, data)
-    data = data if life.on_features else life.with_replay(task, data)
-    for name, phase in phases.wake.items():
-        if name not in life.phases_done:
-            with saved_phase(life, task, name, context) as here:
-                phase(life, task, data, here)
+    with counted(life, task, data):
+        data = data if life.on_features else life.with_replay(task, data)
+        for name, phase in phases.wake.items():
+            if name not in life.phases_done:
+                with saved_phase(life, task, name, context) as here:
+                    phase(life, task, data, here)
+
+
+@contextmanager
+def counted(life: Learner, task: Task, data: Examples) -> Iterator[None]:
+    """Note that the real ``data`` of ``task`` was handed out, unless no phase is done with it inside the block."""
+    if life.phases_done:
+        yield
+        return
+    lesson, record = life.lessons[task.index], life.record
+    before = lesson.images, record.replaced_data_bytes
+    life.count(task, data)
+    try:
+        yield
+    finally:
+        if not life.phases_done:  # it was interrupted, and is given again
+            lesson.images, record.replaced_data_bytes = before
 
 
 def sleep(life: Learner, phases: Phases, task: Task, context: PhaseContext) -> None:
@@ -103,6 +118,7 @@ def saved_phase(life: Learner, task: Task, name: str, context: PhaseContext) -> 
         waits[what] = waits.get(what, 0.0) + waited
     if life.current is not None:  # unless this phase ended the cycle
         life.phases_done.append(name)
+    life.checkpoint = None  # on every rank, or the next phase of this name would begin there
     if context.group.rank == 0:
         life.save()
     context.group.barrier()

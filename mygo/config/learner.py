@@ -113,15 +113,16 @@ class SleepConfig:
     steps_per_block: int = 8
     """Steps whose dreams are made together, in one call of a dreamer; more with dozens of memories."""
     max_shift: int = 1
-    """Most pixels by which a dream is moved before teacher and student see it."""
+    """Over pixels, the most by which a dream is moved before teacher and student see it."""
     current_share: float | None = None
-    """Share of the newest task's dreams; by default every class has the same share."""
+    """Over pixels, the share of the newest task's dreams; by default every class has the same share."""
     own_head_weight: float = 0.1
     """Weight of the MSE between the student's and the teacher's centred logits of a dream's own task."""
     all_heads_weight: float = 1.0
     """Weight of the cross-entropy over all heads side by side, which makes them comparable."""
     feature_weight: float = 0.0
-    """Weight of the MSE between the student's and the teacher's features; at 0 they are not computed at all."""
+    """Over pixels, the weight of the MSE between the student's and the teacher's features; at 0 they are not computed
+    at all."""
     discriminant_examples: float = 0.0
     """Behind an encoder, how many examples for each feature make a linear student weigh as much as linear discriminant
     analysis on the memories does, with which its answers are mixed; 0 leaves the student alone. With fewer examples
@@ -185,7 +186,8 @@ class LifeConfig:
     adapt: AnyAdapt = "none"
     """What sleep trains of an encoder: none, which leaves it frozen; late, its last blocks (of efficientnet-lite0, 1 or
     2), whose maps are what is remembered then; or auto, late where pictures are smaller than what the encoder was made
-    for, else none. A life keeps it for good."""
+    for, else none. It decides about no other setting: `mygo.config.presets.behind_encoder` has those that go with each.
+    A life keeps it for good."""
     backbone: str = "conv"
     """The network of features: mlp (2 × 400 units), conv (small), resnet18, linear (none, the default behind an
     encoder), or one of your own: module:attribute, or a name that `mygo.use_backbone` made known."""
@@ -224,5 +226,5 @@ class LifeConfig:
 
     @property
     def baseline_steps(self) -> int:
-        """Steps per task of every baseline: as many as MyGO takes to adapt and to sleep."""
+        """Steps per task of every baseline: as many as MyGO takes to adapt and, however few classes, to sleep."""
         return self.wake.adapt_steps + self.sleep.steps

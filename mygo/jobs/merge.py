@@ -20,7 +20,7 @@ from mygo.events import EventHandler, silent
 from mygo.files import locked
 from mygo.jobs.forget import keep_changed
 from mygo.jobs.lesson import STRATEGY, local_context
-from mygo.jobs.perception import encoder_of
+from mygo.jobs.perception import check_encoder, encoder_of
 from mygo.learner.learner import Learner
 from mygo.learner.records import TaskRecord
 from mygo.learner.state import Guest
@@ -311,7 +311,10 @@ def begun(kind: type[L], folder: Path, plan: Sequence[Adopted]) -> L:
     if merged.current is None or lessons != [(t.record.name, t.record.classes, t.record.origins) for t in plan]:
         raise InputError(f"{folder} holds a life already: choose another --out.")
     if merged.adapts:
-        encoder_of(merged)
+        encoder = encoder_of(plan[0].life)  # which may have been given its weights
+        assert encoder is not None
+        check_encoder(merged, encoder)
+        merged.see_through(encoder)
     return merged
 
 

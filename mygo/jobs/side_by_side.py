@@ -4,6 +4,7 @@ So wakes, which take most of the time over pixels, can be anywhere and at any ti
 not learn from another that waits with it; all else is as if they came one after another.
 """
 
+import functools
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ from mygo.data.examples import Examples
 from mygo.data.tasks import TaskStream
 from mygo.errors import InputError, MygoError, StoppedError
 from mygo.events import Dreamt, Event, EventHandler, Notice, PhaseEnded, Progress, silent
-from mygo.files import locked
+from mygo.files import locked, read_json, write_json
 from mygo.jobs.experiment import LOCK_TIMEOUT_SECONDS
 from mygo.jobs.lesson import STRATEGY, Lesson, begin, examine_lesson, lessons_of, local_context, teach_all
 from mygo.jobs.merge import Adopted, put_together
@@ -27,10 +28,12 @@ from mygo.learner.saved import SavedLife
 from mygo.memory.cache import MemoryCache
 from mygo.networks.weights import read_tensors, write_tensors
 from mygo.phase import PhaseContext
-from mygo.training.process_group import SingleProcess
+from mygo.training.process_group import ProcessGroup, SingleProcess
 
 FOLDER = "side-by-side"
 """Where in the folder of a life its copies wake."""
+LEFT_OUT = "left-out.json"
+"""Where among them it is written which lessons could not be learned, until the others are."""
 HELD_OUT = "held-out"
 """What the examples are written as that a lesson is examined on once the life has slept."""
 
@@ -53,8 +56,13 @@ class Waking:
         """What the lesson is called in messages."""
         return self.lesson.name or str(self.lesson.data)
 
-    def run(self, on_event: EventHandler = silent, stop: Callable[[], bool] = lambda: False) -> None:
-        """Wake, or go on where an earlier run of the same ended.
+    def run(
+        self,
+        on_event: EventHandler = silent,
+        stop: Callable[[], bool] = lambda: False,
+        group: ProcessGroup | None = None,
+    ) -> None:
+        """Wake, or go on where an earlier run of the same ended; by default on this process's CPU.
 
         Raises:
             InputError: as `Lesson.check`.
@@ -62,7 +70,7 @@ class Waking:
         """
         lesson, cache = replace(self.lesson, folder=self.folder), self.lesson.memory_cache
         context = PhaseContext(
-            SingleProcess(),
+            group or SingleProcess(),
             self.apart(on_event),
             lesson.log_every,
             cache=None if cache is None else MemoryCache(cache),
@@ -173,29 +181,30 @@ def learn_together(
     on_event: EventHandler = silent,
     wake_all: Callable[[Sequence[Waking]], dict[int, MygoError]] | None = None,
     finish: Callable[[Lesson], object] | None = None,
+    *,
+    all_or_none: bool = False,
 ) -> list[str]:
     """Learn ``lessons`` of one life side by side, and return a sentence about each that could not be.
 
     ``wake_all`` runs the wakes, and returns what went wrong by their numbers; ``finish`` runs the sleep. By default
-    both are done here, one wake after another. What was interrupted goes on when it is called again.
+    both are done here, one wake after another. What was interrupted goes on when it is called again. With
+    ``all_or_none`` there is no sleep unless all of them woke; those that did need not do so again.
 
     Raises:
         InputError: none of them can be learned, or they cannot be learned together.
+        MygoError: ``all_or_none``, and one of them could not be learned.
         StoppedError: it was stopped, and what was done is saved.
     """
     folder = lessons[0].folder
-    complaints: list[str] = []
+    left_out = folder / FOLDER / LEFT_OUT
     able = brought_together(lessons)
-    if not able:
-        able, complaints = check_together(lessons)
-        failures = wake_all(able) if wake_all is not None else wake_in_turn(able, on_event)
-        for waking in able:
-            if waking.number in failures:
-                shutil.rmtree(waking.folder, ignore_errors=True)
-                complaints.append(f"{waking.name} is left out: {failures[waking.number]}")
-        able = [waking for waking in able if waking.number not in failures]
-        if not able:
-            raise InputError(complaints[0])
+    if able:
+        complaints: list[str] = read_json(left_out)["complaints"] if left_out.exists() else []
+    else:
+        able, complaints = awoken(lessons, wake_all or functools.partial(wake_in_turn, on_event=on_event))
+        if all_or_none and complaints:
+            raise MygoError("\n".join(complaints))
+        write_json(left_out, {"complaints": complaints})
         with locked(folder, LOCK_TIMEOUT_SECONDS):
             bring_together(able, local_context(None, on_event))
     if SavedLife.open(folder).current is not None:
@@ -208,6 +217,26 @@ def learn_together(
         examine_all(folder, able)
         shutil.rmtree(folder / FOLDER, ignore_errors=True)
     return complaints
+
+
+def awoken(
+    lessons: Sequence[Lesson], wake_all: Callable[[Sequence[Waking]], dict[int, MygoError]]
+) -> tuple[list[Waking], list[str]]:
+    """Return those of ``lessons`` that woke, and a sentence about each of the others.
+
+    Raises:
+        InputError: none did, or they cannot be learned together.
+    """
+    able, complaints = check_together(lessons)
+    failures = wake_all(able)
+    for waking in able:
+        if waking.number in failures:
+            shutil.rmtree(waking.folder, ignore_errors=True)
+            complaints.append(f"{waking.name} is left out: {failures[waking.number]}")
+    able = [waking for waking in able if waking.number not in failures]
+    if not able:
+        raise InputError(complaints[0])
+    return able, complaints
 
 
 def brought_together(lessons: Sequence[Lesson]) -> list[Waking]:
@@ -233,15 +262,18 @@ def wake_in_turn(wakings: Sequence[Waking], on_event: EventHandler) -> dict[int,
 
 
 def failure_of(
-    waking: Waking, on_event: EventHandler = silent, stop: Callable[[], bool] = lambda: False
+    waking: Waking,
+    on_event: EventHandler = silent,
+    stop: Callable[[], bool] = lambda: False,
+    group: ProcessGroup | None = None,
 ) -> MygoError | None:
-    """Run ``waking``, and return what went wrong that a person must know.
+    """Run ``waking`` as `Waking.run`, and return what went wrong that a person must know.
 
     Raises:
         StoppedError: it was stopped, and what was done is saved.
     """
     try:
-        waking.run(on_event, stop)
+        waking.run(on_event, stop, group)
     except StoppedError:
         raise
     except MygoError as error:

@@ -82,7 +82,7 @@ def lessons_of_stream(experiment: Experiment, *, resume: bool) -> list[TaskLesso
 
     Raises:
         InputError: it compares strategies or is for validation, `out` cannot be written to, or what it holds is not
-            what ``resume`` says.
+            what ``resume`` says, or was begun with other settings.
     """
     config, out = experiment.config, experiment.out
     assert out is not None
@@ -92,6 +92,11 @@ def lessons_of_stream(experiment: Experiment, *, resume: bool) -> list[TaskLesso
         raise InputError("--side-by-side shows what a whole stream would give: leave out --validation-share.")
     folder = out / "life" / STRATEGY
     check_begun(out, begun=Learner.exists(folder) or (folder / FOLDER).exists(), resume=resume)
+    other_settings = (
+        Learner.exists(folder) and SavedLife.open(folder).config.identity != experiment.settings_of(STRATEGY).identity
+    )
+    if other_settings or (results_in(out) or {"stream": experiment.stream})["stream"] != experiment.stream:
+        raise begun_otherwise(out)
     check_writable(out)
     return [
         TaskLesson(

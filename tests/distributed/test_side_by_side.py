@@ -1,33 +1,89 @@
 """Lessons that wake side by side on Ray, and the command for them."""
 
+import itertools
 import json
+import os
 import shutil
+import signal
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
+import ray
+from ray.util.placement_group import placement_group, remove_placement_group
 
 from distributed.run import main
 from distributed.side_by_side import shares, wake_on_ray
 from mygo.config.learner import LifeConfig
+from mygo.errors import StoppedError
 from mygo.events import Event, Notice, Progress
 from mygo.jobs.lesson import Lesson
 from mygo.jobs.life import Life
-from mygo.jobs.side_by_side import learn_together
+from mygo.jobs.side_by_side import Waking, learn_together
 from tests.mygo.jobs.knowledge import assert_same_weights
 
 Write = Callable[..., str]
 
 
+CPU8, GPU8 = {"CPU": 8.0}, {"CPU": 8.0, "GPU": 2.0}
+
+
 @pytest.mark.parametrize(
-    ("count", "cpus", "gpus", "expected"),
-    [(4, 2, 0, (2, 1, 0)), (2, 8, 0, (2, 4, 0)), (1, 8, 0, (1, 8, 0)), (3, 16, 2, (2, 8, 1)), (16, 16, 0, (16, 1, 0))],
+    ("count", "nodes", "expected"),
+    [
+        (4, [{"CPU": 2.0}], (2, 1, 0)),
+        (2, [CPU8], (2, 4, 0)),
+        (1, [CPU8], (1, 8, 0)),
+        (3, [{"CPU": 16.0, "GPU": 2.0}], (2, 8, 1)),
+        (16, [{"CPU": 16.0}], (16, 1, 0)),
+        (2, [CPU8, CPU8], (2, 8, 0)),
+        (1, [CPU8, CPU8], (1, 8, 0)),  # not the 16 that no node has
+        (3, [CPU8, CPU8], (3, 4, 0)),  # not the 5 of which a node holds one
+        (1, [{"memory": 1.0}, CPU8], (1, 8, 0)),
+        (4, [CPU8, CPU8, GPU8], (2, 4, 1)),  # not a third of the CPUs, which are not where the GPUs are
+    ],
 )
-def test_each_wake_has_its_share_of_the_cluster(
-    count: int, cpus: int, gpus: int, expected: tuple[int, int, int]
+def test_each_wake_has_its_share_of_a_node(
+    count: int, nodes: list[dict[str, float]], expected: tuple[int, int, int]
 ) -> None:
-    assert shares(count, cpus, gpus) == expected
+    reach = {kind: sum(node.get(kind, 0.0) for node in nodes) for kind in ("CPU", "GPU")}
+    assert shares(count, reach, nodes) == expected
+
+
+def test_a_wake_fits_on_the_nodes_that_there_are_before_others_come() -> None:
+    assert shares(4, {"CPU": 80.0}, [{"CPU": 2.0}]) == (4, 2, 0)
+    assert shares(4, {"CPU": 80.0, "GPU": 4.0}, [{"CPU": 2.0}]) == (4, 1, 1)
+
+
+def test_what_waits_for_room_says_so_and_ends_when_it_is_stopped(
+    ray_cluster: None,
+    tiny_on_vectors: LifeConfig,
+    write_vectors: Write,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[Event] = []
+    lesson = Lesson(tmp_path / "life", write_vectors(tmp_path / "a.npz", ("ash", "birch")), config=tiny_on_vectors)
+    wait, polls = ray.wait, itertools.count(1)
+
+    def stopped_at_second(*arguments: Any, **options: Any) -> Any:
+        if next(polls) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return wait(*arguments, **options)
+
+    monkeypatch.setattr("ray.wait", stopped_at_second)
+    others = placement_group([{"CPU": 2}])
+    ray.get(others.ready())
+    try:
+        with pytest.raises(StoppedError) as ended:
+            wake_on_ray([Waking(lesson, 0)], seen.append)
+    finally:
+        remove_placement_group(others)
+    assert ended.value.exit_code == 143
+    assert any("Waiting for room for a wake with 2 CPUs" in str(event) for event in seen)
+    assert not Life.exists(Waking(lesson, 0).folder)
 
 
 def test_lessons_woken_on_ray_are_those_woken_here(

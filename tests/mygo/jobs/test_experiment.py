@@ -1,9 +1,11 @@
 import dataclasses
 import gc
+import itertools
 import json
 import subprocess
 import sys
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,9 +15,10 @@ from torch import Tensor
 from mygo import sleep, wake
 from mygo.baselines.registry import STRATEGIES, Strategy
 from mygo.config.learner import LifeConfig, MemoryConfig, Precision
+from mygo.cycle import live
 from mygo.data.datasets import load_dataset
-from mygo.data.examples import Examples
-from mygo.data.tasks import TaskStream
+from mygo.data.examples import Examples, LabelledDataset
+from mygo.data.tasks import TaskStream, deal_classes
 from mygo.errors import InputError, MemoryQualityError, StoppedError
 from mygo.events import Event, PhaseEnded, Progress
 from mygo.files import MANIFEST, locked
@@ -25,7 +28,11 @@ from mygo.jobs.life import Life
 from mygo.learner.saved import SCHEMA, SavedLife
 from mygo.learner.storage import read_manifest, write_manifest
 from mygo.memory.quality import Quality
+from mygo.phase import PhaseContext
 from mygo.training import precision
+from mygo.training.process_group import TorchProcessGroup
+from tests.mygo.jobs.knowledge import assert_same_weights
+from tests.mygo.workers import together
 
 
 def with_strategies(experiment: Experiment, *names: str) -> Experiment:
@@ -271,6 +278,33 @@ def test_a_life_cut_off_within_a_phase_goes_on_at_the_step_and_ends_bitwise_the_
     expected, found = networks_of(undisturbed, strategy), networks_of(cut, strategy)
     assert found.keys() == expected.keys()
     assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+def live_on_vectors(group: TorchProcessGroup, config: LifeConfig, out: Path, stop_after: int) -> None:
+    """Live through two tasks in one of the processes of ``group``, stopped after so many steps; and undisturbed."""
+    rng = torch.Generator().manual_seed(0)
+    data = Examples(torch.randn(80, 12, generator=rng), torch.arange(4).repeat(20))
+    dataset = LabelledDataset("vectors", data, data, ("a", "b", "c", "d"))
+
+    def live_in(name: str, stop: Callable[[], bool]) -> Life:
+        exists = Life.exists(out / name)
+        group.barrier()
+        life = Life.open(out / name) if exists else Life("mygo", config, (12,), out / name)
+        live(life, STRATEGIES["mygo"], TaskStream(dataset, deal_classes(4, 2)), PhaseContext(group, stop=stop))
+        return life
+
+    polls = itertools.count(1)
+    with pytest.raises(StoppedError):
+        live_in("stopped", lambda: next(polls) > stop_after)
+    group.barrier()  # the worker that saves has saved
+    assert_same_weights(live_in("stopped", lambda: False), live_in("undisturbed", lambda: False))
+
+
+def test_two_workers_that_were_stopped_within_a_phase_begin_that_of_the_next_task_at_its_beginning(
+    tiny_on_vectors: LifeConfig, tmp_path: Path
+) -> None:
+    """Each of them had read the point from which the first went on."""
+    together(live_on_vectors, 2, tiny_on_vectors, tmp_path, 10)
 
 
 def test_a_life_cut_off_in_a_memorys_second_attempt_does_not_make_the_first_again(

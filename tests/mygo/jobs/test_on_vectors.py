@@ -52,6 +52,27 @@ def assert_same(folder: Path, other: Path) -> None:
 # -- cut off ----------------------------------------------------------------------------------------------------------
 
 
+def test_inputs_are_counted_once_where_a_life_in_memory_goes_on(
+    tiny_on_vectors: LifeConfig, write_vectors: Write, tmp_path: Path
+) -> None:
+    data, life = write_vectors(tmp_path / "a.npz", ("ash", "birch")), Life("mygo", tiny_on_vectors, (12,))
+    cuts: set[str] = set()
+
+    def power_cut(event: Event) -> None:
+        if isinstance(event, Progress | PhaseEnded) and event.place.phase != "encode":
+            here = f"{event.place.phase} {type(event).__name__}"
+            if here not in cuts:
+                cuts.add(here)
+                raise PowerCutError
+
+    for _ in range(5):
+        with pytest.raises(PowerCutError):
+            life.learn(data, on_event=power_cut)
+    life.learn(data)
+    assert life.lessons[0].images == (18, 18)
+    assert life.record.replaced_data_bytes == 36 * 12 * 4
+
+
 @pytest.fixture
 def school(tiny_on_vectors: LifeConfig, write_vectors: Write, tmp_path: Path) -> Callable[[str], list[Lesson]]:
     """Returns a lesson, another, and the first taught again with more of one class, for the life of a name."""

@@ -5,13 +5,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from PIL import Image
 
 from mygo.config.learner import LifeConfig
-from mygo.errors import InputError
+from mygo.config.settings import change
+from mygo.errors import InputError, MygoError
 from mygo.events import Event, Progress
 from mygo.jobs.lesson import Lesson
 from mygo.jobs.life import Life
-from mygo.jobs.side_by_side import FOLDER, check_together, learn_together
+from mygo.jobs.side_by_side import FOLDER, Waking, check_together, learn_together
 from tests.mygo.jobs.knowledge import assert_same
 
 LESSONS = {"a": ("ash", "birch"), "b": ("cedar", "date", "elm"), "c": ("fir",)}
@@ -71,6 +74,42 @@ def test_a_lesson_whose_data_is_bad_is_named_and_the_others_go_on(
     with pytest.raises(InputError, match="nowhere is left out"):
         learn_together(waiting(tmp_path / "new", [str(tmp_path / "nowhere")]))
     assert not Life.exists(tmp_path / "new")
+
+
+def test_what_is_left_out_is_said_again_when_the_sleep_was_interrupted(
+    waiting: Callable[..., list[Lesson]], tmp_path: Path
+) -> None:
+    lessons = waiting(tmp_path / "life", ["a", str(tmp_path / "nowhere")])
+
+    def power_cut(event: Event) -> None:
+        if isinstance(event, Progress) and event.place.phase == "consolidate":
+            raise PowerCutError
+
+    with pytest.raises(PowerCutError):
+        learn_together(lessons, power_cut)
+    (complaint,) = learn_together(lessons)
+    assert "nowhere is left out: " in complaint
+
+
+def test_where_all_are_to_be_learned_one_that_fails_ends_it_before_the_sleep(
+    waiting: Callable[..., list[Lesson]], tmp_path: Path
+) -> None:
+    folder, woken = tmp_path / "life", list[list[int]]()
+    lessons = waiting(folder, "ab")
+
+    def second_fails(wakings: Sequence[Waking]) -> dict[int, MygoError]:
+        woken.append([waking.number for waking in wakings if not Life.exists(waking.folder)])
+        wakings[0].run()
+        return {1: MygoError("its memory is bad.")}
+
+    with pytest.raises(MygoError, match=r"b\.npz is left out: its memory is bad"):
+        learn_together(lessons, wake_all=second_fails, all_or_none=True)
+    assert not Life.exists(folder)
+    with pytest.raises(MygoError, match=r"b\.npz is left out: its memory is bad"):
+        learn_together(lessons, wake_all=second_fails, all_or_none=True)
+    assert woken == [[0, 1], [1]], "what woke is kept"
+    assert learn_together(lessons, all_or_none=True) == []
+    assert Life.open(folder).tasks_learned == 2
 
 
 def test_a_lesson_of_another_shape_does_not_begin_the_same_life(
@@ -173,3 +212,26 @@ def test_over_pixels_each_fast_learner_teaches_its_own_lesson(
     assert life.tasks_learned == len(life.memories) == len(new) + known_before
     assert all(lesson.class_il is not None and lesson.recall is not None for lesson in life.lessons)
     assert {event.place.phase for event in seen if isinstance(event, Progress)} == {"consolidate"}, "wakes were over"
+
+
+def test_the_fast_learners_that_adapted_an_encoder_teach_their_own_lessons(
+    tiny_adapting: LifeConfig, photos: Callable[..., Path], tmp_path: Path
+) -> None:
+    config = change(tiny_adapting, {"wake.adapt_steps": 40, "sleep.steps": 60})
+    lessons = [Lesson(tmp_path / "life", photos(*own), config=config) for own in (("red", "green"), ("blue", "white"))]
+
+    def power_cut(event: Event) -> None:
+        if isinstance(event, Progress) and event.place.phase == "consolidate" and event.step > 20:
+            raise PowerCutError
+
+    with pytest.raises(PowerCutError):
+        learn_together(lessons, power_cut)
+    assert [guest.lessons for guest in Life.open(tmp_path / "life").guests] == [(1,)], "its network teaches the first"
+    assert learn_together(lessons) == []
+    life = Life.open(tmp_path / "life")
+    assert life.class_names == ["green", "red", "blue", "white"]
+    assert all(lesson.class_il is not None and lesson.recall is not None for lesson in life.lessons)
+    new = photos("red", "green", "blue", "white", count=5, seed=1)
+    files = [file for name in life.class_names for file in sorted((new / name).iterdir())]
+    found = life.predict([Image.open(file) for file in files]).probabilities.argmax(1)
+    assert (found == torch.arange(4).repeat_interleave(5)).sum() >= 16

@@ -52,10 +52,11 @@ def test_what_is_there_is_gone_on_with_if_it_is_to_be(experiment_on_vectors: Exp
     with pytest.raises(InputError, match="already holds a life: pass --resume"):
         lessons_of_stream(experiment_on_vectors, resume=False)
     learned(experiment_on_vectors, resume=True)
-    other = replace(experiment_on_vectors.config, life=replace(experiment_on_vectors.config.life, seed=9))
-    lessons = lessons_of_stream(replace(experiment_on_vectors, config=other), resume=True)
-    with pytest.raises(InputError, match="was begun with other settings"):
-        learn_together(lessons)
+    write_results(experiment_on_vectors, None)
+    config = experiment_on_vectors.config
+    for other in (replace(config, life=replace(config.life, seed=9)), replace(config, class_order=(3, 0, 2, 1))):
+        with pytest.raises(InputError, match="was begun with other settings"):
+            lessons_of_stream(replace(experiment_on_vectors, config=other), resume=True)
 
 
 def test_it_shows_what_one_strategy_would_give_on_a_whole_stream(experiment_on_vectors: Experiment) -> None:

@@ -240,7 +240,7 @@ def test_two_merged_are_one_of_all_examples(counts: tuple[int, int]) -> None:
     for label in range(2):
         share = sum(counts) / (sum(counts) - 1)  # what is merged is not corrected for the mean's own deviation
         expected = covariance_of(together, label) / share
-        assert relative(covariance_of(merged, label), expected) < 0.05 + 1.2 / min(max(counts), 200)
+        assert relative(covariance_of(merged, label), expected) < 0.03
 
 
 def test_a_merge_that_brings_nothing_changes_nothing() -> None:
