@@ -23,7 +23,7 @@ from ray.util.placement_group import (
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from distributed.cluster import ray_internals
-from distributed.cluster.placement import Placement, place
+from distributed.cluster.placement import Placement, most_workers, place
 from mygo.errors import InputError
 from mygo.events import EventHandler, Notice
 
@@ -159,14 +159,13 @@ def fitting(most: Placement, fewest: int, *, waited: bool, lost: bool) -> Placem
     """
     in_part = waited and fewest < most.num_workers
     resources = ray.available_resources() if in_part else ray.cluster_resources()
-    least = {"CPU": 1.0} | ({"GPU": most.gpus_per_worker} if most.use_gpu else {})
-    slots = int(min(resources.get(kind, 0.0) // amount for kind, amount in least.items()))
+    slots = most_workers(resources, use_gpu=most.use_gpu)
     count = max(fewest, min(most.num_workers, slots))
     if slots < count:
         return replace(most, num_workers=count)  # it must be waited for
     if count == most.num_workers and not lost and not in_part:
         return most
-    return place(resources, count, most.num_dreamers, nodes=cpus_of_nodes())
+    return place({kind: resources[kind] for kind in most.worker}, count, most.num_dreamers, nodes=cpus_of_nodes())
 
 
 @contextmanager
@@ -240,6 +239,8 @@ def is_free(cpus: float, gpus: float) -> bool:
 def too_small_for(placement: Placement) -> bool:
     """Return whether the cluster could not hold ``placement`` even if nobody else used it."""
     there = ray.cluster_resources()
+    if placement.num_workers > most_workers(there, use_gpu=placement.use_gpu):
+        return True
     return bool(placement.cpus > there.get("CPU", 0) or placement.gpus > there.get("GPU", 0))
 
 

@@ -55,6 +55,11 @@ class Placement:
         return self.num_workers * self.gpus_per_worker + self.num_dreamers * self.gpus_per_dreamer
 
 
+def most_workers(resources: Mapping[str, float], *, use_gpu: bool) -> int:
+    """Return how many workers ``resources`` hold: each takes a CPU and, with ``use_gpu``, a GPU that no other has."""
+    return min(int(resources.get(kind, 0.0)) for kind in (("CPU", "GPU") if use_gpu else ("CPU",)))
+
+
 def place(
     resources: Mapping[str, float],
     num_workers: int | None = None,
@@ -86,7 +91,7 @@ def place(
     for flag, count in (("--num-workers", num_workers), ("--num-dreamers", num_dreamers)):
         if count < 1:
             raise InputError(f"{flag} must be at least 1, not {count}.")
-    if num_workers > slots or num_workers > cpus:
+    if num_workers > most_workers(resources, use_gpu=gpus > 0):
         raise InputError(
             f"--num-workers {num_workers} needs {num_workers} {kind} and as many CPUs, "
             f"but the cluster has {slots} {kind} and {cpus} CPUs: ask for fewer, or add nodes."

@@ -126,6 +126,54 @@ def test_a_placement_is_kept_until_a_node_is_lost(monkeypatch: pytest.MonkeyPatc
     assert capacity.fitting(given, 2, waited=False, lost=True) == alone
 
 
+def has(monkeypatch: pytest.MonkeyPatch, there: dict[str, float], free: dict[str, float] | None = None) -> None:
+    """Let the cluster have what is ``there``, on nodes of four CPUs, and all of it or what is ``free`` left."""
+    monkeypatch.setattr(ray, "cluster_resources", lambda: there)
+    monkeypatch.setattr(ray, "available_resources", lambda: there if free is None else free)
+    monkeypatch.setattr(capacity, "cpus_of_nodes", lambda: [4.0] * int(there["CPU"] // 4))
+
+
+SHARED_GPUS = place({"CPU": 24, "GPU": 6}, 6, 6)
+"""Six workers, each with its part of a GPU that a dreamer shares."""
+
+
+@pytest.mark.parametrize(("gpus", "expected"), [(6, 6), (5, 5), (4, 4), (1, 1)])
+def test_a_worker_with_a_part_of_a_gpu_needs_one_to_itself(
+    monkeypatch: pytest.MonkeyPatch, gpus: int, expected: int
+) -> None:
+    has(monkeypatch, {"CPU": 4.0 * gpus, "GPU": float(gpus)})
+    placement = capacity.fitting(SHARED_GPUS, 1, waited=False, lost=True)
+    assert (placement.num_workers, placement.gpus_per_worker) == (expected, 0.75)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_gpus_that_are_lost_are_waited_for_where_fewer_workers_will_not_do(
+    monkeypatch: pytest.MonkeyPatch, shared: bool
+) -> None:
+    most = place({"CPU": 24, "GPU": 5 if shared else 6}, 5, 1)
+    assert most.gpus_per_worker == (0.75 if shared else 1.0)
+    has(monkeypatch, {"CPU": 16.0, "GPU": 4.0})
+    assert capacity.fitting(most, 5, waited=False, lost=True) == most
+    assert capacity.fitting(most, 5, waited=True, lost=True) == most
+    assert capacity.too_small_for(most), "though 5 × 0.75 and 0.25 are 4 GPUs"
+    assert not capacity.too_small_for(place({"CPU": 16, "GPU": 4}, 4, 1))
+
+
+@pytest.mark.parametrize(("free", "expected"), [(3.25, 3), (1.0, 1), (0.75, 1)])
+def test_of_gpus_that_others_leave_whole_ones_count(
+    monkeypatch: pytest.MonkeyPatch, free: float, expected: int
+) -> None:
+    has(monkeypatch, {"CPU": 24.0, "GPU": 6.0}, {"CPU": 20.0, "GPU": free})
+    placement = capacity.fitting(SHARED_GPUS, 1, waited=True, lost=False)
+    assert (placement.num_workers, placement.gpus_per_worker) == (expected, 0.75)
+
+
+def test_workers_on_cores_stay_there_when_gpus_join(monkeypatch: pytest.MonkeyPatch) -> None:
+    has(monkeypatch, {"CPU": 8.0, "GPU": 1.0})
+    placement = capacity.fitting(place({"CPU": 8}, 4, 1), 1, waited=False, lost=True)
+    assert (placement.num_workers, placement.use_gpu) == (4, False)
+
+
 def test_machines_that_ray_up_named_are_waited_for_until_they_join_or_fail(
     ray_cluster: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
