@@ -25,7 +25,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from distributed.cluster.capacity import living_nodes
 from distributed.cluster.placement import Placement
 from distributed.cluster.session import REPOSITORY
-from distributed.job import Job
+from distributed.job import Job, pack_registries, unpack_registries
 from mygo.errors import InputError
 
 ANSWER_SECONDS = 120.0
@@ -99,11 +99,15 @@ def marker_in(folder: Path) -> Iterator[str]:
                 part.rmdir()
 
 
-def answer(files: Sequence[str], check_data: Callable[[], object] | None) -> Answer:
-    """Answer for the node that this runs on: does it see ``files``, and does ``check_data`` find its data?"""
+def answer(files: Sequence[str], check_data: Callable[[], object] | None, registries: bytes) -> Answer:
+    """Answer for the node that this runs on: does it see ``files``, and does ``check_data`` find its data?
+
+    Data and encoders of a person's own are found by name in the pickled ``registries``.
+    """
     data_error = None
     if check_data is not None:
         try:
+            unpack_registries(registries)
             check_data()
         except InputError as error:
             data_error = str(error)
@@ -144,17 +148,18 @@ def query(
 
     # Defined here so that it travels whole: a function of a module would have to be importable to say that it is not.
     @ray.remote(num_cpus=0, max_retries=0)
-    def answer_there(files: Sequence[str], packed_check: bytes) -> Any:
+    def answer_there(files: Sequence[str], packed_check: bytes, registries: bytes) -> Any:
         try:
             from distributed.cluster.preflight import answer
         except ImportError as error:
             return str(error)
-        return answer(files, ray.cloudpickle.loads(packed_check))
+        return answer(files, ray.cloudpickle.loads(packed_check), registries)
 
+    registries = pack_registries()
     requests = {
         node["NodeID"]: answer_there.options(
             scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        ).remote(files, ray.cloudpickle.dumps(check_on(node["NodeID"])))
+        ).remote(files, ray.cloudpickle.dumps(check_on(node["NodeID"])), registries)
         for node in nodes
     }
     ray.wait(list(requests.values()), num_returns=len(requests), timeout=ANSWER_SECONDS)

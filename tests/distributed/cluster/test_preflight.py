@@ -1,5 +1,9 @@
 import os
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -8,6 +12,9 @@ import ray
 from distributed.cluster import preflight as nodes
 from distributed.cluster.placement import place
 from distributed.cluster.preflight import check_nodes, complain_about_versions, interface_with, query, versions_here
+from distributed.job import REGISTRIES, pack_registries
+from mygo.data.datasets import DATASETS, use_dataset
+from mygo.data.examples import LabelledDataset
 from mygo.errors import InputError
 from mygo.jobs.experiment import Experiment
 
@@ -67,6 +74,43 @@ def test_a_node_that_does_not_answer_is_named_and_a_dead_one_left_out(
     monkeypatch.setattr(nodes, "living_nodes", lambda: real)
     with pytest.raises(InputError, match=r"Node 192\.0\.2\.7 does not answer"):
         asked()
+
+
+@pytest.fixture
+def own_names() -> Iterator[None]:
+    """What is made known by name inside is forgotten afterwards."""
+    before = [dict(registry) for registry in REGISTRIES]
+    yield
+    for registry, entries in zip(REGISTRIES, before, strict=True):
+        registry.clear()
+        registry.update(entries)
+
+
+def test_nodes_know_the_data_that_was_made_known_by_name(
+    ray_cluster: None,
+    monkeypatch: pytest.MonkeyPatch,
+    own_names: None,
+    tiny_experiment: Experiment,
+    coloured_squares: LabelledDataset,
+) -> None:
+    squares = coloured_squares
+    use_dataset("squares", lambda data_root: squares, num_classes=4)
+    config = replace(tiny_experiment.config, dataset="squares", class_order=(0, 1, 2, 3))
+    (here,) = nodes.living_nodes()
+    monkeypatch.setattr(nodes, "living_nodes", lambda: [here, here])
+    check_nodes(replace(tiny_experiment, config=config), place({"CPU": 2}))
+
+
+def test_what_a_node_cannot_import_is_named(own_names: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = ModuleType("only_here")
+    exec("def load(data_root): ...", vars(module))
+    monkeypatch.setitem(sys.modules, "only_here", module)
+    DATASETS["own"] = module.load
+    registries = pack_registries()
+    monkeypatch.delitem(sys.modules, "only_here")
+    found = nodes.answer([], lambda: None, registries)
+    assert found.data_error is not None
+    assert "only_here" in found.data_error
 
 
 def test_a_folder_that_a_node_does_not_see_and_data_that_it_cannot_load_are_named(
