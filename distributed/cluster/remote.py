@@ -6,12 +6,13 @@ brings what was missed.
 
 import os
 import shlex
+import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -156,7 +157,8 @@ def connected(cluster: Path) -> Iterator[Any]:
             raise InputError("The cluster refuses this machine's token: run `ray up` again.") from error
         yield client
     finally:
-        os.killpg(tunnel.pid, 15)  # ssh is its child
+        with suppress(ProcessLookupError):  # it ended by itself: there was no way to the head
+            os.killpg(tunnel.pid, signal.SIGTERM)  # ssh is its child
         tunnel.wait()
 
 

@@ -1,3 +1,4 @@
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -119,6 +120,14 @@ def test_the_flags_for_the_cluster_are_those_that_are_not_about_reaching_it(
     monkeypatch.setattr(remote, "run_there", lambda *arguments: sent.extend(arguments))
     assert main(["--num-tasks", "2", "--cluster", str(cluster), "--out=/shared/out", "--sleep.steps", "3"]) == 0
     assert sent == [cluster, ["--num-tasks", "2", "--out=/shared/out", "--sleep.steps", "3"], Path("/shared/out"), None]
+
+
+def test_a_cluster_that_cannot_be_reached_is_named_whatever_became_of_the_tunnel(
+    cluster: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "ray_command", lambda *_: [sys.executable, "-c", "raise SystemExit(1)"])
+    with pytest.raises(ConnectionLostError, match=r"cannot be reached \(no tunnel to the cluster's head"):
+        run_there(cluster, [], Path("/shared/out"))
 
 
 @pytest.mark.parametrize(("flag", "results"), [("--resume", "results.json"), ("--side_by_side", "side-by-side.json")])
