@@ -24,6 +24,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from distributed.cluster import ray_internals
 from distributed.cluster.placement import Placement, most_workers, place
+from distributed.cluster.session import address_of_cluster
 from mygo.errors import InputError
 from mygo.events import EventHandler, Notice
 
@@ -60,7 +61,8 @@ def cpus_of_nodes() -> list[float]:
 def nodes_being_set_up(config: Path | None = None) -> list[str]:
     """Return the machines of a cluster of provider ``local`` that `ray up` named but that have not joined or failed.
 
-    ``config`` is the file that `ray up` left on the head; by default where it leaves it.
+    ``config`` is the file that `ray up` left on the head; by default where it leaves it. One that describes a cluster
+    with another head is of an earlier `ray up`, and names none.
     """
     if config is None:
         try:
@@ -68,7 +70,8 @@ def nodes_being_set_up(config: Path | None = None) -> list[str]:
         except RuntimeError:  # nobody's home
             return []
     provider = json.loads(config.read_bytes())["provider"] if config.exists() else {}
-    if provider.get("type") != "local":
+    head = ray.get_runtime_context().gcs_address.rpartition(":")[0]
+    if provider.get("type") != "local" or provider.get("head_ip") != head.strip("[]"):
         return []
     settled = {node["NodeManagerAddress"] for node in living_nodes()} | ray_internals.nodes_that_failed_to_start()
     return [address for address in provider["worker_ips"] if address not in settled]
@@ -79,6 +82,8 @@ def wait_for_nodes(num_workers: int | None, notify: Callable[[str], None]) -> No
 
     ``notify`` is called back when there are any. One that fails to start is not waited for longer than `SETUP_SECONDS`.
     """
+    if address_of_cluster() is None:  # this process started its Ray itself: no other machine is to join
+        return
     deadline = time.monotonic() + SETUP_SECONDS
     notified = False
     while (pending := nodes_being_set_up()) and time.monotonic() < deadline:

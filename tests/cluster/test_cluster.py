@@ -94,6 +94,34 @@ def test_ray_up_and_a_job_from_ones_own_machine_to_a_life_on_three_hosts(ray_clu
     assert list((brought / "tensorboard").rglob("events*"))
 
 
+WAIT = """
+import json
+from pathlib import Path
+from distributed.cluster import capacity
+from distributed.cluster.session import ray_session
+
+left = json.loads(Path(capacity.HEAD_CONFIG).expanduser().read_bytes())
+left["provider"]["worker_ips"].append("10.77.0.99")
+longer = Path("longer.json").absolute()
+longer.write_text(json.dumps(left))
+capacity.HEAD_CONFIG, capacity.SETUP_SECONDS = str(longer), 1.0
+with ray_session():
+    capacity.wait_for_nodes(None, print)
+"""
+
+
+@pytest.mark.parametrize("variables", ["", f"RAY_ADDRESS={HEAD}:6379", "RAY_ADDRESS=local"])
+def test_a_machine_that_has_not_joined_is_waited_for_by_runs_on_the_cluster_that_it_is_to_join(
+    ray_cluster_on_hosts: RayCluster, variables: str
+) -> None:
+    (ray_cluster_on_hosts.shared / "wait.py").write_text(WAIT)
+    line = ray_cluster_on_hosts.exec(f"PYTHONPATH=. {variables} python {SHARED}/wait.py; echo ended with $?")
+    said = subprocess.run(line, capture_output=True, text=True, timeout=300).stdout
+    assert "ended with 0" in said, said[-2000:]
+    waited = re.search(r"Waiting for nodes that are being set up: .*10\.77\.0\.99", plain(said))
+    assert bool(waited) == (variables != "RAY_ADDRESS=local"), said[-2000:]
+
+
 def test_an_unauthenticated_client_is_refused(ray_cluster_on_hosts: RayCluster) -> None:
     hosts = ray_cluster_on_hosts.hosts
     connect = f"python -c 'import ray; ray.init(\"{HEAD}:6379\", log_to_driver=False); print(len(ray.nodes()))'"

@@ -185,5 +185,22 @@ def test_machines_that_ray_up_named_are_waited_for_until_they_join_or_fail(
     assert capacity.nodes_being_set_up(config) == ["192.0.2.8", "192.0.2.9"]
     monkeypatch.setattr(ray_internals, "nodes_that_failed_to_start", lambda: {"192.0.2.8"})
     assert capacity.nodes_being_set_up(config) == ["192.0.2.9"]
-    config.write_text(json.dumps({"provider": {"type": "aws"}}))
-    assert capacity.nodes_being_set_up(config) == []
+    for other in ({"type": "aws"}, {**provider, "head_ip": "192.0.2.7"}):
+        config.write_text(json.dumps({"provider": other}))
+        assert capacity.nodes_being_set_up(config) == []
+
+
+@pytest.mark.parametrize("joined", [True, False])
+def test_a_ray_of_ones_own_waits_for_no_machines_of_an_earlier_cluster(
+    ray_cluster: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, joined: bool
+) -> None:
+    here = capacity.living_nodes()[0]["NodeManagerAddress"]
+    config = tmp_path / "ray_bootstrap_config.yaml"
+    provider = {"type": "local", "head_ip": here, "worker_ips": ["192.0.2.9"]}
+    config.write_text(json.dumps({"provider": provider}))
+    monkeypatch.setattr(capacity, "HEAD_CONFIG", str(config))
+    monkeypatch.setattr(capacity, "SETUP_SECONDS", 0.5)
+    monkeypatch.setattr(capacity, "address_of_cluster", lambda: f"{here}:6379" if joined else None)
+    told: list[str] = []
+    capacity.wait_for_nodes(None, told.append)
+    assert told == (["Waiting for nodes that are being set up: 192.0.2.9"] if joined else [])
