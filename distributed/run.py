@@ -60,7 +60,7 @@ class Arguments(OnRay):
     sleep once: what the stream would give if its tasks were lessons that wait. For --strategies mygo."""
     cluster: OptionalPath = None
     """Cluster file that `ray up` was given: run there as a job, with the code of this working tree, and bring the
-    results back. --out, --data-root and --config are folders there."""
+    results back. --out and --data-root are folders there; --config is a file here."""
     attach: OptionalText = None
     """With --cluster: come back to this job instead of starting one."""
 
@@ -194,13 +194,14 @@ def show_report(out: Path, console: Console) -> None:
 
 
 def run_on_cluster(arguments: Arguments, cluster: Path, argv: list[str]) -> None:
-    """Run the same command on ``cluster``."""
+    """Run the same command on ``cluster``, with what the file of --config holds in place of the file."""
     from distributed.cluster.remote import run_there
 
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    for flag in ("--cluster", "--attach"):
+    for flag in ("--cluster", "--attach", "--config"):
         parser.add_argument(flag)
-    run_there(cluster, parser.parse_known_args(argv)[1], arguments.out, arguments.attach)
+    settings = None if arguments.config is None else read_json(arguments.config)
+    run_there(cluster, parser.parse_known_args(argv)[1], arguments.out, arguments.attach, settings)
 
 
 def main(argv: list[str]) -> int:

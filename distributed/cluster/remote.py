@@ -4,6 +4,7 @@ A job goes on whatever becomes of the connection. So output is requested, not pu
 brings what was missed.
 """
 
+import json
 import os
 import shlex
 import signal
@@ -11,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -43,10 +44,17 @@ class JobFailedError(MygoError):
     """The command on the cluster ended with an error, which its output says."""
 
 
-def run_there(cluster: Path, flags: Sequence[str], out: Path | None, job: str | None = None) -> None:
+def run_there(
+    cluster: Path,
+    flags: Sequence[str],
+    out: Path | None,
+    job: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> None:
     """Run the main command with ``flags`` on ``cluster``, show its output, and bring back what it leaves in ``out``.
 
-    With a ``job`` that was started before, show its output and bring back its results instead.
+    The flags change ``settings``, which are the content of a file for --config. With a ``job`` that was started before,
+    show its output and bring back its results instead.
 
     Raises:
         InputError: there is no such file, job or token, or ``out`` is not a folder of the cluster's storage.
@@ -58,7 +66,7 @@ def run_there(cluster: Path, flags: Sequence[str], out: Path | None, job: str | 
     if job is None:
         try:
             with connected(cluster) as client:
-                job = submit(client, flags, out)
+                job = submit(client, flags, out, settings)
         except ConnectionError as error:
             raise ConnectionLostError(f"The cluster of {cluster} cannot be reached ({error}): is it up?") from error
         print(f"Job {job} is on the cluster; to come back to it: --cluster {cluster} --attach {job}", flush=True)
@@ -89,13 +97,19 @@ def check_before_connecting(cluster: Path, out: Path | None, job: str | None) ->
         raise InputError(f"{token} is missing: make it with `ray get-auth-token --generate`, and run `ray up` again.")
 
 
-def submit(client: Any, flags: Sequence[str], out: Path | None) -> str:
-    """Send the working tree, start the main command with ``flags`` on the head, and return the job's name."""
+def submit(client: Any, flags: Sequence[str], out: Path | None, settings: Mapping[str, Any] | None = None) -> str:
+    """Send the working tree, start the main command with ``flags`` on the head, and return the job's name.
+
+    ``settings`` come to it on its standard input.
+    """
     from mygo.jobs.tasks_together import RESULTS as TOGETHER
 
     together = "--side-by-side" in (flag.replace("_", "-") for flag in flags)
+    command = f"python distributed/run.py {shlex.join(flags)}"
+    if settings is not None:
+        command += f" --config /dev/stdin <<'END'\n{json.dumps(settings)}\nEND"
     job: str = client.submit_job(
-        entrypoint=f"python distributed/run.py {shlex.join(flags)}",
+        entrypoint=command,
         submission_id=time.strftime("mygo-%Y%m%d-%H%M%S"),
         runtime_env={"working_dir": str(REPOSITORY), "excludes": STAYS_HERE},
         metadata={"out": str(out), "results": TOGETHER if together else "results.json"},

@@ -79,8 +79,9 @@ def assert_lived_on_two_hosts(ended: "subprocess.CompletedProcess[str]") -> None
 def test_ray_up_and_a_job_from_ones_own_machine_to_a_life_on_three_hosts(ray_cluster_on_hosts: RayCluster) -> None:
     """As docs/cluster.md says it: from the launcher, with its working tree; with an interruption, and `--attach`."""
     hosts, config = ray_cluster_on_hosts.hosts, ray_cluster_on_hosts.config
+    (hosts.home(0) / "few.json").write_text(json.dumps({"life": {"sleep": {"steps": 20}}}))
     start = (
-        f"cd ~ && python {REPOSITORY}/distributed/run.py --cluster {config} {SMALL} --sleep.steps 20 --num-workers 3 "
+        f"cd ~ && python {REPOSITORY}/distributed/run.py --cluster {config} {SMALL} --config few.json --num-workers 3 "
         f"--out {SHARED}/job"
     )
     told = hosts.on(0, f"timeout --signal INT 40 bash -c '{start}'").stdout
@@ -90,6 +91,7 @@ def test_ray_up_and_a_job_from_ones_own_machine_to_a_life_on_three_hosts(ray_clu
     (workers,) = workers_in(again)
     assert set(workers) == set(ADDRESSES)
     brought = hosts.home(0) / "runs" / job[1]
+    assert json.loads((brought / "results.json").read_text())["config"]["life"]["sleep"]["steps"] == 20
     assert mygo_of(brought / "results.json") == mygo_of(ray_cluster_on_hosts.shared / "job" / "results.json")
     assert list((brought / "tensorboard").rglob("events*"))
 

@@ -1,6 +1,9 @@
+import json
+import os
+import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -119,7 +122,31 @@ def test_the_flags_for_the_cluster_are_those_that_are_not_about_reaching_it(
     sent: list[Any] = []
     monkeypatch.setattr(remote, "run_there", lambda *arguments: sent.extend(arguments))
     assert main(["--num-tasks", "2", "--cluster", str(cluster), "--out=/shared/out", "--sleep.steps", "3"]) == 0
-    assert sent == [cluster, ["--num-tasks", "2", "--out=/shared/out", "--sleep.steps", "3"], Path("/shared/out"), None]
+    flags = ["--num-tasks", "2", "--out=/shared/out", "--sleep.steps", "3"]
+    assert sent == [cluster, flags, Path("/shared/out"), None, None]
+
+
+def test_what_a_file_of_settings_holds_goes_along_and_the_file_need_not_be_there(
+    cluster: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write_vectors: Callable[..., str]
+) -> None:
+    config, data = tmp_path / "best.json", write_vectors(tmp_path / "it's.npz", ("ash", "birch"))
+    config.write_text(json.dumps({"dataset": data}))
+    client, left = mock.Mock(**{"submit_job.return_value": "job-1"}), {"out": "/shared/out", "results": "results.json"}
+    ended = SimpleNamespace(status=JobStatus.SUCCEEDED, metadata=left)
+    monkeypatch.setattr(remote, "connected", lambda _: nullcontext(client))
+    monkeypatch.setattr(remote, "follow", lambda *_: ended)
+    monkeypatch.setattr(remote, "fetch", lambda *_: None)
+    assert main(["--cluster", str(cluster), "--out=/shared/out", "--config", str(config)]) == 0
+    entrypoint = client.submit_job.call_args.kwargs["entrypoint"]
+    assert str(config) not in entrypoint
+    config.unlink()
+    Path(data).unlink()
+    path = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    found = subprocess.run(
+        entrypoint, shell=True, cwd=REPOSITORY, env=os.environ | path, capture_output=True, text=True, timeout=120
+    )
+    assert found.returncode == 2
+    assert "it's.npz is not there" in " ".join(found.stderr.split())
 
 
 def test_a_cluster_that_cannot_be_reached_is_named_whatever_became_of_the_tunnel(
