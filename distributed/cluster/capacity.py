@@ -4,6 +4,7 @@ So no run holds a part of what it needs while it waits for the rest, which other
 """
 
 import json
+import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -71,10 +72,18 @@ def nodes_being_set_up(config: Path | None = None) -> list[str]:
             return []
     provider = json.loads(config.read_bytes())["provider"] if config.exists() else {}
     head = ray.get_runtime_context().gcs_address.rpartition(":")[0]
-    if provider.get("type") != "local" or provider.get("head_ip") != head.strip("[]"):
+    if provider.get("type") != "local" or address_of(provider["head_ip"]) != head.strip("[]"):
         return []
     settled = {node["NodeManagerAddress"] for node in living_nodes()} | ray_internals.nodes_that_failed_to_start()
-    return [address for address in provider["worker_ips"] if address not in settled]
+    return [host for host in provider["worker_ips"] if address_of(host) not in settled]
+
+
+def address_of(host: str) -> str:
+    """Return the address of a ``host`` that may be given by name, as far as it is known here."""
+    try:
+        return socket.gethostbyname(host)
+    except OSError:
+        return host
 
 
 def wait_for_nodes(num_workers: int | None, notify: Callable[[str], None]) -> None:

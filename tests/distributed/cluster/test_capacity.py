@@ -196,11 +196,13 @@ def test_a_ray_of_ones_own_waits_for_no_machines_of_an_earlier_cluster(
 ) -> None:
     here = capacity.living_nodes()[0]["NodeManagerAddress"]
     config = tmp_path / "ray_bootstrap_config.yaml"
-    provider = {"type": "local", "head_ip": here, "worker_ips": ["192.0.2.9"]}
+    provider = {"type": "local", "head_ip": "head", "worker_ips": ["192.0.2.9"]}
     config.write_text(json.dumps({"provider": provider}))
     monkeypatch.setattr(capacity, "HEAD_CONFIG", str(config))
     monkeypatch.setattr(capacity, "SETUP_SECONDS", 0.5)
     monkeypatch.setattr(capacity, "address_of_cluster", lambda: f"{here}:6379" if joined else None)
+    named = {"head": here, "192.0.2.9": "192.0.2.9"}
+    monkeypatch.setattr(capacity, "address_of", named.__getitem__)
     told: list[str] = []
     capacity.wait_for_nodes(None, told.append)
     assert told == (["Waiting for nodes that are being set up: 192.0.2.9"] if joined else [])
