@@ -17,7 +17,7 @@ from mygo.reporting.tensorboard import add_row
 from tune.trial import Plan, Point
 
 Status = Literal["running", "finished", "stopped", "failed", "cut"]
-"""A stopped trial was weak; a cut one lost its time, and ``--resume`` goes on with it."""
+"""A stopped trial was weak; a cut one ran when its time, or the sweep, ended, and ``--resume`` goes on with it."""
 
 
 @dataclass
@@ -56,15 +56,13 @@ class TrialBoard(ray.tune.Callback):
         plan: Plan,
         console: Console,
         point_of: Callable[[dict[str, Any]], Point],
-        deadline: float = float("inf"),
     ) -> None:
-        """Follow trials whose configuration ``point_of`` turns into points; those ended after ``deadline`` were cut."""
+        """Follow trials whose configuration ``point_of`` turns into points; those that run at the end were cut."""
         self.title = title
         self.plan = plan
         self.console = console
         self.records: dict[str, TrialRecord] = {}
         self._point_of = point_of
-        self._deadline = deadline
         self._live: Live | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -79,14 +77,17 @@ class TrialBoard(ray.tune.Callback):
     def __exit__(self, *_: object) -> None:
         if self._live is not None:
             self._live.stop()
+        # Tune tells callbacks nothing of the trials that it ends with the time budget.
+        for record in self.records.values():
+            if record.status == "running":
+                self._end(record, "cut")
         self.console.print(self.table())
 
     # -- what Tune calls ----------------------------------------------------------------------------------------------
 
     def on_trial_start(self, iteration: int, trials: Sequence[Any], trial: Any, **info: Any) -> None:
         """Add a row, and note the trial for a sweep that goes on with it."""
-        record = TrialRecord(len(self.records) + 1, self._point_of(trial.config))
-        self.records[trial.trial_id] = record
+        record = self._record_of(trial)
         if not self._ended_before(record):
             write_json(self.plan.record_file(record.point), record.as_json())
         self._show()
@@ -95,30 +96,35 @@ class TrialBoard(ray.tune.Callback):
         self, iteration: int, trials: Sequence[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         """Fill in the newest task."""
-        record = self.records[trial.trial_id]
+        record = self._record_of(trial)
         if result["tasks"] > len(record.class_il):
             record.class_il.append(result["class_il"])
         self._show()
 
     def on_trial_complete(self, iteration: int, trials: Sequence[Any], trial: Any, **info: Any) -> None:
-        """Distinguish a finished trial from one that the scheduler stopped and one whose time was over."""
-        record = self.records[trial.trial_id]
-        if len(record.class_il) == self.plan.base.num_tasks:
-            self._end(record, "finished")
-        else:
-            self._end(record, "cut" if time.monotonic() >= self._deadline else "stopped")
+        """Distinguish a finished trial from one that the scheduler stopped."""
+        record = self._record_of(trial)
+        self._end(record, "finished" if len(record.class_il) == self.plan.base.num_tasks else "stopped")
 
     def on_trial_error(self, iteration: int, trials: Sequence[Any], trial: Any, **info: Any) -> None:
-        """Say what went wrong; the sweep goes on."""
-        record = self.records[trial.trial_id]
+        """Say what went wrong; the sweep goes on. A trial that could not start has left no word of its own."""
+        started = trial.trial_id in self.records
+        record = self._record_of(trial)
         file = self.plan.error_file(record.point)
-        record.error = read_json(file)["error"] if file.exists() else "its process died."
+        said = read_json(file)["error"] if file.exists() else "its process died."
+        record.error = said if started else "its process could not start."
         self._end(record, "failed")
         self.console.print(
             f"Trial {record.number} failed: {record.error}", style="red", highlight=False, markup=False, soft_wrap=True
         )
 
     # -- what is shown and written ------------------------------------------------------------------------------------
+
+    def _record_of(self, trial: Any) -> TrialRecord:
+        """Return the record of ``trial``, which is made when Tune first speaks of it."""
+        if trial.trial_id not in self.records:
+            self.records[trial.trial_id] = TrialRecord(len(self.records) + 1, self._point_of(trial.config))
+        return self.records[trial.trial_id]
 
     def _end(self, record: TrialRecord, status: Status) -> None:
         record.status = status

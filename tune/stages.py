@@ -4,7 +4,8 @@ import shutil
 import statistics
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -90,9 +91,7 @@ class Stages:
         tasks = self.plan.base.num_tasks
         asha = ASHAScheduler("tasks", max_t=tasks + 1, grace_period=1, reduction_factor=1 / KEEP)
 
-        gpus = GPU_SHARE_AHEAD * self.plan.placement.use_gpu
-        ahead = ray.remote(train_memories).options(num_cpus=0, num_gpus=gpus).remote(point_of(self.defaults), self.plan)
-        try:
+        with memories_ahead(point_of(self.defaults), self.plan):
             records = self.run_trials(
                 "search",
                 "Search, on validation images",
@@ -103,8 +102,6 @@ class Stages:
                 scheduler=asha if stop_weak else None,
                 num_samples=num_samples,
             )
-        finally:
-            ray.cancel(ahead, force=True)
         if not any(record.status == "finished" for record in records):
             raise MygoError(
                 "No trial of the search came to its end: see the errors above, or --resume with more --time-budget."
@@ -128,8 +125,10 @@ class Stages:
         Raises:
             MygoError: none of them came to its end on every seed.
         """
-        others = [scores["settings"] for scores in ranked(searched) if scores["settings"] != self.defaults]
-        candidates = [self.defaults, *others[:finalists]]
+        candidates = [self.defaults]
+        for settings in (scores["settings"] for scores in ranked(searched)):
+            if settings not in candidates and len(candidates) <= finalists:  # a search may try the same ones twice
+                candidates.append(settings)
         seeds = range(self.seed + 1, self.seed + 1 + num_seeds)
         points = [Point(settings, seed, share) for settings in candidates for seed in seeds]
         title = "Best trials and the defaults, on further seeds and validation images"
@@ -176,7 +175,7 @@ class Stages:
         plan, folder = self.plan, self.plan.out / "ray"
         shutil.rmtree(folder, ignore_errors=True)  # what a killed sweep left; trials keep what counts themselves
         started = time.monotonic()
-        board = TrialBoard(title, plan, self.console, point_of, started + (budget or float("inf")))
+        board = TrialBoard(title, plan, self.console, point_of)
         tuner = ray.tune.Tuner(
             ray.tune.with_resources(lambda config: run_trial(point_of(config), plan), plan.resources),
             param_space=dict(space),
@@ -200,6 +199,20 @@ class Stages:
         self.seconds[stage] = time.monotonic() - started
         self.console.print(f"[dim]{stage}: {len(board.records)} trials in {self.seconds[stage]:.0f} s")
         return list(board.records.values())
+
+
+@contextmanager
+def memories_ahead(point: Point, plan: Plan) -> Iterator[None]:
+    """Train the memories of ``point`` beside the block, in a task of Ray, where trials of ``plan`` find them."""
+    if not plan.trains_ahead:
+        yield
+        return
+    gpus = GPU_SHARE_AHEAD * plan.placement.use_gpu
+    ahead = ray.remote(train_memories).options(num_cpus=0, num_gpus=gpus).remote(point, plan)
+    try:
+        yield
+    finally:
+        ray.cancel(ahead, force=True)
 
 
 def scores_of(records: Iterable[TrialRecord], settings: Mapping[str, Any]) -> Scores:

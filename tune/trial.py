@@ -107,6 +107,15 @@ class Plan:
         return self.out / "tensorboard" / point.name
 
     @property
+    def trains_ahead(self) -> bool:
+        """Whether one process can train memories before the trials need them.
+
+        Those that several workers train have another address in the store. Gaussians are fitted in a moment, by the
+        first trial that needs them.
+        """
+        return self.memory_cache is not None and self.features is None and self.placement.num_workers == 1
+
+    @property
     def resources(self) -> PlacementGroupFactory:
         """What Tune sets aside for one trial, all at once.
 
@@ -224,10 +233,9 @@ def train_memories(point: Point, plan: Plan) -> None:
     """Train the memories that all trials of a search share, one after another, while trials begin with the first.
 
     They are the ones that `mygo.wake.memorise` would train at first. Whether one is good enough is for the trials to
-    judge, which have fast learners. Gaussians are fitted in a moment, by the first trial that needs them.
+    judge, which have fast learners. This is for a plan that `trains_ahead`.
     """
-    if plan.memory_cache is None or plan.features is not None:
-        return
+    assert plan.memory_cache is not None
     if plan.registries is not None:
         unpack_registries(plan.registries)
     experiment = plan.experiment(point)
