@@ -1,5 +1,7 @@
 """What benchmarks put a clock on runs; how long it takes is theirs to say."""
 
+import re
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -7,12 +9,12 @@ from types import ModuleType
 
 import pytest
 
-from benchmarks import adapt, eyes, unknown, unlabelled
+from benchmarks import adapt, adapt_strategies, eyes, unknown, unlabelled
 from benchmarks.lives import NO_FLOORS, PHASES, run_phase, with_batch
 from mygo import wake
 from mygo.baselines.registry import STRATEGIES
 from mygo.config.learner import LifeConfig
-from mygo.config.presets import preset
+from mygo.config.presets import behind_encoder, preset
 from mygo.config.settings import change
 from mygo.jobs.experiment import Experiment, ExperimentConfig
 from mygo.jobs.life import Life
@@ -40,14 +42,14 @@ def test_without_data_results_that_are_there_stay(
     assert not (tmp_path / "out").exists()
 
 
-# -- strategies of adapt.py -------------------------------------------------------------------------------------------
+# -- adapt.py -------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def stream(tiny_adapting: LifeConfig, photos: Callable[..., Path]) -> Iterator[ExperimentConfig]:
-    """A stream of two tasks for the strategies that adapt.py makes known."""
+    """A stream of two tasks for the strategies of adapt.py."""
     before = dict(STRATEGIES)
-    adapt.register()
+    adapt_strategies.register()
     data = str(photos("red", "green", "blue", "white"))
     life = change(tiny_adapting, {"wake.adapt_steps": 40, "sleep.steps": 60, "sleep.temperature": 1.0})
     yield ExperimentConfig(dataset=data, num_tasks=2, strategies=("mygo",), life=life)
@@ -56,7 +58,7 @@ def stream(tiny_adapting: LifeConfig, photos: Callable[..., Path]) -> Iterator[E
 
 
 def test_strategies_of_adapt_learn_all_tasks(stream: ExperimentConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(adapt, "JPEGS", adapt.Jpegs(size=100.0, budget=700.0, num_classes=4))
+    monkeypatch.setattr(adapt_strategies, "JPEGS", adapt_strategies.Jpegs(size=100.0, budget=700.0, num_classes=4))
     mirrored, names = wake.mirrored, ("joint-once", "replay-jpegs", "at-once", "labels", "warm", "unmirrored")
     results = Experiment(replace(stream, strategies=names)).run()["strategies"]
     for name, found in results.items():
@@ -75,6 +77,36 @@ def test_with_one_task_all_dreams_at_once_are_those_of_its_sleep(stream: Experim
 
 
 def test_jpegs_take_the_bytes_that_there_are() -> None:
-    jpegs = adapt.Jpegs(size=100.0, budget=750.0, num_classes=4)
+    jpegs = adapt_strategies.Jpegs(size=100.0, budget=750.0, num_classes=4)
     assert [jpegs.count(label) for label in range(4)] == [2, 2, 2, 1]
-    assert adapt.Jpegs(size=100.0, budget=50.0, num_classes=2).count(1) == 1, "one of each is kept in any case"
+    assert adapt_strategies.Jpegs(size=100.0, budget=50.0, num_classes=2).count(1) == 1, (
+        "one of each is kept in any case"
+    )
+
+
+def test_a_cell_is_measured_once_and_not_shown_where_settings_are_others(
+    tmp_path: Path, photos: Callable[..., Path], tiny_adapting: LifeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for part in ("train", "test"):
+        shutil.copytree(photos("red", "green", "blue", "white"), tmp_path / "data" / part)
+    few = {"wake.head_steps": 20, "wake.adapt_steps": 20, "sleep.steps": 20, "sleep.batch_size": 32}
+    learners = {"none": change(behind_encoder(), few), "late": tiny_adapting}
+    stream = adapt.Stream("two colours", "clothing", 32, 2, 2, every=2, most=10, rows=(*adapt.PAYS, "joint"))
+    out, table = tmp_path / "out", tmp_path / "adapt.md"
+    monkeypatch.setattr(adapt, "behind_encoder", learners.__getitem__)
+    monkeypatch.setattr(adapt, "STREAMS", (stream,))
+    for name, suffix in (("TABLES", "md"), ("CELLS", "json"), ("PICTURE", "png")):
+        monkeypatch.setattr(adapt, name, tmp_path / f"adapt.{suffix}")
+    command = ["adapt.py", "--clothing", str(tmp_path / "data"), "--out", str(out), "--streams", stream.key]
+    monkeypatch.setattr("sys.argv", [*command, "--orders", "0", "--threads", "1"])
+    adapt.main()
+    assert {path.name for path in out.iterdir()} == {f"{stream.key}-{row}-0.json" for row in stream.rows}
+    assert re.search(r"\| two colours \|( \d\.\d{3} \|){3} -?\d\.\d{3} \| 1 \|", table.read_text())
+    shutil.rmtree(out)
+    monkeypatch.setattr(adapt, "measure", lambda *_: pytest.fail("it is kept"))
+    adapt.main()
+    assert "| two colours |" in table.read_text()
+    monkeypatch.setitem(learners, "late", change(tiny_adapting, {"sleep.steps": 16}))
+    monkeypatch.setattr("sys.argv", ["adapt.py", "--out", str(out)])
+    adapt.main()
+    assert "| two colours |" not in table.read_text()
