@@ -8,13 +8,13 @@ there is not measured again, and what was measured with others is not shown. Eac
 that several commands with the same --out, for different rows, orders or data, can run side by side. With a validation
 share, settings are tried on that part of the training data, and nothing is kept.
 
-Joint fine-tuning and replay see each class as often, and are mixed with linear discriminant analysis, as sleep is. They
-train for 2,550 steps; the last sleep has 2,400, or 24 a class. JPEGs are counted without the tables that all of them
-have in common. Of CIFAR-100 in five tasks there is every fifth class by name, with the first N training images of each.
+Joint fine-tuning and replay see each class as often, and are mixed with linear discriminant analysis, as sleep is.
+Joint fine-tuning takes 2,550 steps, replay those of a wake, 150, and of the last sleep, 24 a class and at most 2,400.
+JPEGs are drawn at random, and counted without the tables that all of them have in common. Of CIFAR-100 in five tasks
+there is every fifth class by name, with the first N training images of each.
 """
 
 import io
-import json
 import shutil
 import statistics
 import sys
@@ -41,7 +41,7 @@ from mygo.config.presets import behind_encoder
 from mygo.config.settings import change
 from mygo.data.survey import Survey, survey
 from mygo.events import Event, PhaseEnded, Place
-from mygo.files import read_json
+from mygo.files import read_json, write_json
 from mygo.jobs.experiment import Experiment, ExperimentConfig
 from mygo.jobs.shared_features import shared_features
 from mygo.memory.forms import blank_memory
@@ -189,7 +189,8 @@ def life_of(stream: Stream, row: Row, order: int, tried: Sequence[str] = ()) -> 
 def settings_of(stream: Stream, row: Row, order: int) -> str:
     """Return a hash of what a cell is measured with."""
     data = {name: getattr(stream, name) for name in ("data", "num_classes", "num_tasks", "every", "most")}
-    return fingerprint({"data": data, "strategy": row.strategy, "life": asdict(life_of(stream, row, order))})
+    lives = [life_of(stream, row, order), *([behind_encoder()] if row.strategy == "adapt-first" else [])]
+    return fingerprint({"data": data, "strategy": row.strategy, "lives": [asdict(life) for life in lives]})
 
 
 def cell_of(kept: Cells, stream: Stream, name: str, order: int) -> Cell | None:
@@ -281,7 +282,7 @@ def measure_stream(stream: Stream, data: Path, flags: Flags) -> None:
             cell = measure(stream, name, order, source, index[ROWS[name].adapt], flags)
             print(stream.title, name, order, *flags.change, cell, flush=True)
             if not flags.validation_share:
-                (flags.out / f"{name_of(stream, name, order)}.json").write_text(json.dumps(cell))
+                write_json(flags.out / f"{name_of(stream, name, order)}.json", cell)
 
 
 def thinned(source: Path, folder: Path, every: int, most: int) -> Path:
@@ -383,9 +384,21 @@ def report_on(kept: Cells) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def check(flags: Flags) -> None:
+    """End here, with exit code 2, if a flag names what is not there, or settings that would not be those of a table."""
+    wrong = sorted({*flags.rows.split(","), *flags.streams} - {*ROWS, *(stream.key for stream in STREAMS)})
+    complaint = f"There is no {wrong[0]}: see --help for --rows and --streams." if wrong else ""
+    if flags.change and not flags.validation_share:
+        complaint = "--change is for trying settings: add --validation-share 0.1."
+    if complaint:
+        print(complaint, file=sys.stderr)
+        sys.exit(2)
+
+
 def main() -> None:
     """Measure what is not measured yet, and write the tables."""
     flags = tyro.cli(Flags)
+    check(flags)
     torch.set_num_threads(flags.threads)
     flags.out.mkdir(parents=True, exist_ok=True)
     register()

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import torch
@@ -42,10 +43,10 @@ def joint_once(life: Learner, task: Task, data: Examples, context: PhaseContext)
     """Keep all data, and train on it after the last task alone: before, joint training would begin anew each time."""
     life.exemplars.append(data)
     if is_last(life, task):
-        fit_on_real(life, life.exemplars, context)
+        fit_on_real(life, life.exemplars, life.config.baseline_steps, context)
 
 
-def fit_on_real(life: Learner, parts: Sequence[Examples], context: PhaseContext) -> None:
+def fit_on_real(life: Learner, parts: Sequence[Examples], steps: int, context: PhaseContext) -> None:
     """Train what a sleep trains on real examples of each task, as often of each class, and mix in what it mixes in."""
     sizes, config = life.neocortex.head_sizes, life.config.sleep
     mirrored = [wake.mirrored(life, part) for part in parts]
@@ -72,8 +73,9 @@ def fit_on_real(life: Learner, parts: Sequence[Examples], context: PhaseContext)
         errors = torch.stack([F.cross_entropy(logits, labels[rows], reduction="none") for logits in answers]).sum(0)
         return {"labels": batch_mean(errors, config.batch_size, context.group)}
 
-    train(student, losses_of, inputs_at, steps=life.config.baseline_steps, lr=config.lr, context=context)
-    student.mix_discriminant(gaussians, sleep.discriminant_weight(life, HEAD))
+    train(student, losses_of, inputs_at, steps=steps, lr=config.lr, context=context)
+    examples = sum(map(len, parts))
+    student.mix_discriminant(gaussians, sleep.discriminant_weight(life, HEAD, examples))
     life.neocortex.features = student.features
     unstack_heads(student.merged(gaussians.means), life.neocortex, range(len(sizes)))
 
@@ -98,14 +100,17 @@ JPEGS = Jpegs()
 
 
 def replay_jpegs(life: Learner, task: Task, data: Examples, context: PhaseContext) -> None:
-    """Keep some pictures of each class, as if their JPEGs had lost nothing; train after the last task, anew."""
+    """Keep some pictures of each class, as if their JPEGs had lost nothing; train after the last task, anew.
+
+    That takes as many steps as a wake and the last sleep do.
+    """
     if is_last(life, task):
-        fit_on_real(life, [*life.exemplars, data], context)
+        asleep = life.config.sleep
+        steps = min(asleep.steps, (asleep.steps_per_class or asleep.steps) * len(life.class_names))
+        fit_on_real(life, [*life.exemplars, data], life.config.wake.adapt_steps + steps, context)
     first = sum(life.neocortex.head_sizes[: task.index])
-    rows = [
-        (data.labels == label).nonzero().squeeze(1)[: JPEGS.count(first + label)]
-        for label in data.labels.unique().tolist()
-    ]
+    order = torch.randperm(len(data), generator=seeding.stream(*life.key("jpegs")))
+    rows = [order[data.labels[order] == label][: JPEGS.count(first + label)] for label in data.labels.unique().tolist()]
     life.exemplars.append(data[torch.cat(rows)])
 
 
@@ -207,7 +212,7 @@ def adapt_first(config: ExperimentConfig, index: Path, out: Path) -> dict[str, A
     for prefix, part in (("", data.train), ("test_", data.test)):
         features = wake.extract_features(life.neocortex, part, CPU)[:, :HEAD].sqrt()
         arrays |= {f"{prefix}features": features.numpy(), f"{prefix}labels": part.labels.numpy()}
-    file = out / f"adapted-{config.life.seed}.npz"
+    file = out / f"{uuid4().hex}.npz"  # a name of its own, since what is found in a file is kept
     np.savez(file, class_names=np.array(data.class_names), **arrays)
     frozen = replace(
         config, dataset=str(file), validation_share=0.0, life=replace(behind_encoder(), seed=config.life.seed)

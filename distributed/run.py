@@ -162,7 +162,7 @@ def run(arguments: Arguments, config: ExperimentConfig, console: Console) -> Non
 
 def run_side_by_side(arguments: Arguments, experiment: Experiment, console: Console) -> None:
     """Learn the tasks of ``experiment`` side by side, and show what came of it."""
-    from mygo.jobs.tasks_together import RESULTS, lessons_of_stream, results_in, write_results
+    from mygo.jobs.tasks_together import RESULTS, is_learned, lessons_of_stream, results_in, write_results
 
     assert experiment.out is not None
     out, lessons = experiment.out, lessons_of_stream(experiment, resume=arguments.resume)
@@ -170,8 +170,9 @@ def run_side_by_side(arguments: Arguments, experiment: Experiment, console: Cons
     if results is None:
         console.print(plain(f"Starting Ray; results go to {out}"), style="dim")
         started = time.perf_counter()
-        small = experiment.config.dataset == "digits"
-        run_together_on_ray(lessons, out, arguments, console, small=small, all_or_none=True)
+        if not is_learned(experiment):
+            small = experiment.config.dataset == "digits"
+            run_together_on_ray(lessons, out, arguments, console, small=small, all_or_none=True)
         results = write_results(experiment, None if arguments.resume else time.perf_counter() - started)
     console.print(plain(f"Side by side, {results['what']}:"))
     reached, seconds = results["average_accuracy"], results["seconds"]

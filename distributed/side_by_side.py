@@ -1,6 +1,8 @@
 """Lessons that wait, woken side by side on Ray: each in a task of its own, on its share of the cluster."""
 
+import math
 import socket
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +10,13 @@ from typing import Any
 import ray
 import torch
 
-from distributed.cluster.capacity import describe, is_free, living_nodes, resources_in_reach, waiting_for
+from distributed.cluster.capacity import (
+    NOTICE_AFTER_SECONDS,
+    describe,
+    living_nodes,
+    resources_in_reach,
+    waiting_for,
+)
 from distributed.cluster.interruption import interruptible
 from distributed.cluster.session import usable_cores
 from distributed.job import pack_registries, unpack_registries
@@ -23,9 +31,11 @@ POLL_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class WakeBegan(Notice):
-    """A wake has got its share of the cluster."""
+    """A wake has got its share of the cluster, on a node."""
 
     number: int
+    node: str
+    """As Ray names it."""
 
 
 def shares(count: int, reach: Mapping[str, float], nodes: Sequence[Mapping[str, float]]) -> tuple[int, int, int]:
@@ -63,13 +73,11 @@ def wake_on_ray(wakings: Sequence[Waking], on_event: EventHandler, *, max_failur
     at_once, cpus, gpus = shares(len(wakings), resources_in_reach(), nodes)
     each = describe({"CPU": cpus, "GPU": gpus})
     on_event(Notice(f"{len(wakings)} lessons wake, {at_once} at a time, each with {each}"))
-    if not is_free(cpus, gpus):
-        on_event(Notice(waiting_for(f"a wake with {each}")))
-    begun = set[int]()
+    begun = dict[int, str]()
 
     def note(event: Event) -> None:
         if isinstance(event, WakeBegan):
-            begun.add(event.number)
+            begun[event.number] = event.node
         on_event(event)
 
     with forward_events(note) as control:
@@ -77,6 +85,7 @@ def wake_on_ray(wakings: Sequence[Waking], on_event: EventHandler, *, max_failur
         run: Any = remote(wake_in_task)
         registries = pack_registries()
         tasks = {run.remote(waking, control, cpus, gpus, registries): waking for waking in wakings}
+        patience = time.monotonic() + NOTICE_AFTER_SECONDS
         with interruptible(lambda: ray.get(control.request_stop.remote())) as interruption:
             waiting, failures = list(tasks), dict[int, MygoError]()
             while waiting:
@@ -85,15 +94,27 @@ def wake_on_ray(wakings: Sequence[Waking], on_event: EventHandler, *, max_failur
                     failure = ended(task)
                     if failure is not None:
                         failures[tasks[task].number] = failure
-                if interruption.signal is not None:  # those that wait for room have nothing to save
-                    for task in waiting:
-                        if tasks[task].number not in begun:
-                            ray.cancel(task)
+                if not begun and time.monotonic() > patience:
+                    on_event(Notice(waiting_for(f"a wake with {each}")))
+                    patience = math.inf
+                if interruption.signal is not None:
+                    cancel_waiting({task: tasks[task].number for task in waiting}, begun)
         if interruption.signal is not None:
             error = StoppedError("Saved: run the same command again to go on.")
             error.exit_code = interruption.exit_code
             raise error
     return failures
+
+
+def cancel_waiting(tasks: Mapping["ray.ObjectRef[MygoError | None]", int], begun: Mapping[int, str]) -> None:
+    """Cancel those of ``tasks`` that wait for room, by their numbers: the others have ``begun`` on a node that lives.
+
+    They have nothing to save, but for what a machine that was lost had saved.
+    """
+    living = {node["NodeID"] for node in living_nodes()}
+    for task, number in tasks.items():
+        if begun.get(number) not in living:
+            ray.cancel(task)
 
 
 def ended(task: "ray.ObjectRef[MygoError | None]") -> MygoError | None:
@@ -115,7 +136,8 @@ def wake_in_task(waking: Waking, control: Any, threads: int, gpus: int, registri
     unpack_registries(registries)
     torch.set_num_threads(max(1, min(threads, usable_cores())))
     on_event = EventForwarder(control)
-    on_event(WakeBegan(f"{waking.name} wakes on {socket.gethostname()}", waking.number))
+    node = ray.get_runtime_context().get_node_id()
+    on_event(WakeBegan(f"{waking.name} wakes on {socket.gethostname()}", waking.number, node))
     try:
         with stop_requested(control) as stop:
             return failure_of(waking, on_event, stop, SingleProcess("cuda" if gpus else "cpu"))

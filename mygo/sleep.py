@@ -139,16 +139,18 @@ def blank_student(life: Learner, order: Sequence[int]) -> "Student":
     return Student(net)
 
 
-def discriminant_weight(life: Learner, feature_dim: int) -> float:
+def discriminant_weight(life: Learner, feature_dim: int, examples: int | None = None) -> float:
     """Return how much linear discriminant analysis weighs beside the student, from 0 to 1.
 
-    That is 1 / (1 + √(n / c)) for n examples seen for each of ``feature_dim``, where c is the setting. Generative
-    classifiers come close to their best with far fewer examples than discriminative ones (Ng & Jordan 2002).
+    That is 1 / (1 + √(n / c)) for n ``examples``, by default all that were seen, for each of ``feature_dim``, where c
+    is the setting. Generative classifiers come close to their best with far fewer examples than discriminative ones (Ng
+    & Jordan 2002).
     """
     equal = life.config.sleep.discriminant_examples
     if equal == 0:
         return 0.0
-    examples = sum(sum(lesson.images) for lesson in life.lessons)
+    if examples is None:
+        examples = sum(sum(lesson.images) for lesson in life.lessons)
     return 1 / (1 + math.sqrt(examples / feature_dim / equal))
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import torch
 
 from benchmarks import adapt, adapt_strategies, eyes, unknown, unlabelled
 from benchmarks.lives import NO_FLOORS, PHASES, run_phase, with_batch
@@ -46,15 +47,22 @@ def test_without_data_results_that_are_there_stay(
 
 
 @pytest.fixture
-def stream(tiny_adapting: LifeConfig, photos: Callable[..., Path]) -> Iterator[ExperimentConfig]:
-    """A stream of two tasks for the strategies of adapt.py."""
-    before = dict(STRATEGIES)
+def registered() -> Iterator[None]:
+    """What adapt.py makes known, and how many threads it wants, is as before afterwards."""
+    before, threads = dict(STRATEGIES), torch.get_num_threads()
     adapt_strategies.register()
-    data = str(photos("red", "green", "blue", "white"))
-    life = change(tiny_adapting, {"wake.adapt_steps": 40, "sleep.steps": 60, "sleep.temperature": 1.0})
-    yield ExperimentConfig(dataset=data, num_tasks=2, strategies=("mygo",), life=life)
+    yield
     STRATEGIES.clear()
     STRATEGIES.update(before)
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def stream(registered: None, tiny_adapting: LifeConfig, photos: Callable[..., Path]) -> ExperimentConfig:
+    """A stream of two tasks for the strategies of adapt.py."""
+    data = str(photos("red", "green", "blue", "white"))
+    life = change(tiny_adapting, {"wake.adapt_steps": 40, "sleep.steps": 60, "sleep.temperature": 1.0})
+    return ExperimentConfig(dataset=data, num_tasks=2, strategies=("mygo",), life=life)
 
 
 def test_strategies_of_adapt_learn_all_tasks(stream: ExperimentConfig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,15 +93,19 @@ def test_jpegs_take_the_bytes_that_there_are() -> None:
 
 
 def test_a_cell_is_measured_once_and_not_shown_where_settings_are_others(
-    tmp_path: Path, photos: Callable[..., Path], tiny_adapting: LifeConfig, monkeypatch: pytest.MonkeyPatch
+    registered: None,
+    tmp_path: Path,
+    photos: Callable[..., Path],
+    tiny_adapting: LifeConfig,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for part in ("train", "test"):
         shutil.copytree(photos("red", "green", "blue", "white"), tmp_path / "data" / part)
     few = {"wake.head_steps": 20, "wake.adapt_steps": 20, "sleep.steps": 20, "sleep.batch_size": 32}
     learners = {"none": change(behind_encoder(), few), "late": tiny_adapting}
-    stream = adapt.Stream("two colours", "clothing", 32, 2, 2, every=2, most=10, rows=(*adapt.PAYS, "joint"))
+    stream = adapt.Stream("two colours", "clothing", 64, 2, 2, every=2, most=10, rows=(*adapt.PAYS, "adapt-first"))
     out, table = tmp_path / "out", tmp_path / "adapt.md"
-    monkeypatch.setattr(adapt, "behind_encoder", learners.__getitem__)
+    monkeypatch.setattr(adapt, "behind_encoder", lambda adapt="none": learners[adapt])
     monkeypatch.setattr(adapt, "STREAMS", (stream,))
     for name, suffix in (("TABLES", "md"), ("CELLS", "json"), ("PICTURE", "png")):
         monkeypatch.setattr(adapt, name, tmp_path / f"adapt.{suffix}")
@@ -107,6 +119,24 @@ def test_a_cell_is_measured_once_and_not_shown_where_settings_are_others(
     adapt.main()
     assert "| two colours |" in table.read_text()
     monkeypatch.setitem(learners, "late", change(tiny_adapting, {"sleep.steps": 16}))
-    monkeypatch.setattr("sys.argv", ["adapt.py", "--out", str(out)])
+    monkeypatch.setattr("sys.argv", ["adapt.py", "--out", str(out), "--streams", stream.key, "--threads", "1"])
     adapt.main()
     assert "| two colours |" not in table.read_text()
+
+
+@pytest.mark.parametrize(
+    ("flags", "complaint"),
+    [
+        (["--rows", "mygo,replays"], "There is no replays"),
+        (["--streams", "clothing-3"], "There is no clothing-3"),
+        (["--change", "sleep.steps=9"], "add --validation-share"),
+    ],
+)
+def test_flags_of_adapt_that_cannot_be_meant_are_refused(
+    flags: list[str], complaint: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["adapt.py", *flags])
+    with pytest.raises(SystemExit) as ended:
+        adapt.main()
+    assert ended.value.code == 2
+    assert complaint in capsys.readouterr().err

@@ -62,8 +62,8 @@ def cpus_of_nodes() -> list[float]:
 def nodes_being_set_up(config: Path | None = None) -> list[str]:
     """Return the machines of a cluster of provider ``local`` that `ray up` named but that have not joined or failed.
 
-    ``config`` is the file that `ray up` left on the head; by default where it leaves it. One that describes a cluster
-    with another head is of an earlier `ray up`, and names none.
+    ``config`` is the file that `ray up` left on the head; by default where it leaves it. Elsewhere than on the head of
+    this cluster, it is of an earlier one, and names none.
     """
     if config is None:
         try:
@@ -72,7 +72,7 @@ def nodes_being_set_up(config: Path | None = None) -> list[str]:
             return []
     provider = json.loads(config.read_bytes())["provider"] if config.exists() else {}
     head = ray.get_runtime_context().gcs_address.rpartition(":")[0]
-    if provider.get("type") != "local" or address_of(provider["head_ip"]) != head.strip("[]"):
+    if provider.get("type") != "local" or head.strip("[]") != ray.util.get_node_ip_address():
         return []
     settled = {node["NodeManagerAddress"] for node in living_nodes()} | ray_internals.nodes_that_failed_to_start()
     return [host for host in provider["worker_ips"] if address_of(host) not in settled]

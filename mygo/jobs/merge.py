@@ -225,9 +225,7 @@ def put_together(merged: Learner, lives: Sequence[Learner], plan: Sequence[Adopt
     It goes on from the network of the first; what another one knows, its fast learner teaches if it has one.
     """
     first = lives[0]
-    encoder = encoder_of(first) if first.adapts else first.encoder
-    if encoder is not None:
-        merged.see_through(encoder)
+    see_as(merged, first)
     for name in ("precision", "encoder_checksum", "encoder_precision"):
         setattr(merged, name, getattr(first, name))
     if not merged.order_free:  # else sleep begins with a new one
@@ -310,12 +308,21 @@ def begun(kind: type[L], folder: Path, plan: Sequence[Adopted]) -> L:
     lessons = [(lesson.name, lesson.classes, lesson.origins) for lesson in merged.lessons]
     if merged.current is None or lessons != [(t.record.name, t.record.classes, t.record.origins) for t in plan]:
         raise InputError(f"{folder} holds a life already: choose another --out.")
-    if merged.adapts:
-        encoder = encoder_of(plan[0].life)  # which may have been given its weights
-        assert encoder is not None
-        check_encoder(merged, encoder)
-        merged.see_through(encoder)
+    see_as(merged, plan[0].life)
     return merged
+
+
+def see_as(merged: Learner, first: Learner) -> None:
+    """See through the encoder of the ``first`` life, which may have been given its weights; without one it reads none.
+
+    Raises:
+        InputError: it has another one by now.
+    """
+    encoder = encoder_of(first) if first.adapts else first.encoder
+    if encoder is not None:
+        if merged.encoder_checksum:
+            check_encoder(merged, encoder)
+        merged.see_through(encoder)
 
 
 def reconcile(merged: Learner, context: PhaseContext) -> None:

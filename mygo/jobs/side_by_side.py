@@ -15,7 +15,7 @@ from mygo.baselines.registry import STRATEGIES
 from mygo.cycle import wake
 from mygo.data.examples import Examples
 from mygo.data.tasks import TaskStream
-from mygo.errors import InputError, MygoError, StoppedError
+from mygo.errors import InputError, MemoryQualityError, MygoError, NonFiniteError, StoppedError
 from mygo.events import Dreamt, Event, EventHandler, Notice, PhaseEnded, Progress, silent
 from mygo.files import locked, read_json, write_json
 from mygo.jobs.experiment import LOCK_TIMEOUT_SECONDS
@@ -192,7 +192,7 @@ def learn_together(
 
     Raises:
         InputError: none of them can be learned, or they cannot be learned together.
-        MygoError: ``all_or_none``, and one of them could not be learned.
+        MygoError: none of them woke or, with ``all_or_none``, one did not.
         StoppedError: it was stopped, and what was done is saved.
     """
     folder = lessons[0].folder
@@ -201,9 +201,8 @@ def learn_together(
     if able:
         complaints: list[str] = read_json(left_out)["complaints"] if left_out.exists() else []
     else:
-        able, complaints = awoken(lessons, wake_all or functools.partial(wake_in_turn, on_event=on_event))
-        if all_or_none and complaints:
-            raise MygoError("\n".join(complaints))
+        wake_all = wake_all or functools.partial(wake_in_turn, on_event=on_event)
+        able, complaints = awoken(lessons, wake_all, all_or_none=all_or_none)
         write_json(left_out, {"complaints": complaints})
         with locked(folder, LOCK_TIMEOUT_SECONDS):
             bring_together(able, local_context(None, on_event))
@@ -215,28 +214,42 @@ def learn_together(
             finish(rest)
     with locked(folder, LOCK_TIMEOUT_SECONDS):
         examine_all(folder, able)
-        shutil.rmtree(folder / FOLDER, ignore_errors=True)
+        tidy_up(folder)
     return complaints
 
 
+def tidy_up(folder: Path) -> None:
+    """Delete the copies of the life in ``folder``: all at once, as far as the next run can see."""
+    done = folder / f"{FOLDER}-done"
+    shutil.rmtree(done, ignore_errors=True)  # of a run that was killed here
+    (folder / FOLDER).rename(done)
+    shutil.rmtree(done, ignore_errors=True)
+
+
 def awoken(
-    lessons: Sequence[Lesson], wake_all: Callable[[Sequence[Waking]], dict[int, MygoError]]
+    lessons: Sequence[Lesson], wake_all: Callable[[Sequence[Waking]], dict[int, MygoError]], *, all_or_none: bool
 ) -> tuple[list[Waking], list[str]]:
     """Return those of ``lessons`` that woke, and a sentence about each of the others.
 
     Raises:
-        InputError: none did, or they cannot be learned together.
+        InputError: none can wake, or they cannot be learned together.
+        MygoError: none did or, with ``all_or_none``, one did not.
     """
     able, complaints = check_together(lessons)
+    if complaints and all_or_none:
+        raise InputError(complaints[0])
     failures = wake_all(able)
     for waking in able:
         if waking.number in failures:
-            shutil.rmtree(waking.folder, ignore_errors=True)
-            complaints.append(f"{waking.name} is left out: {failures[waking.number]}")
-    able = [waking for waking in able if waking.number not in failures]
-    if not able:
-        raise InputError(complaints[0])
-    return able, complaints
+            failure = failures[waking.number]
+            if isinstance(failure, MemoryQualityError | NonFiniteError):  # which going on would meet again
+                shutil.rmtree(waking.folder, ignore_errors=True)
+            complaints.append(f"{waking.name} is left out: {failure}")
+    if failures and (all_or_none or len(failures) == len(able)):
+        error = MygoError(complaints[0])
+        error.exit_code = next(iter(failures.values())).exit_code
+        raise error
+    return [waking for waking in able if waking.number not in failures], complaints
 
 
 def brought_together(lessons: Sequence[Lesson]) -> list[Waking]:

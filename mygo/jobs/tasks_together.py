@@ -1,5 +1,6 @@
 """The tasks of a stream learned side by side instead of one after another, to see what that would give."""
 
+import json
 import statistics
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -19,6 +20,7 @@ from mygo.learner.learner import Learner
 from mygo.learner.saved import SavedLife
 
 RESULTS = "side-by-side.json"
+SETTINGS = "side-by-side-settings.json"
 NOT_SEQUENTIAL = "not sequential: each task woke without what the others learned, and one sleep followed"
 
 
@@ -78,7 +80,7 @@ class TaskLesson(Lesson):
 
 
 def lessons_of_stream(experiment: Experiment, *, resume: bool) -> list[TaskLesson]:
-    """Return the tasks of ``experiment`` as lessons of one life in its `out`.
+    """Return the tasks of ``experiment`` as lessons of one life in its `out`, where its settings are noted.
 
     Raises:
         InputError: it compares strategies or is for validation, `out` cannot be written to, or what it holds is not
@@ -92,12 +94,12 @@ def lessons_of_stream(experiment: Experiment, *, resume: bool) -> list[TaskLesso
         raise InputError("--side-by-side shows what a whole stream would give: leave out --validation-share.")
     folder = out / "life" / STRATEGY
     check_begun(out, begun=Learner.exists(folder) or (folder / FOLDER).exists(), resume=resume)
-    other_settings = (
-        Learner.exists(folder) and SavedLife.open(folder).config.identity != experiment.settings_of(STRATEGY).identity
-    )
-    if other_settings or (results_in(out) or {"stream": experiment.stream})["stream"] != experiment.stream:
-        raise begun_otherwise(out)
     check_writable(out)
+    settings = settings_in_json(experiment)
+    if not resume:
+        write_json(out / SETTINGS, settings)
+    elif (out / SETTINGS).exists() and read_json(out / SETTINGS) != settings:
+        raise begun_otherwise(out)
     return [
         TaskLesson(
             folder,
@@ -110,6 +112,23 @@ def lessons_of_stream(experiment: Experiment, *, resume: bool) -> list[TaskLesso
         )
         for number in range(config.num_tasks)
     ]
+
+
+def settings_in_json(experiment: Experiment) -> dict[str, Any]:
+    """Return what is learned by whom, as JSON has it: with that it is gone on with."""
+    settings = {"stream": experiment.stream, "life": asdict(experiment.settings_of(STRATEGY).identity)}
+    found: dict[str, Any] = json.loads(json.dumps(settings))
+    return found
+
+
+def is_learned(experiment: Experiment) -> bool:
+    """Return whether all tasks of `lessons_of_stream` were learned, and only the results are to be written."""
+    assert experiment.out is not None
+    folder = experiment.out / "life" / STRATEGY
+    if not Learner.exists(folder) or (folder / FOLDER).exists():
+        return False
+    life = SavedLife.open(folder)
+    return life.current is None and len(life.lessons) == experiment.config.num_tasks
 
 
 def write_results(experiment: Experiment, seconds: float | None) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import ray
 from ray.util.placement_group import placement_group, remove_placement_group
 
 from distributed.run import main
-from distributed.side_by_side import shares, wake_on_ray
+from distributed.side_by_side import cancel_waiting, shares, wake_on_ray
 from mygo.config.learner import LifeConfig
 from mygo.errors import StoppedError
 from mygo.events import Event, Notice, Progress
@@ -68,12 +68,13 @@ def test_what_waits_for_room_says_so_and_ends_when_it_is_stopped(
     lesson = Lesson(tmp_path / "life", write_vectors(tmp_path / "a.npz", ("ash", "birch")), config=tiny_on_vectors)
     wait, polls = ray.wait, itertools.count(1)
 
-    def stopped_at_second(*arguments: Any, **options: Any) -> Any:
-        if next(polls) == 2:
+    def stopped_at_third(*arguments: Any, **options: Any) -> Any:
+        if next(polls) == 3:
             os.kill(os.getpid(), signal.SIGTERM)
         return wait(*arguments, **options)
 
-    monkeypatch.setattr("ray.wait", stopped_at_second)
+    monkeypatch.setattr("ray.wait", stopped_at_third)
+    monkeypatch.setattr("distributed.side_by_side.NOTICE_AFTER_SECONDS", 0.0)
     others = placement_group([{"CPU": 2}])
     ray.get(others.ready())
     try:
@@ -84,6 +85,15 @@ def test_what_waits_for_room_says_so_and_ends_when_it_is_stopped(
     assert ended.value.exit_code == 143
     assert any("Waiting for room for a wake with 2 CPUs" in str(event) for event in seen)
     assert not Life.exists(Waking(lesson, 0).folder)
+
+
+def test_a_wake_whose_node_is_gone_waits_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    cancelled: list[str] = []
+    monkeypatch.setattr("distributed.side_by_side.living_nodes", lambda: [{"NodeID": "here"}])
+    monkeypatch.setattr("ray.cancel", cancelled.append)
+    tasks: Any = {"wakes": 0, "was on a node that left": 1, "has not begun": 2}
+    cancel_waiting(tasks, {0: "here", 1: "gone"})
+    assert cancelled == ["was on a node that left", "has not begun"]
 
 
 def test_lessons_woken_on_ray_are_those_woken_here(

@@ -174,9 +174,6 @@ def test_random_search_within_a_time_budget(tmp_path: Path) -> None:
     results = json.loads((out / "results.json").read_text())
     assert 1 <= len(results["trials"]) < 200
     assert results["seconds"]["search"] < 60
-    cut = [trial for trial in results["trials"] if trial["status"] == "cut"]
-    assert cut
-    assert all(trial["seconds"] > 0 for trial in cut)
     assert "running" not in {trial["status"] for trial in (*results["trials"], *trials_in(out))}
     assert results["test"] is None
     assert (

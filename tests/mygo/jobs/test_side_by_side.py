@@ -107,6 +107,8 @@ def test_where_all_are_to_be_learned_one_that_fails_ends_it_before_the_sleep(
     assert not Life.exists(folder)
     with pytest.raises(MygoError, match=r"b\.npz is left out: its memory is bad"):
         learn_together(lessons, wake_all=second_fails, all_or_none=True)
+    with pytest.raises(InputError, match="nowhere is left out"):
+        learn_together([*lessons, *waiting(folder, ["nowhere"])], wake_all=second_fails, all_or_none=True)
     assert woken == [[0, 1], [1]], "what woke is kept"
     assert learn_together(lessons, all_or_none=True) == []
     assert Life.open(folder).tasks_learned == 2

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from mygo.errors import InputError
+from mygo.events import Event, Progress
 from mygo.jobs.experiment import Experiment
 from mygo.jobs.life import Life
 from mygo.jobs.side_by_side import FOLDER, learn_together
-from mygo.jobs.tasks_together import RESULTS, lessons_of_stream, results_in, write_results
+from mygo.jobs.tasks_together import RESULTS, is_learned, lessons_of_stream, results_in, write_results
 from tests.mygo.jobs.knowledge import assert_same
 
 
@@ -52,18 +53,42 @@ def test_what_is_there_is_gone_on_with_if_it_is_to_be(experiment_on_vectors: Exp
     with pytest.raises(InputError, match="already holds a life: pass --resume"):
         lessons_of_stream(experiment_on_vectors, resume=False)
     learned(experiment_on_vectors, resume=True)
-    write_results(experiment_on_vectors, None)
+    assert is_learned(experiment_on_vectors)
+
+
+class PowerCutError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("place", [("mygo-wake-2", "teach"), ("mygo", "consolidate")], ids="/".join)
+def test_an_interrupted_one_refuses_other_settings_and_loses_nothing(
+    experiment_on_vectors: Experiment, place: tuple[str, str]
+) -> None:
+    def power_cut(event: Event) -> None:
+        if isinstance(event, Progress) and (event.place.strategy, event.place.phase) == place:
+            raise PowerCutError
+
+    with pytest.raises(PowerCutError):
+        learn_together(lessons_of_stream(experiment_on_vectors, resume=False), power_cut)
+    assert not is_learned(experiment_on_vectors)
     config = experiment_on_vectors.config
-    for other in (replace(config, life=replace(config.life, seed=9)), replace(config, class_order=(3, 0, 2, 1))):
+    for other in (
+        replace(config, life=replace(config.life, seed=9)),
+        replace(config, class_order=(3, 0, 2, 1)),
+        replace(config, num_tasks=4),
+    ):
         with pytest.raises(InputError, match="was begun with other settings"):
             lessons_of_stream(replace(experiment_on_vectors, config=other), resume=True)
+    learned(experiment_on_vectors, resume=True)
+    assert is_learned(experiment_on_vectors)
+    assert len(lessons_of_stream(experiment_on_vectors, resume=True)) == 2
 
 
 def test_it_shows_what_one_strategy_would_give_on_a_whole_stream(experiment_on_vectors: Experiment) -> None:
-    for change, sentence in (
+    for changes, sentence in (
         ({"strategies": ("mygo", "joint")}, "add --strategies mygo"),
         ({"validation_share": 0.2}, "leave out --validation-share"),
     ):
-        experiment = replace(experiment_on_vectors, config=replace(experiment_on_vectors.config, **change))
+        experiment = replace(experiment_on_vectors, config=replace(experiment_on_vectors.config, **changes))
         with pytest.raises(InputError, match=sentence):
             lessons_of_stream(experiment, resume=False)
