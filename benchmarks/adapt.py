@@ -336,8 +336,12 @@ def table_of(kept: Cells, stream: Stream) -> str:
     header = ["", "class-IL", "task-IL", "forgetting, class-IL", "task-IL", "bytes a class", "time", "orders"]
     lines = [line(name, cells) for name in stream.rows if (cells := cells_of(kept, stream, name))]
     slept = [cell for cell in cells_of(kept, stream, "mygo") if "last_sleep" in cell]  # which was not always measured
-    timed = [f"{cell['last_sleep']:.0f} s on {cell['threads']}" for cell in slept]
-    took = f"\n\nOf --adapt late, the sleep after the last task took {', '.join(timed)} cores." if timed else ""
+    timed = [f"{cell['last_sleep']:.0f} s ({cell['threads']})" for cell in slept]
+    took = (
+        f"\n\nOf --adapt late, the sleep after the last task took {', '.join(timed)} (on so many cores)."
+        if timed
+        else ""
+    )
     return f"## {stream.title}, {stream.encoder}\n\n{table(header, lines)}{took}"
 
 
@@ -354,18 +358,20 @@ def gain_of(kept: Cells, stream: Stream) -> list[str]:
 def draw(kept: Cells) -> Figure:
     """Return a picture of class-IL accuracy of all rows that were measured in each order, with standard deviations."""
     streams = [stream for stream in STREAMS if stream.rows != PAYS]
-    figure = Figure(figsize=(WIDTH, 2.6), layout="constrained")
-    (places,) = figure.subplots(1, len(streams), squeeze=False)
+    found = {(stream.key, name): cells_of(kept, stream, name) for stream in streams for name in ROWS}
+    whole = {key: [cell["class_il"] for cell in cells] for key, cells in found.items() if len(cells) == ORDERS}
+    names = [name for name in reversed(ROWS) if any(name == row for _, row in whole)]
+    figure = Figure(figsize=(WIDTH, 0.8 + 0.25 * len(names)), layout="constrained")
+    (places,) = figure.subplots(1, len(streams), sharey=True, squeeze=False)
     for axes, stream in zip(places, streams, strict=True):
-        rows = {name: cells_of(kept, stream, name) for name in reversed(stream.rows)}
-        shown = {name: [cell["class_il"] for cell in row] for name, row in rows.items() if len(row) == ORDERS}
-        for place, (name, found) in enumerate(shown.items()):
-            colour = GREEN if ROWS[name].adapt == "late" else SKY
-            spread_of = statistics.stdev(found)
-            axes.errorbar(statistics.mean(found), place, xerr=spread_of, fmt="o", color=colour, ecolor=INK, capsize=2)
-        axes.set_yticks(range(len(shown)), [ROWS[name].title.strip("*") for name in shown])
+        for place, name in enumerate(names):
+            if scores := whole.get((stream.key, name)):
+                colour = GREEN if ROWS[name].adapt == "late" else SKY
+                mean, deviation = statistics.mean(scores), statistics.stdev(scores)
+                axes.errorbar(mean, place, xerr=deviation, fmt="o", color=colour, ecolor=INK, capsize=2)
+        axes.set_yticks(range(len(names)), [ROWS[name].title.strip("*") for name in names])
         axes.grid(axis="x", color=LINE)
-        tidy(axes, f"{stream.title}: class-IL")
+        tidy(axes, f"{stream.data}, {stream.size} px")
     return figure
 
 
