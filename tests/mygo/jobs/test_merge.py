@@ -247,20 +247,3 @@ def test_lives_that_adapt_their_encoder_are_merged(
     blocks = [name for name in slept if "centre" not in name and slept[name].is_floating_point()]
     assert not any(torch.equal(slept[name], pretrained[name]) for name in blocks if name.endswith("conv.weight"))
     assert [head.weight.any().item() for head in merged.neocortex.classifiers] == [True, True]  # type: ignore[operator, union-attr]
-
-
-def test_a_merge_of_lives_that_adapt_goes_on_with_the_encoder_that_they_were_given(
-    tiny_adapting: LifeConfig, photos: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    lives = [Life.behind("efficientnet-lite0@32", config=tiny_adapting) for _ in range(2)]
-    lives[0].learn(photos("red"), "first")
-    lives[1].learn(photos("blue"), "second")
-
-    def power_cut(event: Event) -> None:
-        if isinstance(event, Progress):
-            raise PowerCutError
-
-    with pytest.raises(PowerCutError):
-        merge(Life, lives, tmp_path / "cut", on_event=power_cut)
-    monkeypatch.setattr("mygo.jobs.perception.open_encoder", lambda name, weights: pytest.fail("it was given weights"))
-    assert_same_network(merge(Life, lives, tmp_path / "cut"), merge(Life, lives))

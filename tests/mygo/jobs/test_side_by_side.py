@@ -5,11 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from PIL import Image
 
 from mygo.config.learner import LifeConfig
-from mygo.config.settings import change
 from mygo.errors import InputError, MygoError
 from mygo.events import Event, Progress
 from mygo.jobs.lesson import Lesson
@@ -214,26 +211,3 @@ def test_over_pixels_each_fast_learner_teaches_its_own_lesson(
     assert life.tasks_learned == len(life.memories) == len(new) + known_before
     assert all(lesson.class_il is not None and lesson.recall is not None for lesson in life.lessons)
     assert {event.place.phase for event in seen if isinstance(event, Progress)} == {"consolidate"}, "wakes were over"
-
-
-def test_the_fast_learners_that_adapted_an_encoder_teach_their_own_lessons(
-    tiny_adapting: LifeConfig, photos: Callable[..., Path], tmp_path: Path
-) -> None:
-    config = change(tiny_adapting, {"wake.adapt_steps": 40, "sleep.steps": 60})
-    lessons = [Lesson(tmp_path / "life", photos(*own), config=config) for own in (("red", "green"), ("blue", "white"))]
-
-    def power_cut(event: Event) -> None:
-        if isinstance(event, Progress) and event.place.phase == "consolidate" and event.step > 20:
-            raise PowerCutError
-
-    with pytest.raises(PowerCutError):
-        learn_together(lessons, power_cut)
-    assert [guest.lessons for guest in Life.open(tmp_path / "life").guests] == [(1,)], "its network teaches the first"
-    assert learn_together(lessons) == []
-    life = Life.open(tmp_path / "life")
-    assert life.class_names == ["green", "red", "blue", "white"]
-    assert all(lesson.class_il is not None and lesson.recall is not None for lesson in life.lessons)
-    new = photos("red", "green", "blue", "white", count=5, seed=1)
-    files = [file for name in life.class_names for file in sorted((new / name).iterdir())]
-    found = life.predict([Image.open(file) for file in files]).probabilities.argmax(1)
-    assert (found == torch.arange(4).repeat_interleave(5)).sum() >= 16

@@ -257,8 +257,8 @@ class Greys(Dataset[tuple[torch.Tensor, str]]):
 
 
 @pytest.mark.parametrize("kept", [True, False])
-def test_a_life_learns_in_the_process_that_uses_it(config: LifeConfig, tmp_path: Path, *, kept: bool) -> None:
-    life = Life.create((1, 8, 8), tmp_path / "life" if kept else None, config)
+def test_a_life_learns_in_the_process_that_uses_it(tiny_life: LifeConfig, tmp_path: Path, *, kept: bool) -> None:
+    life = Life.create((1, 8, 8), tmp_path / "life" if kept else None, tiny_life)
     life.learn(Greys("night", "noon"), "extremes")
     life.learn(Greys("dusk"))
     assert [(lesson.name, lesson.images) for lesson in life.lessons] == [("extremes", (18, 18)), ("Greys", (18,))]
@@ -268,10 +268,10 @@ def test_a_life_learns_in_the_process_that_uses_it(config: LifeConfig, tmp_path:
         life.learn(Greys("dusk"))
     before = copy.deepcopy(vars(life)["neocortex"].state_dict())
     hopeless = change(life.config, {"memory.diversity_floor": 1e9})
-    life.config, config = hopeless, life.config
+    life.config = hopeless
     with pytest.raises(MemoryQualityError):
         life.forget("noon")
-    life.config = config
+    life.config = tiny_life
     assert life.class_names == ["night", "noon", "dusk"]  # nothing happened
     assert all(torch.equal(value, before[name]) for name, value in life.neocortex.state_dict().items())
     life.forget("noon")

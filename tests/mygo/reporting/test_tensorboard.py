@@ -1,5 +1,6 @@
 import io
 import json
+import time
 import urllib.parse
 import urllib.request
 from collections.abc import Callable
@@ -207,6 +208,7 @@ def test_a_life_that_was_cut_off_twice_draws_each_point_once(tmp_path: Path, tin
             if isinstance(event, Progress) and (event.place.phase, event.step) == ("consolidate", last_step):
                 raise PulledPlugError
 
+        time.sleep(1)  # TensorBoard reads files in the order of their names, which count seconds
         board = TensorBoardLogger(out / "tensorboard")
         try:
             board.finish(Experiment(config, out, log_every=1).run(on_event=tee(board, pull)))
