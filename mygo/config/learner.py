@@ -185,9 +185,9 @@ class LifeConfig:
     good."""
     adapt: AnyAdapt = "none"
     """What sleep trains of an encoder: none, which leaves it frozen; late, its last blocks (of efficientnet-lite0, 1 or
-    2), whose maps are what is remembered then; or auto, late where pictures are smaller than what the encoder was made
-    for, else none. It decides about no other setting: `mygo.config.presets.behind_encoder` has those that go with each.
-    A life keeps it for good."""
+    2), whose maps are what is remembered then; or auto, late where pictures are at most half as large as what the
+    encoder was made for, else none. It decides about no other setting: `mygo.config.presets.behind_encoder` has those
+    that go with each. A life keeps it for good."""
     backbone: str = "conv"
     """The network of features: mlp (2 × 400 units), conv (small), resnet18, linear (none, the default behind an
     encoder), or one of your own: module:attribute, or a name that `mygo.use_backbone` made known."""

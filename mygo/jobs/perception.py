@@ -99,15 +99,15 @@ def default_settings(found: Survey, encoder: str, adapt: AnyAdapt) -> LifeConfig
 def adapt_for(wanted: AnyAdapt, encoder: str, side: Callable[[], float]) -> Adapt:
     """Return what sleep trains of ``encoder``, resolved; ``side`` returns the longest side of its pictures in pixels.
 
-    Where auto is ``wanted``, that is what was found to pay (docs/results.md): its late blocks, if pictures are smaller
-    than those that it was made for, or it is asked to see them smaller.
+    Where auto is ``wanted``, that is what was found to pay (docs/results.md): its late blocks, if pictures, or what it
+    is asked to see of them, have sides at most half as long as what it was made for.
     """
     if wanted != "auto":
         return wanted
     if encoder.startswith(FRONT):
         return "late"
     scale = SCALES.get(encoder.partition("@")[0])
-    sees_less = scale is not None and (size_of(encoder) < scale.size or side() < scale.size)
+    sees_less = scale is not None and 2 * min(size_of(encoder), side()) <= scale.size
     return "late" if sees_less else "none"
 
 
