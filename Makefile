@@ -15,7 +15,7 @@ PYTHON ?= python3
 ARGS ?=
 BIN := .venv/bin
 SLOW := tests/faults tests/cluster tests/tune tests/test_main_job.py tests/test_examples.py tests/test_scenario.py \
-  tests/test_adapt_benchmark.py tests/kuberay/test_dockerfile_commands.py
+  tests/test_adapt_benchmark.py tests/test_adapting_on_ray.py tests/kuberay/test_dockerfile_commands.py
 STAMP := .venv/.installed
 
 .PHONY: run lint test test-slow test-ray-fallbacks test-ray-versions test-oldest-versions test-python-versions scenario docs setup clean

@@ -39,6 +39,20 @@ def stream(registered: None, tiny_adapting: LifeConfig, photos: Callable[..., Pa
     return ExperimentConfig(dataset=data, num_tasks=2, strategies=("mygo",), life=life)
 
 
+def test_an_experiment_compares_strategies_on_the_same_late_blocks(
+    tiny_adapting: LifeConfig, photos: Callable[..., Path], tmp_path: Path
+) -> None:
+    strategies = ("mygo", "mygo-nosleep", "finetune", "joint", "lwf", "replay")
+    data = str(photos("red", "green", "blue", "white"))
+    config = ExperimentConfig(dataset=data, num_tasks=2, strategies=strategies, life=tiny_adapting)
+    results = Experiment(config, tmp_path / "out").run()
+    assert set(results["strategies"]) == set(strategies)
+    kept = {name: each["memory_bytes"] for name, each in results["strategies"].items()}
+    assert 0 < kept["replay"] <= kept["mygo"] < kept["joint"]
+    again = Experiment(config, tmp_path / "out").run()
+    assert again["strategies"]["mygo"]["accuracy_matrix"] == results["strategies"]["mygo"]["accuracy_matrix"]
+
+
 def test_strategies_of_adapt_learn_all_tasks(stream: ExperimentConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(adapt_strategies, "JPEGS", adapt_strategies.Jpegs(size=100.0, budget=700.0, num_classes=4))
     mirrored, names = wake.mirrored, ("joint-once", "replay-jpegs", "at-once", "labels", "warm", "unmirrored")

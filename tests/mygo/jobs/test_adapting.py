@@ -81,20 +81,6 @@ def test_what_forgets_a_class_is_as_if_it_slept_without_having_known_it(
     assert_same_weights(lives[0], Life.open(tmp_path / "blue"))
 
 
-def test_an_experiment_compares_strategies_on_the_same_late_blocks(
-    tiny_adapting: LifeConfig, photos: Callable[..., Path], tmp_path: Path
-) -> None:
-    strategies = ("mygo", "mygo-nosleep", "finetune", "joint", "lwf", "replay")
-    data = str(photos("red", "green", "blue", "white"))
-    config = ExperimentConfig(dataset=data, num_tasks=2, strategies=strategies, life=tiny_adapting)
-    results = Experiment(config, tmp_path / "out").run()
-    assert set(results["strategies"]) == set(strategies)
-    kept = {name: each["memory_bytes"] for name, each in results["strategies"].items()}
-    assert 0 < kept["replay"] <= kept["mygo"] < kept["joint"]
-    again = Experiment(config, tmp_path / "out").run()
-    assert again["strategies"]["mygo"]["accuracy_matrix"] == results["strategies"]["mygo"]["accuracy_matrix"]
-
-
 def test_a_lesson_is_adapted_to_beside_its_mirror_images(tiny_adapting: LifeConfig) -> None:
     life = Life.behind(ENCODER, config=tiny_adapting)
     vectors = torch.randn(4, *life.input_shape)

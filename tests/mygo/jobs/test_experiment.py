@@ -80,7 +80,10 @@ def test_every_strategy_lives_and_reports_the_documented_results(tiny_experiment
     assert kept["mygo"] - 2 * 64 < kept["replay"] <= kept["mygo"]
 
 
-def test_every_strategy_lives_on_vectors_too(experiment_on_vectors: Experiment) -> None:
+def test_every_strategy_lives_on_vectors_too(
+    experiment_on_vectors: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mygo.networks.neocortex.RANDOM_FEATURES", 200)  # of ranpac, in seconds
     experiment = with_strategies(experiment_on_vectors, *STRATEGIES)
     results = experiment.run()
     assert experiment.out is not None
