@@ -1,8 +1,8 @@
 # make run     set up, then the main job; pass flags with ARGS="--dataset fashion-mnist"
 # make lint    set up, then lint and types, in seconds
 # make test    set up, then lint, types and all fast tests; under 10 minutes
-# make test-slow   set up, then faults, clusters, sweeps, the main job at full size, examples, the image, and the
-#                  documentation site
+# make test-slow   set up, then faults, clusters, sweeps, the main job at full size, examples, adapting on Ray and in its
+#                  benchmark, the image, and the documentation site
 # make test-ray-fallbacks   set up, then what runs on Ray, without Ray's private names
 # make test-ray-versions    what leans on Ray's insides, with the oldest and the newest Ray that pyproject.toml admits
 # make test-oldest-versions   what needs no Ray, with the oldest version of each package that pyproject.toml admits

@@ -35,6 +35,7 @@ from PIL import Image
 from benchmarks.adapt_strategies import JPEGS, adapt_first, register
 from benchmarks.report import RESULTS, table
 from benchmarks.streams import cell_with, class_order, fingerprint, keep_cells, kept_cells, settings_to_try, spread
+from mygo.adapting.front import PREFIX as FRONT
 from mygo.baselines.registry import ASLEEP
 from mygo.config.learner import Adapt, LifeConfig
 from mygo.config.presets import behind_encoder
@@ -272,7 +273,7 @@ def measure_stream(stream: Stream, data: Path, flags: Flags) -> None:
             adapt: stack.enter_context(
                 shared_features(found, str(source), encoder, None, Path(folder) / adapt, ENCODING)
             )
-            for adapt, encoder in (("none", stream.encoder), ("late", f"front:{stream.encoder}"))
+            for adapt, encoder in (("none", stream.encoder), ("late", FRONT + stream.encoder))
             if any(ROWS[name].adapt == adapt for name, _ in missing)
         }
         if "late" in index:

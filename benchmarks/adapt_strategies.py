@@ -4,8 +4,8 @@ import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 import torch
@@ -105,9 +105,8 @@ def replay_jpegs(life: Learner, task: Task, data: Examples, context: PhaseContex
     That takes as many steps as a wake and the last sleep do.
     """
     if is_last(life, task):
-        asleep = life.config.sleep
-        steps = min(asleep.steps, (asleep.steps_per_class or asleep.steps) * len(life.class_names))
-        fit_on_real(life, [*life.exemplars, data], life.config.wake.adapt_steps + steps, context)
+        steps = life.config.wake.adapt_steps + life.config.sleep.steps_for(len(life.class_names))
+        fit_on_real(life, [*life.exemplars, data], steps, context)
     first = sum(life.neocortex.head_sizes[: task.index])
     order = torch.randperm(len(data), generator=seeding.stream(*life.key("jpegs")))
     rows = [order[data.labels[order] == label][: JPEGS.count(first + label)] for label in data.labels.unique().tolist()]
@@ -212,11 +211,10 @@ def adapt_first(config: ExperimentConfig, index: Path, out: Path) -> dict[str, A
     for prefix, part in (("", data.train), ("test_", data.test)):
         features = wake.extract_features(life.neocortex, part, CPU)[:, :HEAD].sqrt()
         arrays |= {f"{prefix}features": features.numpy(), f"{prefix}labels": part.labels.numpy()}
-    file = out / f"{uuid4().hex}.npz"  # a name of its own, since what is found in a file is kept
-    np.savez(file, class_names=np.array(data.class_names), **arrays)
-    frozen = replace(
-        config, dataset=str(file), validation_share=0.0, life=replace(behind_encoder(), seed=config.life.seed)
-    )
-    results: dict[str, Any] = Experiment(frozen).run()["strategies"]["mygo"]
-    file.unlink()
+    with TemporaryDirectory(dir=out) as folder:  # a name of its own, since what is found in a file is remembered
+        file = Path(folder) / "adapted.npz"
+        np.savez(file, class_names=np.array(data.class_names), **arrays)
+        life_after = replace(behind_encoder(), seed=config.life.seed)
+        frozen = replace(config, dataset=str(file), validation_share=0.0, life=life_after)
+        results: dict[str, Any] = Experiment(frozen).run()["strategies"]["mygo"]
     return results

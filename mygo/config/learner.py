@@ -141,6 +141,10 @@ class SleepConfig:
         check_ranges(self, "sleep", current_share=(0.0, 1.0), temperature=(1e-3, 1e3))
         check_ranges(self, "sleep", discriminant_examples=(0.0, LARGEST_WEIGHT))
 
+    def steps_for(self, num_classes: int) -> int:
+        """Return the steps of a sleep behind an encoder in which ``num_classes`` are known."""
+        return self.steps if self.steps_per_class is None else min(self.steps, self.steps_per_class * num_classes)
+
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryConfig:

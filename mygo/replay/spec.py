@@ -170,15 +170,13 @@ def schedule_of(learner: LearnerState, current: int) -> ReplaySchedule:
     order = learner.lessons_in_order()
     sizes = tuple(learner.neocortex.head_sizes[number] for number in order)
     if learner.on_features:
-        classes, steps = min(sum(sizes), config.classes_per_step), config.steps
-        if config.steps_per_class is not None:
-            steps = min(steps, config.steps_per_class * sum(sizes))
+        classes = min(sum(sizes), config.classes_per_step)
         return FeatureSchedule(
             key=(learner.config.seed, "sleep") if learner.order_free else learner.key("sleep"),
             current=order.index(current),
             head_sizes=sizes,
             noise_dim=noise_dim_of(learner.gaussians[0]),
-            steps=steps,
+            steps=config.steps_for(sum(sizes)),
             batch_size=config.batch_size,
             steps_per_block=max(config.steps_per_block, -(-ROWS_OF_A_CLASS * classes // config.batch_size)),
             classes_per_block=classes,
