@@ -14,9 +14,19 @@
 PYTHON ?= python3
 ARGS ?=
 BIN := .venv/bin
-SLOW := tests/faults tests/cluster tests/tune tests/test_main_job.py tests/test_examples.py tests/test_scenario.py \
-  tests/test_adapt_benchmark.py tests/test_adapting_on_ray.py tests/kuberay/test_dockerfile_commands.py
+SLOW_RAY := tests/faults tests/cluster tests/tune tests/test_main_job.py tests/test_scenario.py tests/test_adapting_on_ray.py
+# What needs no Ray, some of it among tests/faults.
+SLOW_ALONE := tests/faults/test_adapting_cut.py tests/faults/test_bad_input.py tests/faults/test_hostile_folders.py \
+  tests/test_adapt_benchmark.py tests/test_examples.py tests/kuberay/test_dockerfile_commands.py
+SLOW := $(SLOW_RAY) $(SLOW_ALONE)
 STAMP := .venv/.installed
+
+# $(call beside,ALONE,RAY): what needs Ray runs one after another; the rest beside it, in the time that Ray leaves.
+define beside
+OMP_NUM_THREADS=1 nice -n 19 $(BIN)/pytest $(1) > .pytest-alone.log 2>&1 & alone=$$!; \
+trap 'kill $$alone' INT TERM; $(BIN)/pytest $(2); rays=$$?; wait $$alone; others=$$?; \
+cat .pytest-alone.log; exit $$((rays + others))
+endef
 
 .PHONY: run lint test test-slow test-ray-fallbacks test-ray-versions test-oldest-versions test-python-versions scenario docs setup clean
 
@@ -29,16 +39,11 @@ lint: setup
 	$(BIN)/mypy
 
 test: lint
-	# What needs Ray runs one after another; the rest beside it, in the time that Ray leaves, a process on each core.
-	OMP_NUM_THREADS=1 nice -n 19 $(BIN)/pytest --numprocesses auto --dist loadfile \
-	  --no-loadscope-reorder $(SLOW:%=--ignore=%) \
-	  --ignore=tests/distributed -m 'not figures and not scenario and not site' > .pytest-alone.log 2>&1 & alone=$$!; \
-	trap 'kill $$alone' INT TERM; $(BIN)/pytest tests/distributed; rays=$$?; wait $$alone; others=$$?; \
-	cat .pytest-alone.log; exit $$((rays + others))
+	$(call beside,--numprocesses auto --dist loadfile --no-loadscope-reorder $(SLOW:%=--ignore=%) \
+	  --ignore=tests/distributed -m 'not figures and not scenario and not site',tests/distributed)
 
 test-slow: setup
-	$(BIN)/pytest $(SLOW)
-	$(BIN)/pytest -m site tests/test_docs.py
+	$(call beside,$(SLOW_ALONE) tests/test_docs.py,$(SLOW_RAY) $(SLOW_ALONE:%=--ignore=%))
 
 test-ray-fallbacks: setup
 	MYGO_RAY_FALLBACKS=1 $(BIN)/pytest tests/distributed tests/tune/test_trial.py

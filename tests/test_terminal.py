@@ -85,14 +85,10 @@ def test_help_goes_anywhere(argv: list[str]) -> None:
 @pytest.mark.parametrize(
     "variables",
     [
-        {"COLUMNS": "0"},
-        {"COLUMNS": "²"},
-        {"COLUMNS": "9" * 30, "LINES": "0"},
-        {"COLUMNS": "1"},
-        {"LC_ALL": "C", "LANG": "C"},
-        {"PYTHONIOENCODING": "ascii"},
-        {"PYTHONIOENCODING": "utf-8:surrogateescape"},
-        {"TERM": "dumb"},
+        {"COLUMNS": "0", "TERM": "dumb"},
+        {"COLUMNS": "²", "LC_ALL": "C", "LANG": "C"},
+        {"COLUMNS": "9" * 30, "LINES": "0", "PYTHONIOENCODING": "ascii"},
+        {"COLUMNS": "1", "PYTHONIOENCODING": "utf-8:surrogateescape"},
         {"FORCE_COLOR": "1", "TTY_COMPATIBLE": "1"},
     ],
     ids=str,

@@ -19,7 +19,7 @@ from mygo.errors import InputError, MemoryQualityError, MygoError, NonFiniteErro
 from mygo.events import Dreamt, Event, EventHandler, Notice, PhaseEnded, Progress, silent
 from mygo.files import locked, read_json, write_json
 from mygo.jobs.experiment import LOCK_TIMEOUT_SECONDS
-from mygo.jobs.lesson import STRATEGY, Lesson, begin, examine_lesson, lessons_of, local_context, teach_all
+from mygo.jobs.lesson import STRATEGY, Lesson, Plan, begin, examine_lesson, lessons_of, local_context, teach_all
 from mygo.jobs.merge import Adopted, put_together
 from mygo.jobs.perception import encoder_of
 from mygo.learner.learner import Learner
@@ -32,8 +32,8 @@ from mygo.training.process_group import ProcessGroup, SingleProcess
 
 FOLDER = "side-by-side"
 """Where in the folder of a life its copies wake."""
-LEFT_OUT = "left-out.json"
-"""Where among them it is written which lessons could not be learned, until the others are."""
+LEARNED = "learned.json"
+"""Where among them it is written which lessons are brought together, and why others are not, until all have slept."""
 HELD_OUT = "held-out"
 """What the examples are written as that a lesson is examined on once the life has slept."""
 
@@ -116,7 +116,8 @@ def check_together(lessons: Sequence[Lesson]) -> tuple[list[Waking], list[str]]:
     """Return which of ``lessons`` can be learned side by side, and a sentence about each of the others.
 
     Raises:
-        InputError: none can, or two have the same name or show the same class.
+        InputError: none can, or two have the same name or show the same class, or an earlier run that was interrupted
+            learned others.
     """
     able, complaints, names, classes = [], [], dict[str, str](), dict[str, str]()
     first: Learner | None = None
@@ -138,11 +139,31 @@ def check_together(lessons: Sequence[Lesson]) -> tuple[list[Waking], list[str]]:
                 raise InputError(f"{known[what]} and {waking.name} both have {what!r}: rename one of them.")
             known[what] = waking.name
         able.append(waking)
+        check_same(waking, plan)
         if first is None and not Learner.exists(lesson.folder):
             first = life
     if not able:
         raise InputError(complaints[0] if complaints else "There is no lesson to learn: pass --data.")
     return able, complaints
+
+
+def check_same(waking: Waking, plan: Plan) -> None:
+    """Make sure that the copy of ``waking``, if an earlier run left one, learns what is to be learned now.
+
+    Raises:
+        InputError: it does not.
+    """
+    if not Learner.exists(waking.folder):
+        return
+    copy = SavedLife.open(waking.folder)
+    if copy.current is None:
+        return
+    begun = copy.lessons[copy.current]
+    if (begun.name, begun.classes) != (plan.name, plan.classes):
+        raise InputError(
+            f"An earlier run was interrupted while it learned {begun.name!r} ({', '.join(begun.classes)}) side by "
+            f"side with others: run that command again to go on, or delete {waking.folder.parent} to give that up."
+        )
 
 
 def bring_together(wakings: Sequence[Waking], context: PhaseContext) -> None:
@@ -196,14 +217,15 @@ def learn_together(
         StoppedError: it was stopped, and what was done is saved.
     """
     folder = lessons[0].folder
-    left_out = folder / FOLDER / LEFT_OUT
+    learned = folder / FOLDER / LEARNED
+    names = [Path(Waking(lesson, number).name).name for number, lesson in enumerate(lessons)]
     able = brought_together(lessons)
     if able:
-        complaints: list[str] = read_json(left_out)["complaints"] if left_out.exists() else []
+        complaints = complaints_in(learned, names)
     else:
         wake_all = wake_all or functools.partial(wake_in_turn, on_event=on_event)
         able, complaints = awoken(lessons, wake_all, all_or_none=all_or_none)
-        write_json(left_out, {"complaints": complaints})
+        write_json(learned, {"names": names, "complaints": complaints})
         with locked(folder, LOCK_TIMEOUT_SECONDS):
             bring_together(able, local_context(None, on_event))
     if SavedLife.open(folder).current is not None:
@@ -215,6 +237,24 @@ def learn_together(
     with locked(folder, LOCK_TIMEOUT_SECONDS):
         examine_all(folder, able)
         tidy_up(folder)
+    return complaints
+
+
+def complaints_in(learned: Path, names: Sequence[str]) -> list[str]:
+    """Return a sentence about each lesson that was left out of those that an earlier run brought together.
+
+    Raises:
+        InputError: these were not the lessons called ``names``.
+    """
+    if not learned.exists():  # of a run that was killed before it said so
+        return []
+    found = read_json(learned)
+    if found["names"] != names:
+        raise InputError(
+            f"An earlier run was interrupted after it learned {', '.join(found['names'])} side by side: run that "
+            "command again first."
+        )
+    complaints: list[str] = found["complaints"]
     return complaints
 
 

@@ -1,5 +1,6 @@
 """Lives behind the front of an encoder, whose late blocks sleep trains."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -31,10 +32,18 @@ ENCODER = "efficientnet-lite0@32"
 COLOURS = ("red", "green", "blue", "white")
 
 
+@pytest.fixture(scope="module")
+def begun(tiny_adapting: LifeConfig, photos: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A life that learned red and green, to be copied."""
+    folder = tmp_path_factory.mktemp("begun") / "life"
+    Lesson(folder, photos("red", "green"), name="first", config=tiny_adapting).run()
+    return folder
+
+
 def test_two_lessons_are_told_apart_and_no_head_is_kept_beside_a_memory(
-    tiny_adapting: LifeConfig, photos: Callable[..., Path], tmp_path: Path
+    begun: Path, photos: Callable[..., Path], tmp_path: Path
 ) -> None:
-    Lesson(tmp_path / "life", photos("red", "green"), config=tiny_adapting).run()
+    shutil.copytree(begun, tmp_path / "life")
     Lesson(tmp_path / "life", photos("blue", "white")).run()
     life = Life.open(tmp_path / "life")
     assert life.config.encoder == f"front:{ENCODER}"
@@ -66,12 +75,12 @@ def test_each_sleep_begins_with_the_pretrained_late_blocks(
 
 
 def test_what_forgets_a_class_is_as_if_it_slept_without_having_known_it(
-    tiny_adapting: LifeConfig, photos: Callable[..., Path], tmp_path: Path
+    begun: Path, photos: Callable[..., Path], tmp_path: Path
 ) -> None:
     """No teacher that knew the class is asked."""
     lives = []
     for name in ("blue", "white"):  # two lives that know another class beside the same two
-        Lesson(tmp_path / name, photos("red", "green"), name="first", config=tiny_adapting).run()
+        shutil.copytree(begun, tmp_path / name)
         Lesson(tmp_path / name, photos(name), name="second").run()
         life = Life.open(tmp_path / name)
         life.forget(name)
@@ -122,10 +131,9 @@ def test_closed_forms_are_for_frozen_encoders(tiny_adapting: LifeConfig, photos:
 
 
 def test_a_life_is_adapted_for_good_or_never(
-    tiny_adapting: LifeConfig, photos: Callable[..., Path], tmp_path: Path
+    tiny_adapting: LifeConfig, begun: Path, photos: Callable[..., Path], tmp_path: Path
 ) -> None:
-    folder, data = tmp_path / "life", photos("red", "green")
-    Lesson(folder, data, config=tiny_adapting).run()
+    folder = shutil.copytree(begun, tmp_path / "life")
     more = photos("blue", "white")
     Lesson(folder, more, config=tiny_adapting).check()  # the same command again, with the name of the whole encoder
     with pytest.raises(InputError, match="This life sees through --encoder front:"):

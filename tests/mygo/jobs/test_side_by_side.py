@@ -1,6 +1,7 @@
 """Lessons that are learned side by side: one life of all, whatever went wrong on the way."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -152,6 +153,37 @@ def test_what_was_interrupted_goes_on(waiting: Callable[..., list[Lesson]], tmp_
     for lesson in waiting(tmp_path / "other", "abc"):
         lesson.run()
     assert_same(Life.open(folder), Life.open(tmp_path / "other"))
+
+
+@pytest.mark.parametrize(
+    ("phase", "what"),
+    [("teach", "while it learned 'a' .ash, birch. side"), ("consolidate", "after it learned c.npz, a")],
+)
+def test_what_was_interrupted_is_not_taken_for_other_lessons(
+    waiting: Callable[..., list[Lesson]], tmp_path: Path, phase: str, what: str
+) -> None:
+    folder = tmp_path / "life"
+    for lesson in waiting(folder, "b"):
+        lesson.run()
+    (more,) = waiting(folder, "a")
+    other = replace(more, name="other")
+
+    def power_cut(event: Event) -> None:
+        if (
+            isinstance(event, Progress)
+            and event.place.phase == phase
+            and (phase == "consolidate" or event.place.strategy.endswith("wake-2"))
+        ):
+            raise PowerCutError
+
+    with pytest.raises(PowerCutError):
+        learn_together(waiting(folder, "ca"), power_cut)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    with pytest.raises(InputError, match=what):
+        learn_together([*waiting(folder, "c"), other])
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    assert learn_together(waiting(folder, "ca")) == []
+    assert Life.open(folder).tasks_learned == 3
 
 
 def test_what_was_interrupted_when_all_was_learned_is_examined_and_tidied_up(

@@ -128,20 +128,20 @@ def test_a_lesson_whose_images_are_gone_is_finished_asleep(taught: Lesson, tmp_p
 
 
 def test_a_lesson_goes_on_in_its_precision_and_the_next_may_be_told_another(
-    config: LifeConfig, taught: Lesson, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_life: LifeConfig, taught: Lesson, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(precision, "native_precision", lambda: "bfloat16")
-    first = Lesson(tmp_path / "other", str(tmp_path / "dark.npz"), config=config)
+    first = Lesson(tmp_path / "other", str(tmp_path / "dark.npz"), config=tiny_life)
     run_until(first, "learn")
     monkeypatch.setattr(precision, "native_precision", lambda: "float32")
     with pytest.raises(InputError, match="in the middle of a lesson with other settings"):
-        dataclasses.replace(first, config=change(config, {"precision": "float32"})).check()
-    dataclasses.replace(first, config=change(config, {"eager": True})).run()
+        dataclasses.replace(first, config=change(tiny_life, {"precision": "float32"})).check()
+    dataclasses.replace(first, config=change(tiny_life, {"eager": True})).run()
     life = Life.open(first.folder)
     assert (life.precision, life.config.eager) == ("bfloat16", True)
     life.forget("dusk")
     assert life.precision == life.record.computed["precision"] == "bfloat16"
-    Lesson(first.folder, str(tmp_path / "light.npz"), config=change(config, {"precision": "float32"})).run()
+    Lesson(first.folder, str(tmp_path / "light.npz"), config=change(tiny_life, {"precision": "float32"})).run()
     assert Life.open(first.folder).precision == "float32"
 
 
@@ -181,6 +181,7 @@ def test_a_forgotten_class_is_never_predicted_and_no_byte_of_its_memory_stays(
 
 def test_a_lesson_of_which_everything_is_forgotten_goes_as_a_whole(taught: Lesson, tmp_path: Path) -> None:
     life = Life.open(taught.folder)
+    life.config = change(life.config, {"wake.adapt_steps": 20, "memory.gan.steps": 20, "sleep.steps": 20})
     for name in ("night", "dusk"):
         forget(life, name)
     life = Life.open(taught.folder)
@@ -334,13 +335,13 @@ def test_a_life_in_or_around_its_images_is_refused_before_anything_is_written(
     assert [path.name for path in tmp_path.rglob("*")] == ["photos", "robin"]
 
 
-def test_a_word_is_one_name_however_it_is_spelt(config: LifeConfig) -> None:
+def test_a_word_is_one_name_however_it_is_spelt(tiny_life: LifeConfig) -> None:
     def named(class_name: str) -> TensorDataset:
         data = TensorDataset(torch.full((20, 1, 8, 8), 7, dtype=torch.uint8), torch.zeros(20, dtype=torch.int64))
         data.classes = [class_name]  # type: ignore[attr-defined]
         return data
 
-    life = Life.create((1, 8, 8), None, config)
+    life = Life.create((1, 8, 8), None, tiny_life)
     life.learn(named("cafe\u0301"), "de\u0301jeuner")
     assert (life.class_names, life.lessons[0].name) == (["caf\u00e9"], "d\u00e9jeuner")
     with pytest.raises(InputError, match="knows class caf\u00e9 already"):
