@@ -15,7 +15,7 @@ PYTHON ?= python3
 ARGS ?=
 BIN := .venv/bin
 SLOW_RAY := tests/faults tests/cluster tests/tune tests/test_main_job.py tests/test_scenario.py tests/test_adapting_on_ray.py
-# What needs no Ray, some of it among tests/faults.
+# What of them needs no Ray, and more that is slow.
 SLOW_ALONE := tests/faults/test_adapting_cut.py tests/faults/test_bad_input.py tests/faults/test_hostile_folders.py \
   tests/test_adapt_benchmark.py tests/test_examples.py tests/kuberay/test_dockerfile_commands.py
 SLOW := $(SLOW_RAY) $(SLOW_ALONE)
@@ -43,7 +43,7 @@ test: lint
 	  --ignore=tests/distributed -m 'not figures and not scenario and not site',tests/distributed)
 
 test-slow: setup
-	$(call beside,$(SLOW_ALONE) tests/test_docs.py,$(SLOW_RAY) $(SLOW_ALONE:%=--ignore=%))
+	$(call beside,tests/test_docs.py $(SLOW_ALONE),$(SLOW_RAY) $(SLOW_ALONE:%=--ignore=%))
 
 test-ray-fallbacks: setup
 	MYGO_RAY_FALLBACKS=1 $(BIN)/pytest tests/distributed tests/tune/test_trial.py
