@@ -14,7 +14,8 @@
 PYTHON ?= python3
 ARGS ?=
 BIN := .venv/bin
-SLOW_RAY := tests/faults tests/cluster tests/tune tests/test_main_job.py tests/test_scenario.py tests/test_adapting_on_ray.py
+SLOW_RAY := tests/faults tests/cluster tests/tune tests/test_main_job.py tests/test_scenario.py \
+  tests/test_adapting_on_ray.py
 # What of them needs no Ray, and more that is slow.
 SLOW_ALONE := tests/faults/test_adapting_cut.py tests/faults/test_bad_input.py tests/faults/test_hostile_folders.py \
   tests/test_adapt_benchmark.py tests/test_examples.py tests/kuberay/test_dockerfile_commands.py

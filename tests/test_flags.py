@@ -135,18 +135,16 @@ def numbers_among(kinds: dict[str, str]) -> list[str]:
 
 
 def test_every_number_out_of_range_is_refused_by_its_name(flags: dict[str, dict[str, str]]) -> None:
-    values = ("nan", "-1", "inf", "-inf", str(-(10**30)), "1e30", str(10**30), "9" * 5000)
-    tried, seen = 0, set[str]()
+    tried = 0
     for name, kinds in flags.items():
         for flag in numbers_among(kinds):
-            for value in values if flag not in seen else values[:2]:  # of settings that another command has too
+            for value in ("nan", "inf", "-inf", "-1", str(-(10**30)), "1e30", str(10**30), "9" * 5000):
                 code, out, err = outcome(name, flag, value)
                 assert code == 2, f"{name} {flag} {value[:40]}: {code} {err[-300:]}"
                 assert out == ""
                 assert flag in err or flag == "--count", err  # which is also -n
                 assert "Traceback" not in err
                 tried += 1
-            seen.add(flag)
     assert tried > 8 * 60
 
 

@@ -85,10 +85,10 @@ def test_help_goes_anywhere(argv: list[str]) -> None:
 @pytest.mark.parametrize(
     "variables",
     [
-        {"COLUMNS": "0", "TERM": "dumb"},
+        {"COLUMNS": "0", "TERM": "dumb", "PYTHONIOENCODING": "utf-8:surrogateescape"},
         {"COLUMNS": "²", "LC_ALL": "C", "LANG": "C"},
         {"COLUMNS": "9" * 30, "LINES": "0", "PYTHONIOENCODING": "ascii"},
-        {"COLUMNS": "1", "PYTHONIOENCODING": "utf-8:surrogateescape"},
+        {"COLUMNS": "1"},
         {"FORCE_COLOR": "1", "TTY_COMPATIBLE": "1"},
     ],
     ids=str,

@@ -23,7 +23,7 @@ from mygo.jobs.lesson import STRATEGY, Lesson, Plan, begin, examine_lesson, less
 from mygo.jobs.merge import Adopted, put_together
 from mygo.jobs.perception import encoder_of
 from mygo.learner.learner import Learner
-from mygo.learner.records import Record
+from mygo.learner.records import Record, TaskRecord
 from mygo.learner.saved import SavedLife
 from mygo.memory.cache import MemoryCache
 from mygo.networks.weights import read_tensors, write_tensors
@@ -55,6 +55,13 @@ class Waking:
     def name(self) -> str:
         """What the lesson is called in messages."""
         return self.lesson.name or str(self.lesson.data)
+
+    def begun(self) -> TaskRecord | None:
+        """Return the lesson that the copy is in the middle of; None if there is no copy, or it learns none."""
+        if not Learner.exists(self.folder):
+            return None
+        copy = SavedLife.open(self.folder)
+        return None if copy.current is None else copy.lessons[copy.current]
 
     def run(
         self,
@@ -153,13 +160,8 @@ def check_same(waking: Waking, plan: Plan) -> None:
     Raises:
         InputError: it does not.
     """
-    if not Learner.exists(waking.folder):
-        return
-    copy = SavedLife.open(waking.folder)
-    if copy.current is None:
-        return
-    begun = copy.lessons[copy.current]
-    if (begun.name, begun.classes) != (plan.name, plan.classes):
+    begun = waking.begun()
+    if begun is not None and (begun.name, begun.classes) != (plan.name, plan.classes):
         raise InputError(
             f"An earlier run was interrupted while it learned {begun.name!r} ({', '.join(begun.classes)}) side by "
             f"side with others: run that command again to go on, or delete {waking.folder.parent} to give that up."
@@ -218,7 +220,7 @@ def learn_together(
     """
     folder = lessons[0].folder
     learned = folder / FOLDER / LEARNED
-    names = [Path(Waking(lesson, number).name).name for number, lesson in enumerate(lessons)]
+    names = [Path(waking.name).name for waking in map(Waking, lessons, range(len(lessons)))]
     able = brought_together(lessons)
     if able:
         complaints = complaints_in(learned, names)
@@ -295,16 +297,14 @@ def awoken(
 def brought_together(lessons: Sequence[Lesson]) -> list[Waking]:
     """Return those of ``lessons`` that an earlier run woke and brought into their life, which sleeps or has slept."""
     folder = lessons[0].folder
-    copies = [waking for waking in map(Waking, lessons, range(len(lessons))) if Learner.exists(waking.folder)]
-    if not copies or not Learner.exists(folder):
+    if not Learner.exists(folder):
         return []
-    known = {lesson.name: lesson.classes for lesson in SavedLife.open(folder).lessons}
+    known = {(lesson.name, lesson.classes) for lesson in SavedLife.open(folder).lessons}
     found = []
-    for waking in copies:
-        copy = SavedLife.open(waking.folder)
-        if copy.current is not None:
-            lesson = copy.lessons[copy.current]
-            found += [waking] if known.get(lesson.name) == lesson.classes else []
+    for waking in map(Waking, lessons, range(len(lessons))):
+        begun = waking.begun()
+        if begun is not None and (begun.name, begun.classes) in known:
+            found.append(waking)
     return found
 
 
@@ -338,13 +338,12 @@ def examine_all(folder: Path, wakings: Sequence[Waking]) -> None:
     """Measure how well the life in ``folder`` knows what was held out of the lessons that it learned together."""
     life = Learner.open(folder)
     for waking in wakings:
-        copy = Learner.open(waking.folder)
-        if copy.current is None:
+        begun = waking.begun()
+        if begun is None:
             continue
         (file,) = (waking.folder / HELD_OUT).glob("*.safetensors")
         held_out = read_tensors(file.parent, file.name)
-        name = copy.lessons[copy.current].name
-        index = next(index for index, lesson in enumerate(life.lessons) if lesson.name == name)
+        index = next(index for index, lesson in enumerate(life.lessons) if lesson.name == begun.name)
         if len(held_out["labels"]):
             examples = Examples(held_out["inputs"], held_out["labels"])
             examine_lesson(life, index, examples, SingleProcess())
