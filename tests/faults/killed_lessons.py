@@ -34,6 +34,8 @@ def teach(folder: Path, source: str, kill: int | None = None) -> None:
 
     def listen(event: Event) -> None:
         told.append(event)
+        if kill == 0:  # at once, so that one comes before a new life is written, however fast the machine is
+            os.kill(os.getpid(), signal.SIGKILL)
         if kill is not None and len(told) == 1 + kill % 7:
             delay = random.Random(f"{source} {kill}").uniform(0, LATER)
             threading.Timer(delay, os.kill, (os.getpid(), signal.SIGKILL)).start()
